@@ -1,0 +1,26 @@
+# shellcheck shell=bash
+# Debian roots for the machines: made once by mmdebstrap, kept under build/cache by their content.
+
+# What a Debian server has, and what an offline host needs to run a Python service; no compiler, no
+# library of the engine: those must come out of dist/.
+ROOTFS_PACKAGES=systemd,systemd-sysv,dbus,udev,kmod,procps,iproute2,ethtool,python3,python3-apt,python3-venv,ca-certificates
+
+# rootfs SUITE: print the folder of its root, made now if need be.
+rootfs()
+{
+	local suite=$1 mirror key root
+	mirror=$(debian_mirror)
+	[[ -n $mirror ]] || fail "no Debian package source on this machine: add one under /etc/apt"
+	key=$(sha256sum <<<"$mirror $ROOTFS_PACKAGES" | cut -c1-12)
+	root=$PWD/build/cache/rootfs/$suite-$key
+	if [[ ! -d $root ]]; then
+		rm -rf "$root.part"
+		mkdir -p "${root%/*}"
+		# shellcheck disable=SC2016  # expanded by mmdebstrap
+		mmdebstrap --quiet --mode=root --variant=minbase --include="$ROOTFS_PACKAGES" \
+			--dpkgopt=force-unsafe-io --customize-hook='rm -f "$1/etc/hostname" "$1/etc/resolv.conf"' \
+			"$suite" "$root.part" "$mirror" >&2
+		mv "$root.part" "$root"
+	fi
+	printf '%s\n' "$root"
+}
