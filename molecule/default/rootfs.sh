@@ -8,19 +8,23 @@ ROOTFS_PACKAGES=systemd,systemd-sysv,dbus,udev,kmod,procps,iproute2,ethtool,pyth
 # rootfs SUITE: print the folder of its root, made now if need be.
 rootfs()
 {
-	local suite=$1 mirror key root
+	local suite=$1 mirror key root lock
 	mirror=$(debian_mirror)
 	[[ -n $mirror ]] || fail "no Debian package source on this machine: add one under /etc/apt"
 	key=$(sha256sum <<<"$mirror $ROOTFS_PACKAGES" | cut -c1-12)
 	root=$PWD/build/cache/rootfs/$suite-$key
+	mkdir -p "${root%/*}"
+	# Of two machines that want the same root, one makes it.
+	exec {lock}>"$root.lock"
+	flock "$lock"
 	if [[ ! -d $root ]]; then
 		rm -rf "$root.part"
-		mkdir -p "${root%/*}"
 		# shellcheck disable=SC2016  # expanded by mmdebstrap
 		mmdebstrap --quiet --mode=root --variant=minbase --include="$ROOTFS_PACKAGES" \
 			--dpkgopt=force-unsafe-io --customize-hook='rm -f "$1/etc/hostname" "$1/etc/resolv.conf"' \
 			"$suite" "$root.part" "$mirror" >&2
 		mv "$root.part" "$root"
 	fi
+	exec {lock}>&-
 	printf '%s\n' "$root"
 }
