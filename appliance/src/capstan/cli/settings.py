@@ -1,0 +1,32 @@
+"""`capstan check-config` and `capstan schema`: the settings, before anything runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from capstan.config import json_schema, load
+from capstan.paths import Paths
+
+
+@click.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the settings with every default filled in, as JSON.")
+@click.pass_obj
+def check_config(paths: Paths, file: Path | None, as_json: bool) -> None:
+    """Check a settings FILE (default: /etc/capstan/capstan.yml); every mistake is told in one sentence."""
+    path = file or paths.config
+    config = load(path)
+    if as_json:
+        click.echo(config.model_dump_json(indent=2))
+    else:
+        interfaces = ", ".join(interface.identity for interface in config.interfaces)
+        click.echo(f"{path}: good: host {config.host}, {' and '.join(config.methods)} on {interfaces}")
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of the settings file."""
+    click.echo(json.dumps(json_schema(), indent=2))

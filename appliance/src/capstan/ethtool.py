@@ -1,0 +1,157 @@
+"""Driver, channels and features of an interface, by the SIOCETHTOOL ioctl (linux/ethtool.h).
+
+The ioctl acts in the network namespace of its socket, which makes it the one interface that gives the PCI address of a
+NIC inside a namespace whose sysfs is not mounted.
+"""
+
+from __future__ import annotations
+
+import array
+import errno
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+_SIOCETHTOOL = 0x8946
+_GDRVINFO = 0x03
+_GSTRINGS = 0x1B
+_GSSET_INFO = 0x37
+_GFEATURES = 0x3A
+_SFEATURES = 0x3B
+_GCHANNELS = 0x3C
+_SCHANNELS = 0x3D
+_SS_FEATURES = 4  # ETH_SS_FEATURES: the string set of feature names
+_STRING_LENGTH = 32  # ETH_GSTRING_LEN
+_UNSUPPORTED = {errno.EOPNOTSUPP, errno.EINVAL}
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """Queues of an interface now, and the most it can have. Drivers count them combined, or receive and send apart."""
+
+    rx: int
+    tx: int
+    combined: int
+    max_rx: int
+    max_tx: int
+    max_combined: int
+
+    @property
+    def receive(self) -> int:
+        """Receive queues now."""
+        return self.rx + self.combined
+
+    @property
+    def max_receive(self) -> int:
+        """Receive queues at most."""
+        return max(self.max_combined, self.max_rx, self.receive)
+
+    def with_receive(self, queues: int) -> Channels:
+        """The setting that gives so many receive queues, in the way the driver counts them."""
+        if self.max_combined:
+            return Channels(0, 0, queues, self.max_rx, self.max_tx, self.max_combined)
+        return Channels(queues, self.tx, 0, self.max_rx, self.max_tx, self.max_combined)
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """A switch of an interface, such as rx-gro."""
+
+    active: bool
+    changeable: bool
+
+
+class Ethtool:
+    """The ethtool ioctl on a socket of the current network namespace."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._names: dict[str, list[str]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
+    def _call(self, interface: str, command: bytes) -> bytes:
+        buffer = array.array("B", command)
+        address, _ = buffer.buffer_info()
+        try:
+            fcntl.ioctl(self._socket, _SIOCETHTOOL, struct.pack("16sP16x", interface.encode(), address))
+        except OSError as error:
+            raise OSError(error.errno, os.strerror(error.errno or 0), interface) from None
+        return buffer.tobytes()
+
+    def pci_address(self, interface: str) -> str | None:
+        """PCI address of the interface's NIC; None for one that is not on a PCI bus."""
+        try:
+            answer = self._call(interface, struct.pack("=I192x", _GDRVINFO))
+        except OSError as error:
+            if error.errno in _UNSUPPORTED:
+                return None
+            raise
+        # struct ethtool_drvinfo: cmd, driver[32], version[32], fw_version[32], bus_info[32], ...
+        bus = answer[100:132].split(b"\0", 1)[0].decode(errors="replace").lower()
+        return bus if bus.count(":") == 2 and "." in bus else None  # noqa: PLR2004 - domain:bus:device.function
+
+    def channels(self, interface: str) -> Channels | None:
+        """Queues of the interface; None where the driver does not tell."""
+        try:
+            answer = self._call(interface, struct.pack("=I32x", _GCHANNELS))
+        except OSError as error:
+            if error.errno in _UNSUPPORTED:
+                return None
+            raise
+        _, max_rx, max_tx, _, max_combined, rx, tx, _, combined = struct.unpack("=9I", answer)
+        return Channels(rx, tx, combined, max_rx, max_tx, max_combined)
+
+    def set_channels(self, interface: str, channels: Channels) -> None:
+        """Change the number of queues."""
+        other = struct.unpack("=9I", self._call(interface, struct.pack("=I32x", _GCHANNELS)))[7]
+        self._call(
+            interface,
+            struct.pack("=I4I4I", _SCHANNELS, 0, 0, 0, 0, channels.rx, channels.tx, other, channels.combined),
+        )
+
+    def features(self, interface: str) -> dict[str, Feature]:
+        """Every feature that the kernel has a name for, with its present value."""
+        names = self._feature_names(interface)
+        blocks = (len(names) + 31) // 32
+        answer = self._call(interface, struct.pack("=II", _GFEATURES, blocks) + bytes(16 * blocks))
+        words = struct.unpack_from(f"={4 * blocks}I", answer, 8)  # available, requested, active, never_changed
+        found = {}
+        for index, name in enumerate(names):
+            block, bit = 4 * (index // 32), 1 << index % 32
+            changeable = bool(words[block] & bit) and not words[block + 3] & bit
+            found[name] = Feature(active=bool(words[block + 2] & bit), changeable=changeable)
+        return found
+
+    def set_features(self, interface: str, wanted: Mapping[str, bool]) -> None:
+        """Switch the named features; the caller reads back what the driver made of it."""
+        names = self._feature_names(interface)
+        words = [0] * (2 * ((len(names) + 31) // 32))  # pairs of valid, requested
+        for name, on in wanted.items():
+            index = names.index(name)
+            words[2 * (index // 32)] |= 1 << index % 32
+            words[2 * (index // 32) + 1] |= on << index % 32
+        self._call(interface, struct.pack(f"=II{len(words)}I", _SFEATURES, len(words) // 2, *words))
+
+    def _feature_names(self, interface: str) -> list[str]:
+        if interface not in self._names:
+            answer = self._call(interface, struct.pack("=IIQI", _GSSET_INFO, 0, 1 << _SS_FEATURES, 0))
+            count = struct.unpack_from("=I", answer, 16)[0]
+            head = struct.pack("=III", _GSTRINGS, _SS_FEATURES, count)
+            text = self._call(interface, head + bytes(_STRING_LENGTH * count))[len(head) :]
+            self._names[interface] = [
+                text[start : start + _STRING_LENGTH].split(b"\0", 1)[0].decode()
+                for start in range(0, _STRING_LENGTH * count, _STRING_LENGTH)
+            ]
+        return self._names[interface]

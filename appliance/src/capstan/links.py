@@ -1,0 +1,127 @@
+"""Interfaces, addresses and routes of a network namespace, as netlink tells them."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Any
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from capstan import namespaces
+from capstan.ethtool import Channels, Ethtool
+
+_ARPHRD_ETHER = 1
+_IFF_UP = 0x1
+_IFF_LOOPBACK = 0x8
+_SCOPE_GLOBAL = 0  # RT_SCOPE_UNIVERSE
+_STACKED_KINDS = {"vlan", "macvlan", "macvtap", "ipvlan", "macsec"}
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One interface."""
+
+    name: str
+    index: int
+    kind: str | None = None
+    """Kind of a virtual interface such as veth, bond or bridge; None for a NIC."""
+    ethernet: bool = True
+    loopback: bool = False
+    up: bool = True
+    master: int | None = None
+    """Index of the bond or bridge that it is a member of."""
+    lower: int | None = None
+    """Index of the interface that it stands on, as a VLAN does."""
+    pci: str | None = None
+    channels: Channels | None = None
+    rx_queues: int = 1
+    mtu: int = 1500
+    addresses: tuple[str, ...] = ()
+    """Addresses of global scope, with their prefix length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What a network namespace looks like at one moment."""
+
+    links: tuple[Link, ...]
+    default_routes: frozenset[int] = frozenset()
+    """Indexes of the interfaces that carry a default route of IPv4 or IPv6."""
+    controller_routes: frozenset[int] = frozenset()
+    """Indexes of the interfaces that carry the route back to the controller."""
+
+    def named(self, name: str) -> Link | None:
+        """The interface of that name."""
+        return next((link for link in self.links if link.name == name), None)
+
+    def at_pci(self, address: str) -> tuple[Link, ...]:
+        """The interfaces of the NIC at that PCI address; some NICs have several ports at one."""
+        return tuple(link for link in self.links if link.pci == address)
+
+
+def read_network(netns: str | None = None, controller: str | None = None) -> Network:
+    """Read interfaces, addresses and routes.
+
+    Args:
+        netns: name of the network namespace; None is the current one.
+        controller: IP address of the host that Ansible or a person works from; its route is looked up too.
+
+    """
+    return namespaces.inside(netns, lambda: _read(controller))
+
+
+def _read(controller: str | None) -> Network:
+    with IPRoute() as route, Ethtool() as ethtool:
+        addresses: dict[int, list[str]] = {}
+        for message in route.get_addr():
+            if message["scope"] == _SCOPE_GLOBAL:
+                text = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
+                addresses.setdefault(message["index"], []).append(f"{text}/{message['prefixlen']}")
+        links = tuple(_link(message, addresses, ethtool) for message in route.get_links())
+        defaults = frozenset(
+            index
+            for family in (2, 10)  # AF_INET, AF_INET6
+            for message in route.get_routes(family=family)
+            if message["dst_len"] == 0 and message["type"] == 1  # RTN_UNICAST
+            for index in _out_interfaces(message)
+        )
+        return Network(links, defaults, _route_to(route, controller) if controller else frozenset())
+
+
+def _link(message: Any, addresses: dict[int, list[str]], ethtool: Ethtool) -> Link:  # noqa: ANN401 - pyroute2 is untyped
+    name, index = message.get_attr("IFLA_IFNAME"), message["index"]
+    info = message.get_attr("IFLA_LINKINFO")
+    kind = info.get_attr("IFLA_INFO_KIND") if info is not None else None
+    return Link(
+        name=name,
+        index=index,
+        kind=kind,
+        ethernet=message["ifi_type"] == _ARPHRD_ETHER,
+        loopback=bool(message["flags"] & _IFF_LOOPBACK),
+        up=bool(message["flags"] & _IFF_UP),
+        master=message.get_attr("IFLA_MASTER"),
+        lower=message.get_attr("IFLA_LINK") if kind in _STACKED_KINDS else None,
+        pci=ethtool.pci_address(name),
+        channels=ethtool.channels(name),
+        rx_queues=message.get_attr("IFLA_NUM_RX_QUEUES") or 1,
+        mtu=message.get_attr("IFLA_MTU"),
+        addresses=tuple(addresses.get(index, ())),
+    )
+
+
+def _out_interfaces(message: Any) -> list[int]:  # noqa: ANN401 - pyroute2 is untyped
+    out = message.get_attr("RTA_OIF")
+    if out is not None:
+        return [out]
+    return [hop["oif"] for hop in message.get_attr("RTA_MULTIPATH") or ()]
+
+
+def _route_to(route: Any, address: str) -> frozenset[int]:  # noqa: ANN401 - pyroute2 is untyped
+    family = 2 if ipaddress.ip_address(address).version == 4 else 10  # noqa: PLR2004 - AF_INET, AF_INET6
+    try:
+        answers = route.route("get", dst=address, family=family)
+    except NetlinkError:
+        return frozenset()  # no route: nothing to protect on that path
+    return frozenset(index for message in answers for index in _out_interfaces(message))
