@@ -6,7 +6,7 @@ venv_install()
 {
 	local list=$1 stamp key
 	stamp=.venv/.${list##*/}.sha256
-	key=$(sha256sum "$list" appliance/pyproject.toml)
+	key=$(sha256sum "$list" setup/constraints.txt appliance/pyproject.toml)
 	if [[ -x .venv/bin/python && $(cat "$stamp" 2>/dev/null) == "$key" ]]; then
 		echo "$list is installed"
 		return

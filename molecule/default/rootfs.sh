@@ -5,13 +5,16 @@
 # library of the engine: those must come out of dist/.
 ROOTFS_PACKAGES=systemd,systemd-sysv,dbus,udev,kmod,procps,iproute2,ethtool,python3,python3-apt,python3-venv,ca-certificates
 
-# rootfs SUITE: print the folder of its root, made now if need be.
+# rootfs SUITE [LIST]: print the folder of its root, made now if need be; LIST names more packages.
 rootfs()
 {
-	local suite=$1 mirror key root lock
+	local suite=$1 packages=$ROOTFS_PACKAGES mirror key root lock
+	if [[ ${2-} ]]; then
+		packages+=,$(sed 's/#.*//' "$2" | xargs | tr ' ' ,)
+	fi
 	mirror=$(debian_mirror)
 	[[ -n $mirror ]] || fail "no Debian package source on this machine: add one under /etc/apt"
-	key=$(sha256sum <<<"$mirror $ROOTFS_PACKAGES" | cut -c1-12)
+	key=$(sha256sum <<<"$mirror $packages" | cut -c1-12)
 	root=$PWD/build/cache/rootfs/$suite-$key
 	mkdir -p "${root%/*}"
 	# Of two machines that want the same root, one makes it.
@@ -20,7 +23,7 @@ rootfs()
 	if [[ ! -d $root ]]; then
 		rm -rf "$root.part"
 		# shellcheck disable=SC2016  # expanded by mmdebstrap
-		mmdebstrap --quiet --mode=root --variant=minbase --include="$ROOTFS_PACKAGES" \
+		mmdebstrap --quiet --mode=root --variant=minbase --include="$packages" \
 			--dpkgopt=force-unsafe-io --customize-hook='rm -f "$1/etc/hostname" "$1/etc/resolv.conf"' \
 			"$suite" "$root.part" "$mirror" >&2
 		mv "$root.part" "$root"
