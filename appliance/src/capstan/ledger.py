@@ -131,6 +131,8 @@ class Balance:
     drops: Mapping[str, int] = field(default_factory=dict)
     pending: int = 0
     """Packets that the engine holds in memory, on their way to a file."""
+    nic_wire: int = 0
+    """The part of `wire` that the NIC dropped before the kernel saw it, and so counts apart from what it received."""
 
     @property
     def dropped(self) -> int:
@@ -156,6 +158,7 @@ class Balance:
             filtered=self.filtered + other.filtered,
             drops={cause: self.drops.get(cause, 0) + other.drops.get(cause, 0) for cause in causes},
             pending=self.pending + other.pending,
+            nic_wire=self.nic_wire + other.nic_wire,
         )
 
 
@@ -300,6 +303,7 @@ def _balance(fields: tuple[Field, ...], values: Mapping[str, int | str]) -> Bala
         filtered=added("filtered"),
         drops={entry.name: count for entry, count in packets if entry.role == "drop"},
         pending=max(0, pending),
+        nic_wire=added("wire", "nic"),
     )
 
 

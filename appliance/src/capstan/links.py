@@ -10,6 +10,7 @@ from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
 from capstan import namespaces
+from capstan.errors import UsageError
 from capstan.ethtool import Channels, Ethtool
 
 _ARPHRD_ETHER = 1
@@ -68,7 +69,17 @@ def read_network(netns: str | None = None, controller: str | None = None) -> Net
         netns: name of the network namespace; None is the current one.
         controller: IP address of the host that Ansible or a person works from; its route is looked up too.
 
+    Raises:
+        UsageError: when the controller is no IP address.
+
     """
+    if controller is not None:
+        try:
+            ipaddress.ip_address(controller)
+        except ValueError:
+            raise UsageError(
+                f"The controller {controller!r} is not an IP address; write one such as 192.0.2.1."
+            ) from None
     return namespaces.inside(netns, lambda: _read(controller))
 
 
@@ -119,6 +130,9 @@ def _out_interfaces(message: Any) -> list[int]:  # noqa: ANN401 - pyroute2 is un
 
 
 def _route_to(route: Any, address: str) -> frozenset[int]:  # noqa: ANN401 - pyroute2 is untyped
+    address, _, zone = address.partition("%")
+    if zone:  # a link-local address is on the interface that it names
+        return frozenset(route.link_lookup(ifname=zone))
     family = 2 if ipaddress.ip_address(address).version == 4 else 10  # noqa: PLR2004 - AF_INET, AF_INET6
     try:
         answers = route.route("get", dst=address, family=family)

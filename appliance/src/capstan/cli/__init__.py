@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
 
 from capstan import __version__
 from capstan.cli.lab import lab
-from capstan.cli.settings import check_config, schema
+from capstan.cli.life import down, rotate, supervise, up
+from capstan.cli.settings import check_config, preflight_command, schema
+from capstan.cli.watch import ledger, status_command
 from capstan.errors import OperatorError
 from capstan.paths import Paths
 
@@ -31,9 +32,19 @@ class _Sentences(click.Group):
 @click.pass_context
 def main(context: click.Context) -> None:
     """Run and watch this host's packet capture."""
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr] - a TextIO that is a TextIOWrapper
     context.obj = Paths.from_environment()
 
 
-for command in (check_config, schema, lab):
+for command in (
+    up,
+    down,
+    status_command,
+    ledger,
+    rotate,
+    preflight_command,
+    check_config,
+    schema,
+    lab,
+    supervise,
+):
     main.add_command(command)

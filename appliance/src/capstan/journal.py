@@ -1,0 +1,59 @@
+"""The journal of engine runs: one JSON line each, kept across boots."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from capstan.ledger import Balance
+
+
+def now() -> str:
+    """The time as RFC 3339 with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def balance_json(balance: Balance, unaccounted: int | None = None) -> dict[str, Any]:
+    """A balance for readers outside of the package.
+
+    Args:
+        balance: the counts.
+        unaccounted: what is known to be missing, where the counters alone are still in motion.
+
+    """
+    counts = asdict(balance)
+    return {
+        **{key: counts[key] for key in ("wire", "delivered", "filtered")},
+        "dropped": {cause: count for cause, count in balance.drops.items() if count},
+        "pending": balance.pending,
+        "unaccounted": balance.unaccounted if unaccounted is None else unaccounted,
+        "delivered_bytes": balance.delivered_bytes,
+    }
+
+
+def append(path: Path, record: dict[str, Any]) -> None:
+    """Add a record; it is on the disk when this returns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        os.write(descriptor, json.dumps(record).encode() + b"\n")
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def last(path: Path, kind: str) -> dict[str, Any] | None:
+    """The newest record of a kind ("run" or "session"); None when there is none."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return None
+    for line in reversed(lines):
+        record: dict[str, Any] = json.loads(line)
+        if record.get("record") == kind:
+            return record
+    return None
