@@ -1,0 +1,116 @@
+"""The one place where Ansible's plugins meet the settings model `capstan.config` of this same checkout."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import importlib
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from ansible.errors import AnsibleError
+
+if TYPE_CHECKING:
+    from capstan.config import CaptureConfig
+
+# Not the symlink under collections/: the checkout, or the folder of the installed collection.
+COLLECTION = Path(__file__).resolve().parents[2]
+PREFIX = "capture_"
+
+_ETHERNET = 1  # DLT_EN10MB, the link type of every capture port
+_SNAPLEN = 262_144
+
+
+def model() -> Any:  # noqa: ANN401 - a module has no type of its own
+    """The module `capstan.config`, out of appliance/src of this collection.
+
+    Raises:
+        AnsibleError: when the controller's Python lacks what the model needs.
+    """
+    sources = str(COLLECTION / "appliance" / "src")
+    if sources not in sys.path:
+        sys.path.insert(0, sources)
+    try:
+        import capstan.config  # noqa: PLC0415 - found only by the path set above
+    except ImportError as error:
+        raise AnsibleError(
+            f"controller: the settings model can't be loaded by {sys.executable} ({error}); "
+            "install what it needs: pip install -r setup/requirements.txt"
+        ) from error
+    return capstan.config
+
+
+def deployment_variables() -> frozenset[str]:
+    """The `capture_*` variables that direct the playbooks and are no settings of the appliance.
+
+    The argument specifications of the roles declare them; whatever is in neither place is a mistake.
+    """
+    declared = {
+        option
+        for path in (COLLECTION / "roles").glob("*/meta/argument_specs.yml")
+        for entry in yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"].values()
+        for option in entry.get("options", {})
+        if option.startswith(PREFIX)
+    }
+    return frozenset(declared.difference(model().INVENTORY_VARIABLES))
+
+
+def settings_of(variables: Iterable[str], value: Callable[[str], Any]) -> dict[str, Any]:
+    """The `capture_*` settings among a host's variables, each brought to its value by `value`."""
+    ignored = deployment_variables()
+    return {name: value(name) for name in variables if name.startswith(PREFIX) and name not in ignored}
+
+
+def config_of(host: str, settings: Mapping[str, Any]) -> CaptureConfig:
+    """Validate one host's settings.
+
+    Raises:
+        AnsibleError: with a sentence for each mistake.
+    """
+    try:
+        return model().from_inventory(host, settings)
+    except model().ConfigError as error:
+        raise AnsibleError(str(error)) from error
+
+
+def size_fields(settings: type) -> frozenset[str]:
+    """Names of the settings that are sizes in bytes."""
+    quantities = importlib.import_module(model().__package__ + ".quantities")
+    return frozenset(
+        name
+        for name, field in settings.model_fields.items()
+        if any(getattr(rule, "func", None) is quantities.parse_size for rule in field.metadata)
+    )
+
+
+def filter_error(expression: str) -> str | None:
+    """What libpcap says against a filter expression, or None when it compiles.
+
+    The engine compiles it by the same library; asking here, on the controller, keeps a mistyped filter away from
+    every host.
+
+    Raises:
+        AnsibleError: when the controller has no libpcap.
+    """
+    name = ctypes.util.find_library("pcap")
+    if name is None:
+        raise AnsibleError(
+            "controller: capture_filter can't be checked because libpcap is missing; "
+            "install it here (Debian: apt install libpcap0.8) and run the playbook again"
+        )
+    pcap = ctypes.CDLL(name)
+    pcap.pcap_open_dead.restype = ctypes.c_void_p
+    pcap.pcap_geterr.restype = ctypes.c_char_p
+    # struct bpf_program: an int and a pointer, allocated for as long as the check takes.
+    program = (ctypes.c_void_p * 2)()
+    handle = ctypes.c_void_p(pcap.pcap_open_dead(_ETHERNET, _SNAPLEN))
+    try:
+        if pcap.pcap_compile(handle, program, expression.encode(), 1, ctypes.c_uint32(0xFFFFFFFF)) == 0:
+            pcap.pcap_freecode(program)
+            return None
+        return pcap.pcap_geterr(handle).decode(errors="replace")
+    finally:
+        pcap.pcap_close(handle)
