@@ -3,7 +3,7 @@
 
 # What a Debian server has, and what an offline host needs to run a Python service; no compiler, no
 # library of the engine: those must come out of dist/.
-ROOTFS_PACKAGES=systemd,systemd-sysv,dbus,udev,kmod,procps,iproute2,ethtool,python3,python3-apt,python3-venv,ca-certificates
+ROOTFS_PACKAGES=systemd,systemd-sysv,dbus,udev,kmod,procps,iproute2,ethtool,python3,ca-certificates
 
 # rootfs SUITE [LIST]: print the folder of its root, made now if need be; LIST names more packages.
 rootfs()
