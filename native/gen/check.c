@@ -59,12 +59,13 @@ static int tally_number(struct check *check, const char *file, const struct reco
 		stream->doubled++;
 		break;
 	case NUMBER_TOO_FAR:
-		return fault_set(fault,
-				 "%s: number %llu of stream %u is absurdly far from the others (%llu to "
-				 "%llu); name the range with --first and --count.",
-				 file, (unsigned long long)record->number, record->stream,
-				 (unsigned long long)stream->numbers.lowest,
-				 (unsigned long long)stream->numbers.highest);
+		return fault_set(
+			fault,
+			"%s: number %llu of stream %u is absurdly far from the others (%llu to "
+			"%llu); name the range with --first and --count.",
+			file, (unsigned long long)record->number, record->stream,
+			(unsigned long long)stream->numbers.lowest,
+			(unsigned long long)stream->numbers.highest);
 	case NUMBER_NO_MEMORY:
 		return fault_set(fault, "Out of memory after %llu distinct numbers.",
 				 (unsigned long long)stream->numbers.size);

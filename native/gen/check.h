@@ -20,7 +20,7 @@ struct check_order {
 	unsigned int file_count;
 	bool one_stream; /**< only frames of `stream` count, others are foreign */
 	uint32_t stream;
-	bool expecting;	 /**< numbers first to first + count - 1 should be there */
+	bool expecting; /**< numbers first to first + count - 1 should be there */
 	uint64_t first, count;
 };
 
@@ -35,8 +35,8 @@ struct check_stream {
 	uint64_t numbered;     /**< frames with a number that can be believed */
 	uint64_t doubled;      /**< of those: the number was there before */
 	uint64_t out_of_order; /**< of those: a higher number came before it in the same file */
-	uint64_t outside;      /**< frames whose number is not one of the expected; counted only here */
-	uint64_t missing;      /**< numbers between the expected (or found) ends that did not come */
+	uint64_t outside; /**< frames whose number is not one of the expected; counted only here */
+	uint64_t missing; /**< numbers between the expected (or found) ends that did not come */
 	/* Within the file being read. */
 	bool in_file;
 	uint64_t file_highest;

@@ -32,13 +32,11 @@ static struct check_stream sum_of(const struct check_result *result)
 
 static json_t *stream_json(const struct check_stream *stream)
 {
-	json_t *json = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "numbered",
-				 (json_int_t)stream->numbered, "distinct",
-				 (json_int_t)stream->numbers.size, "missing",
-				 (json_int_t)stream->missing, "doubled",
-				 (json_int_t)stream->doubled, "out_of_order",
-				 (json_int_t)stream->out_of_order, "outside",
-				 (json_int_t)stream->outside);
+	json_t *json = json_pack(
+		"{s:I, s:I, s:I, s:I, s:I, s:I}", "numbered", (json_int_t)stream->numbered,
+		"distinct", (json_int_t)stream->numbers.size, "missing",
+		(json_int_t)stream->missing, "doubled", (json_int_t)stream->doubled, "out_of_order",
+		(json_int_t)stream->out_of_order, "outside", (json_int_t)stream->outside);
 	int some = stream->numbers.size > 0;
 
 	json_object_set_new(json, "first",

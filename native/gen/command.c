@@ -17,8 +17,7 @@ int span_parse(const struct span_words *words, struct span *span, struct fault *
 {
 	memset(span, 0, sizeof(*span));
 	if (!words->count && !words->seconds)
-		return fault_set(fault,
-				 "How many frames? Give --count N, --seconds S or both.");
+		return fault_set(fault, "How many frames? Give --count N, --seconds S or both.");
 	if (words->first &&
 	    number_parse("--first", words->first, 0, NUMBER_MAX, &span->first, fault))
 		return -1;
@@ -33,7 +32,8 @@ int span_parse(const struct span_words *words, struct span *span, struct fault *
 		span->seconds = strtod(words->seconds, &end);
 		if (*end || !isfinite(span->seconds) || span->seconds <= 0 ||
 		    span->seconds > SECONDS_MAX)
-			return fault_set(fault, "--seconds: '%s' is not a time above 0 and up to %d.",
+			return fault_set(fault,
+					 "--seconds: '%s' is not a time above 0 and up to %d.",
 					 words->seconds, SECONDS_MAX);
 	}
 	return 0;

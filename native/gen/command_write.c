@@ -116,9 +116,8 @@ int command_write(int argc, char **argv)
 	if (json) {
 		json_t *root = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "file", order.path,
 					 "frames", (json_int_t)result.frames, "bytes",
-					 (json_int_t)result.bytes, "first",
-					 (json_int_t)order.first, "next",
-					 (json_int_t)(order.first + order.count), "stream",
+					 (json_int_t)result.bytes, "first", (json_int_t)order.first,
+					 "next", (json_int_t)(order.first + order.count), "stream",
 					 (json_int_t)order.traffic.stream);
 
 		json_dumpf(root, stdout, JSON_INDENT(1));

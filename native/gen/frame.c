@@ -117,8 +117,8 @@ static uint8_t *put_fragment(uint8_t *at, const struct traffic *traffic, uint64_
 	uint16_t payload = 0, before = 0, total = 0;
 
 	for (unsigned int i = 0; i < FRAGMENTS_PER_DATAGRAM; i++) {
-		uint16_t part = fragment_payload(
-			traffic, datagram * FRAGMENTS_PER_DATAGRAM + i, headers);
+		uint16_t part =
+			fragment_payload(traffic, datagram * FRAGMENTS_PER_DATAGRAM + i, headers);
 
 		if (i == index) {
 			before = total;

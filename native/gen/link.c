@@ -30,10 +30,11 @@ int netns_enter(const char *name, struct fault *fault)
 		 strchr(name, '/') ? "" : "/", name);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return fault_set(fault,
-				 "--netns: cannot open %s: %s; `ip netns list` shows what there is, "
-				 "`ip netns add %s` makes it.",
-				 path, strerror(errno), name);
+		return fault_set(
+			fault,
+			"--netns: cannot open %s: %s; `ip netns list` shows what there is, "
+			"`ip netns add %s` makes it.",
+			path, strerror(errno), name);
 	failed = setns(fd, CLONE_NEWNET);
 	close(fd);
 	if (failed && errno == EPERM)
@@ -76,10 +77,11 @@ int link_open(const char *name, struct link *link, struct fault *fault)
 	struct ifreq ifr = { 0 };
 
 	if (strlen(name) >= IFNAMSIZ || request(SIOCGIFINDEX, name, &ifr))
-		return fault_set(fault,
-				 "--interface: there is no interface '%s' here; `ip link` shows what "
-				 "there is, --netns NAME looks in another namespace.",
-				 name);
+		return fault_set(
+			fault,
+			"--interface: there is no interface '%s' here; `ip link` shows what "
+			"there is, --netns NAME looks in another namespace.",
+			name);
 	*link = (struct link){ .index = ifr.ifr_ifindex };
 	snprintf(link->name, sizeof(link->name), "%s", name);
 	if (request(SIOCGIFFLAGS, name, &ifr))
@@ -88,9 +90,9 @@ int link_open(const char *name, struct link *link, struct fault *fault)
 		return fault_set(fault, "%s is down; bring it up with `ip link set %s up`.", name,
 				 name);
 	if (!(ifr.ifr_flags & IFF_RUNNING))
-		return fault_set(fault,
-				 "%s has no carrier; bring the other end up (for a veth: its peer).",
-				 name);
+		return fault_set(
+			fault, "%s has no carrier; bring the other end up (for a veth: its peer).",
+			name);
 	if (request(SIOCGIFMTU, name, &ifr))
 		return fault_set(fault, "%s: cannot read its MTU: %s.", name, strerror(errno));
 	link->mtu = (uint32_t)ifr.ifr_mtu;
@@ -156,7 +158,8 @@ static int ask_stats64(int index, struct rtnl_link_stats64 *stats)
 		return -1;
 	}
 	attribute = find_attribute(&answer.header, IFLA_STATS64);
-	if (!attribute || RTA_PAYLOAD(attribute) < offsetof(struct rtnl_link_stats64, rx_nohandler)) {
+	if (!attribute ||
+	    RTA_PAYLOAD(attribute) < offsetof(struct rtnl_link_stats64, rx_nohandler)) {
 		errno = EPROTO;
 		return -1;
 	}
@@ -208,14 +211,13 @@ out:
 	return sum;
 }
 
-int link_counters_read(const struct link *link, struct link_counters *counters,
-		       struct fault *fault)
+int link_counters_read(const struct link *link, struct link_counters *counters, struct fault *fault)
 {
 	struct rtnl_link_stats64 stats;
 
 	if (ask_stats64(link->index, &stats))
-		return fault_set(fault, "%s: cannot read its counters (is it gone?): %s.", link->name,
-				 strerror(errno));
+		return fault_set(fault, "%s: cannot read its counters (is it gone?): %s.",
+				 link->name, strerror(errno));
 	*counters = (struct link_counters){
 		.tx_packets = stats.tx_packets,
 		.tx_bytes = stats.tx_bytes,

@@ -13,17 +13,17 @@
  * the pages touched (1e8 consecutive numbers: 12.5 MB), whatever number they start with.
  */
 struct number_set {
-	uint64_t **pages;    /**< page i holds numbers from (first_page + i) << NUMBER_PAGE_SHIFT */
+	uint64_t **pages; /**< page i holds numbers from (first_page + i) << NUMBER_PAGE_SHIFT */
 	uint64_t first_page;
 	uint64_t page_count;
-	uint64_t size;	     /**< numbers in the set */
+	uint64_t size;		  /**< numbers in the set */
 	uint64_t lowest, highest; /**< of the numbers in it, when size is not 0 */
 };
 
 enum number_set_result {
 	NUMBER_NEW,
-	NUMBER_KNOWN,	 /**< was in the set already */
-	NUMBER_TOO_FAR,	 /**< the set would span more than NUMBER_SET_SPAN */
+	NUMBER_KNOWN,	/**< was in the set already */
+	NUMBER_TOO_FAR, /**< the set would span more than NUMBER_SET_SPAN */
 	NUMBER_NO_MEMORY,
 };
 

@@ -33,7 +33,7 @@ void pace_start(struct pace *pace, uint64_t rate, uint64_t now_ns)
 		.rate = rate,
 		.origin_ns = now_ns,
 		.depth = depth < DEPTH_MIN ? DEPTH_MIN : (uint32_t)depth,
-		.quantum = quantum < 1	       ? 1 :
+		.quantum = quantum < 1		 ? 1 :
 			   quantum > QUANTUM_MAX ? QUANTUM_MAX :
 						   (uint32_t)quantum,
 	};

@@ -72,12 +72,11 @@ enum record_verdict record_read(const uint8_t *frame, size_t captured, size_t le
 	bool cut = captured < length;
 
 	*numbered = 0;
-	if (!offset || captured < offset + RECORD_BYTES ||
-	    get32(frame + offset) != RECORD_MAGIC) {
+	if (!offset || captured < offset + RECORD_BYTES || get32(frame + offset) != RECORD_MAGIC) {
 		if (!addressed_as_ours(frame, captured))
 			return RECORD_FOREIGN;
 		return cut && (!offset || captured < offset + RECORD_BYTES) ? RECORD_CUT :
-									       RECORD_DAMAGED;
+									      RECORD_DAMAGED;
 	}
 	if (!cut && frame_crc(frame, length, offset) != get32(frame + offset + RECORD_CRC_OFFSET))
 		return RECORD_DAMAGED;

@@ -16,9 +16,12 @@
 
 /* A receiver that polls counts a frame when it takes it: counters may trail the last frame. */
 #define SETTLE_STEP_NS (2 * NS_PER_MS)
-#define SETTLE_QUIET_STEPS 150
+#define SETTLE_QUIET_STEPS 250
 
-static const struct sender *const senders[] = { &sender_af_packet };
+/* What one core gets through a packet socket here; a pace above it needs XDP. */
+#define AF_PACKET_RATE_MAX 600000
+
+static const struct sender *const senders[] = { &sender_af_packet, &sender_xdp };
 
 #define SENDERS (sizeof(senders) / sizeof(senders[0]))
 
@@ -66,7 +69,7 @@ static int send_paced(const struct send_order *order, const struct sender *sende
 	uint64_t start = clock_now_ns(), now = start, tick = start;
 	uint64_t end = order->seconds > 0 ? start + (uint64_t)(order->seconds * 1e9) : UINT64_MAX;
 	uint64_t total = order->count ? order->count : UINT64_MAX - order->first;
-	uint32_t most = order->rate ? sender->burst_max : sender->burst_fast;
+	uint32_t most = sender->burst;
 	struct progress progress;
 	struct pace pace;
 
@@ -117,6 +120,26 @@ static void judge(struct send_result *result)
 	result->refused = result->frames - result->accepted;
 }
 
+/* Sends the first frame and sees that the link noticed. */
+static int send_probe(const struct send_order *order, const struct sender *sender, void *state,
+		      int interrupt, const struct link_counters *before, struct send_result *result,
+		      struct fault *fault)
+{
+	uint64_t bytes = 0;
+
+	if (sender->send(state, order->first, 1, &bytes, fault) < 0 ||
+	    settle(&order->link, before, 1, interrupt, &result->counters, fault))
+		return -1;
+	if (!accounted(&result->counters))
+		return fault_set(fault,
+				 "%s does not take frames by %s; for a veth, its peer needs an XDP "
+				 "program or `ethtool -K PEER gro on`; or use --method af_packet.",
+				 order->link.name, sender->name);
+	result->frames = 1;
+	result->bytes = bytes;
+	return 0;
+}
+
 static int send_with(const struct send_order *order, const struct sender *sender, int interrupt,
 		     struct send_result *result, struct fault *fault)
 {
@@ -129,31 +152,46 @@ static int send_with(const struct send_order *order, const struct sender *sender
 	if (!state)
 		return -1;
 	failed = link_counters_read(&order->link, &before, fault) ||
+		 (sender->silent &&
+		  send_probe(order, sender, state, interrupt, &before, result, fault)) ||
 		 send_paced(order, sender, state, interrupt, result, fault);
 	sender->close(state);
-	if (failed || settle(&order->link, &before, result->frames, interrupt, &result->counters,
-			     fault))
+	if (failed ||
+	    settle(&order->link, &before, result->frames, interrupt, &result->counters, fault))
 		return -1;
 	judge(result);
 	return 0;
 }
 
+/* `auto`: XDP where the pace asks for more than a packet socket gives and the link takes it. */
+static int send_auto(const struct send_order *order, int interrupt, struct send_result *result,
+		     struct fault *fault)
+{
+	if (!order->rate || order->rate > AF_PACKET_RATE_MAX) {
+		if (send_with(order, &sender_xdp, interrupt, result, fault) == 0)
+			return 0;
+		if (result->frames)
+			return -1;
+	}
+	return send_with(order, &sender_af_packet, interrupt, result, fault);
+}
+
 int send_run(const struct send_order *order, struct send_result *result, struct fault *fault)
 {
+	bool choose = strcmp(order->method, "auto") == 0;
 	const struct sender *sender = find_sender(order->method);
 	int interrupt, failed;
 
-	if (!sender && strcmp(order->method, "auto") != 0)
+	if (!sender && !choose)
 		return fault_set(fault, "--method: '%s' is unknown; choose auto, af_packet or xdp.",
 				 order->method);
-	if (!sender)
-		sender = &sender_af_packet;
 	if (link_holds(&order->link, &order->traffic, fault))
 		return -1;
 	interrupt = interrupt_open(fault);
 	if (interrupt < 0)
 		return -1;
-	failed = send_with(order, sender, interrupt, result, fault);
+	failed = choose ? send_auto(order, interrupt, result, fault) :
+			  send_with(order, sender, interrupt, result, fault);
 	close(interrupt);
 	return failed;
 }

@@ -23,8 +23,7 @@ struct af_packet {
 	uint8_t frames[BURST][FRAME_MAX];
 };
 
-static int open_socket(const struct link *link, const struct traffic *traffic,
-		       struct fault *fault)
+static int open_socket(const struct link *link, const struct traffic *traffic, struct fault *fault)
 {
 	/* Protocol 0: this socket receives nothing. */
 	struct sockaddr_ll address = { .sll_family = AF_PACKET, .sll_ifindex = link->index };
@@ -84,8 +83,7 @@ static int64_t af_packet_send(void *state, uint64_t first, uint32_t count, uint6
 	int64_t refused = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
-		self->vectors[i].iov_len =
-			frame_build(self->traffic, first + i, self->frames[i]);
+		self->vectors[i].iov_len = frame_build(self->traffic, first + i, self->frames[i]);
 		*bytes += self->vectors[i].iov_len;
 	}
 	while (done < count) {
@@ -120,8 +118,7 @@ static void af_packet_close(void *state)
 
 const struct sender sender_af_packet = {
 	.name = "af_packet",
-	.burst_max = BURST,
-	.burst_fast = BURST,
+	.burst = BURST,
 	.open = af_packet_open,
 	.send = af_packet_send,
 	.close = af_packet_close,

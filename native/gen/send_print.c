@@ -20,13 +20,13 @@ static void print_json(const struct send_order *order, const struct send_result 
 		"method", result->method, "interface", order->link.name, "frames",
 		(json_int_t)result->frames, "accepted", (json_int_t)result->accepted, "refused",
 		(json_int_t)result->refused, "bytes", (json_int_t)result->bytes, "seconds",
-		result->elapsed, "pps", per_second((double)result->frames, result->elapsed), "first",
-		(json_int_t)order->first, "next", (json_int_t)(order->first + result->frames),
-		"stream", (json_int_t)order->traffic.stream, "interrupted", result->interrupted,
-		"disturbed", result->disturbed, "counters", "tx_packets",
-		(json_int_t)link->tx_packets, "tx_dropped", (json_int_t)link->tx_dropped,
-		"tx_errors", (json_int_t)link->tx_errors, "xdp_xmit_errors",
-		(json_int_t)link->xdp_xmit_errors);
+		result->elapsed, "pps", per_second((double)result->frames, result->elapsed),
+		"first", (json_int_t)order->first, "next",
+		(json_int_t)(order->first + result->frames), "stream",
+		(json_int_t)order->traffic.stream, "interrupted", result->interrupted, "disturbed",
+		result->disturbed, "counters", "tx_packets", (json_int_t)link->tx_packets,
+		"tx_dropped", (json_int_t)link->tx_dropped, "tx_errors",
+		(json_int_t)link->tx_errors, "xdp_xmit_errors", (json_int_t)link->xdp_xmit_errors);
 
 	json_dumpf(root, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
 	putchar('\n');
@@ -50,8 +50,8 @@ static void print_text(const struct send_order *order, const struct send_result 
 		printf(", refused %s", number_group(result->refused, a));
 	putchar('\n');
 	if (result->frames)
-		printf("  numbers   %" PRIu64 " to %" PRIu64 " of stream %u; go on with --first %" PRIu64
-		       "\n",
+		printf("  numbers   %" PRIu64 " to %" PRIu64
+		       " of stream %u; go on with --first %" PRIu64 "\n",
 		       order->first, order->first + result->frames - 1, order->traffic.stream,
 		       order->first + result->frames);
 	if (result->disturbed)

@@ -2,6 +2,7 @@
 #ifndef CAPSTAN_GEN_SENDER_H
 #define CAPSTAN_GEN_SENDER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "fault.h"
@@ -10,9 +11,9 @@
 
 /** A way of handing frames to a link. One constant table a method; one thread. */
 struct sender {
-	const char *name;    /**< as in --method */
-	uint32_t burst_max;  /**< most frames in one call of send */
-	uint32_t burst_fast; /**< frames a call where there is no pace: where it is fastest */
+	const char *name; /**< as in --method */
+	uint32_t burst;	  /**< most frames in one call of send */
+	bool silent;	  /**< a link that does not take its frames says nothing: try one first */
 
 	/**
 	 * Prepares to send.
@@ -36,5 +37,6 @@ struct sender {
 };
 
 extern const struct sender sender_af_packet;
+extern const struct sender sender_xdp;
 
 #endif

@@ -32,8 +32,8 @@ static int parse_range(char *text, char *dash, struct size_mix *mix, struct faul
 	if (parse_size(text, &mix->smallest, fault) || parse_size(dash + 1, &mix->largest, fault))
 		return -1;
 	if (mix->smallest > mix->largest)
-		return fault_set(fault, "--size: the range %s-%s runs backwards; write %s-%s.", text,
-				 dash + 1, dash + 1, text);
+		return fault_set(fault, "--size: the range %s-%s runs backwards; write %s-%s.",
+				 text, dash + 1, dash + 1, text);
 	return 0;
 }
 
@@ -46,7 +46,8 @@ static int parse_list(char *text, struct size_mix *mix, struct fault *fault)
 		uint16_t size;
 
 		if (mix->count == SIZES_MAX)
-			return fault_set(fault, "--size: more than %d sizes in the list.", SIZES_MAX);
+			return fault_set(fault, "--size: more than %d sizes in the list.",
+					 SIZES_MAX);
 		if (parse_size(item, &size, fault))
 			return -1;
 		mix->cycle[mix->count++] = size;

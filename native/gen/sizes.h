@@ -18,10 +18,10 @@
  * continued, repeated and checked without state. Sizes are in bytes and never include the FCS.
  */
 struct size_mix {
-	unsigned int count;	     /**< sizes cycled through; 0: a range */
-	uint16_t cycle[SIZES_MAX];   /**< the sizes, in order, when count is not 0 */
-	uint16_t smallest, largest;  /**< bounds, both included; the range when count is 0 */
-	bool may_grow;		     /**< "imix": its small frames grow to what the shape needs */
+	unsigned int count;	    /**< sizes cycled through; 0: a range */
+	uint16_t cycle[SIZES_MAX];  /**< the sizes, in order, when count is not 0 */
+	uint16_t smallest, largest; /**< bounds, both included; the range when count is 0 */
+	bool may_grow;		    /**< "imix": its small frames grow to what the shape needs */
 };
 
 /**

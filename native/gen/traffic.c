@@ -32,7 +32,8 @@ static int parse_shape(const char *text, enum shape *shape, struct fault *fault)
 			return 0;
 		}
 	}
-	return fault_set(fault, "--shape: '%s' is unknown; choose udp4, udp6, fragments or raw.", text);
+	return fault_set(fault, "--shape: '%s' is unknown; choose udp4, udp6, fragments or raw.",
+			 text);
 }
 
 static int parse_tag(const char *text, struct vlan_tag *tag, struct fault *fault)
@@ -105,12 +106,13 @@ int traffic_parse(const struct traffic_words *words, struct traffic *traffic, st
 	if (traffic->sizes.may_grow)
 		size_mix_raise(&traffic->sizes, smallest);
 	if (traffic->sizes.smallest < smallest)
-		return fault_set(fault,
-				 "--size: %u bytes cannot hold the headers of shape %s with %u VLAN tags and "
-				 "the %d-byte record; use %u bytes or more%s.",
-				 traffic->sizes.smallest, shapes[traffic->shape].name,
-				 traffic->tag_count, RECORD_BYTES, smallest,
-				 traffic->shape == SHAPE_RAW ? "" : ", or --shape raw for runts");
+		return fault_set(
+			fault,
+			"--size: %u bytes cannot hold the headers of shape %s with %u VLAN tags and "
+			"the %d-byte record; use %u bytes or more%s.",
+			traffic->sizes.smallest, shapes[traffic->shape].name, traffic->tag_count,
+			RECORD_BYTES, smallest,
+			traffic->shape == SHAPE_RAW ? "" : ", or --shape raw for runts");
 	return 0;
 }
 

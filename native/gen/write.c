@@ -44,8 +44,8 @@ static void write_frame(struct writing *writing, uint64_t number)
 	const struct damage *damage = &order->damage;
 	uint8_t bytes[FRAME_MAX];
 	struct captured frame = {
-		.time_ns = EPOCH_NS + (uint64_t)((wide)(number - order->first) * NS_PER_SECOND /
-						 order->rate),
+		.time_ns = EPOCH_NS +
+			   (uint64_t)((wide)(number - order->first) * NS_PER_SECOND / order->rate),
 		.length = (uint32_t)frame_build(&order->traffic, number, bytes),
 		.bytes = bytes,
 	};
@@ -86,7 +86,8 @@ static int write_all(struct writing *writing)
 	if (!order->damage.truncate_last || !writing->result->frames)
 		return ferror(writing->out);
 	return fflush(writing->out) ||
-	       ftruncate(fileno(writing->out), ftell(writing->out) - (long)(writing->last_kept / 2));
+	       ftruncate(fileno(writing->out),
+			 ftell(writing->out) - (long)(writing->last_kept / 2));
 }
 
 int write_run(const struct write_order *order, struct write_result *result, struct fault *fault)
