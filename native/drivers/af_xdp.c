@@ -1,0 +1,597 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * AF_XDP: an XDP program of our own hands each frame to the socket of its queue, before the kernel's
+ * network stack has seen it; in zero-copy mode the NIC writes into our memory itself.
+ *
+ * Counters. The program counts every frame that it sees, so what the sockets lose on the way has a
+ * total to be held against: rx_dropped (no free frame) and rx_ring_full are different packets;
+ * rx_fill_ring_empty counts attempts and is no loss of its own.
+ *
+ * Frames. Every frame of the queue's memory is either in the fill ring (the kernel's), in the receive
+ * ring, or in the burst being handled; release puts the burst's frames straight back. The fill ring
+ * has room for all of them, so that cannot fail.
+ */
+#include "drivers.h"
+
+#include "block.h"
+#include "clock.h"
+#include "netdev.h"
+#include "pcapng.h"
+#include "settings.h"
+#include "xdp/capture.h"
+
+/* Generated; its conversions are not ours to mend. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#include "capture.skel.h"
+#pragma GCC diagnostic pop
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <linux/if_link.h>
+#include <linux/if_xdp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <xdp/xsk.h>
+
+/* Since Linux 6.6; older headers lack them. */
+#ifndef XDP_USE_SG
+#define XDP_USE_SG (1 << 4)
+#endif
+#ifndef XDP_PKT_CONTD
+#define XDP_PKT_CONTD (1 << 0)
+#endif
+#ifndef SO_PREFER_BUSY_POLL
+#define SO_PREFER_BUSY_POLL 69
+#endif
+
+/* One page a frame: what every driver's zero-copy mode takes. */
+#define FRAME_SIZE 4096U
+
+/* Of a frame, the kernel keeps this much in front (XDP_PACKET_HEADROOM). */
+#define FRAME_HEADROOM 256U
+
+/* Ethernet header and two VLAN tags, which the MTU leaves out. */
+#define LINK_OVERHEAD 22U
+
+/* An skb has at most 17 fragments beside its head (MAX_SKB_FRAGS). */
+#define MOST_SEGMENTS 18U
+
+/* A queue whose last socket has just closed answers EBUSY for about a second. */
+#define BUSY_TRIES 12
+#define BUSY_PAUSE_NS 200000000L
+
+enum mode { MODE_AUTO, MODE_ZEROCOPY, MODE_COPY, MODE_SKB };
+
+static const char *const mode_words[] = { "auto", "zerocopy", "copy", "skb", NULL };
+static const char *const mode_titles[] = {
+	[MODE_ZEROCOPY] = "native XDP, zero-copy",
+	[MODE_COPY] = "native XDP, copy",
+	[MODE_SKB] = "generic (skb) XDP, copy",
+};
+
+struct options {
+	int mode;
+	bool strict; /* fail rather than give less than the mode asked for */
+	int64_t frames, ring, busy_poll_us;
+};
+
+struct cap_queue {
+	struct xsk_umem *umem;
+	struct xsk_socket *socket;
+	struct xsk_ring_cons rx, completion;
+	struct xsk_ring_prod fill;
+	uint8_t *frames;
+	size_t frames_size;
+	bool hugepages;
+	int fd;
+	unsigned descriptors; /* of the burst in hand */
+	uint64_t returned[CAP_BURST + MOST_SEGMENTS];
+	struct cap_segment segments[CAP_BURST + MOST_SEGMENTS];
+	uint64_t clock_offset_ns; /* CLOCK_REALTIME - CLOCK_MONOTONIC */
+	struct capstan_xdp_counters *counters;
+};
+
+struct cap_port {
+	const struct cap_port_config *config;
+	const struct options *options;
+	struct capstan_capture *program;
+	int link_fd;
+	unsigned ifindex, mtu;
+	bool several_buffers; /* frames larger than one of ours can be received */
+	unsigned queue_count;
+	struct cap_queue queues[];
+};
+
+static int parse_options(json_t *object, void **out, struct cap_error *err)
+{
+	struct options *options = malloc(sizeof(*options));
+	struct cap_settings in;
+	int rc;
+
+	if (!options)
+		return cap_fail(err, ENOMEM, "out of memory");
+	*options = (struct options){ .mode = MODE_AUTO, .frames = 16384, .ring = 8192 };
+	rc = cap_settings_open(&in, object, err, "options");
+	if (rc == 0)
+		rc = cap_settings_word(&in, "mode", mode_words, &options->mode, err);
+	if (rc == 0)
+		rc = cap_settings_bool(&in, "strict", &options->strict, err);
+	if (rc == 0)
+		rc = cap_settings_int(&in, "frames", 512, 1 << 20, &options->frames, err);
+	if (rc == 0)
+		rc = cap_settings_int(&in, "ring", 64, 1 << 19, &options->ring, err);
+	if (rc == 0 && ((options->frames & (options->frames - 1)) || (options->ring & (options->ring - 1)) ||
+			options->ring > options->frames))
+		rc = cap_fail(err, EINVAL, "options.frames and options.ring: must be powers of two, the ring no larger than the frames");
+	if (rc == 0)
+		rc = cap_settings_int(&in, "busy_poll_us", 0, 10000, &options->busy_poll_us, err);
+	rc = cap_settings_close(&in, rc, err);
+	if (rc)
+		free(options);
+	else
+		*out = options;
+	return rc;
+}
+
+static void queue_close_socket(struct cap_queue *queue)
+{
+	if (queue->socket)
+		xsk_socket__delete(queue->socket);
+	if (queue->umem)
+		xsk_umem__delete(queue->umem);
+	queue->socket = NULL;
+	queue->umem = NULL;
+}
+
+static void port_detach(struct cap_port *port)
+{
+	if (port->link_fd >= 0)
+		close(port->link_fd);
+	port->link_fd = -1;
+}
+
+static void port_close(struct cap_port *port)
+{
+	for (unsigned i = 0; i < port->queue_count; i++) {
+		queue_close_socket(&port->queues[i]);
+		if (port->queues[i].frames)
+			munmap(port->queues[i].frames, port->queues[i].frames_size);
+	}
+	port_detach(port);
+	capstan_capture__destroy(port->program);
+	free(port);
+}
+
+/* All frames belong to the kernel at first. */
+static void fill_all(struct cap_queue *queue, uint32_t frames)
+{
+	uint32_t at = 0;
+
+	xsk_ring_prod__reserve(&queue->fill, frames, &at);
+	for (uint32_t i = 0; i < frames; i++)
+		*xsk_ring_prod__fill_addr(&queue->fill, at + i) = (uint64_t)i * FRAME_SIZE;
+	xsk_ring_prod__submit(&queue->fill, frames);
+}
+
+static int open_socket(struct cap_port *port, unsigned index, enum mode mode, bool several)
+{
+	const struct options *options = port->options;
+	struct cap_queue *queue = &port->queues[index];
+	const struct xsk_umem_config umem_config = {
+		.fill_size = (uint32_t)options->frames,
+		.comp_size = XSK_RING_CONS__DEFAULT_NUM_DESCS,
+		.frame_size = FRAME_SIZE,
+	};
+	const struct xsk_socket_config socket_config = {
+		.rx_size = (uint32_t)options->ring,
+		.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD,
+		.bind_flags = (uint16_t)(XDP_USE_NEED_WAKEUP |
+					 (mode == MODE_ZEROCOPY ? XDP_ZEROCOPY : XDP_COPY) |
+					 (several ? XDP_USE_SG : 0)),
+	};
+	int rc;
+
+	/* libxdp leaves some of the rings' members as they are. */
+	queue->rx = queue->completion = (struct xsk_ring_cons){ 0 };
+	queue->fill = (struct xsk_ring_prod){ 0 };
+	rc = xsk_umem__create(&queue->umem, queue->frames, queue->frames_size, &queue->fill,
+			      &queue->completion, &umem_config);
+	if (rc)
+		return rc;
+	rc = xsk_socket__create(&queue->socket, port->config->interface, index, queue->umem, &queue->rx,
+				NULL, &socket_config);
+	if (rc) {
+		queue_close_socket(queue);
+		return rc;
+	}
+	queue->fd = xsk_socket__fd(queue->socket);
+	fill_all(queue, (uint32_t)options->frames);
+	return 0;
+}
+
+static int open_socket_patiently(struct cap_port *port, unsigned index, enum mode mode, bool several)
+{
+	const struct timespec pause = { .tv_nsec = BUSY_PAUSE_NS };
+	int rc = -EBUSY;
+
+	for (unsigned tries = 0; rc == -EBUSY && tries < BUSY_TRIES; tries++) {
+		if (tries)
+			nanosleep(&pause, NULL);
+		rc = open_socket(port, index, mode, several);
+	}
+	return rc;
+}
+
+static int attach(struct cap_port *port, enum mode mode)
+{
+	LIBBPF_OPTS(bpf_link_create_opts, options,
+		    .flags = mode == MODE_SKB ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE);
+	int program = bpf_program__fd(port->program->progs.capstan_capture);
+
+	/* A link, so that the program goes with us however we end. */
+	port->link_fd = bpf_link_create(program, (int)port->ifindex, BPF_XDP, &options);
+	return port->link_fd < 0 ? -errno : 0;
+}
+
+static int open_sockets(struct cap_port *port, enum mode mode, bool several)
+{
+	int map = bpf_map__fd(port->program->maps.capstan_sockets);
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && i < port->queue_count; i++) {
+		rc = open_socket_patiently(port, i, mode, several);
+		if (rc == 0)
+			rc = xsk_socket__update_xskmap(port->queues[i].socket, map);
+	}
+	if (rc)
+		for (unsigned i = 0; i < port->queue_count; i++)
+			queue_close_socket(&port->queues[i]);
+	return rc;
+}
+
+/* Program and sockets in one mode, or nothing left of them. */
+static int try_mode(struct cap_port *port, enum mode mode)
+{
+	bool small = port->mtu + LINK_OVERHEAD + sizeof(struct capstan_xdp_stamp) <=
+		     FRAME_SIZE - FRAME_HEADROOM;
+	int rc = attach(port, mode);
+
+	if (rc)
+		return rc;
+	port->several_buffers = true;
+	rc = open_sockets(port, mode, true);
+	if (rc && rc != -EBUSY && small) {
+		port->several_buffers = false;
+		rc = open_sockets(port, mode, false);
+	}
+	if (rc)
+		port_detach(port);
+	return rc;
+}
+
+static int fail_modes(const struct cap_port *port, enum mode mode, int rc, struct cap_error *err)
+{
+	const char *name = port->config->interface;
+
+	switch (rc) {
+	case -EPERM:
+		return cap_fail(err, EPERM, "%s: af_xdp: not permitted: start the engine as root or give it CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF",
+				name);
+	case -EBUSY:
+		return cap_fail(err, EBUSY, "%s: af_xdp: another XDP program or AF_XDP socket has the interface: see ip link show %s, and stop it",
+				name, name);
+	case -ENOBUFS:
+	case -ENOMEM:
+		return cap_fail(err, ENOMEM, "%s: af_xdp: no memory for %lld frames a queue: lower frames, or raise the locked-memory limit",
+				name, (long long)port->options->frames);
+	default:
+		return cap_fail(err, -rc, "%s: af_xdp: the kernel refuses mode %s: %s%s", name, mode_words[mode],
+				strerror(-rc),
+				port->mtu > FRAME_SIZE - FRAME_HEADROOM - LINK_OVERHEAD ?
+					": frames over one page need Linux 6.6; lower the interface's MTU or choose af_packet" :
+					": choose mode auto or method af_packet");
+	}
+}
+
+/* From what was asked for downwards; with `strict` only that. */
+static int choose_mode(struct cap_port *port, struct cap_port_facts *facts, struct cap_error *err)
+{
+	enum mode asked = (enum mode)port->options->mode;
+	enum mode mode = asked == MODE_AUTO ? MODE_ZEROCOPY : asked;
+	bool only = port->options->strict && asked != MODE_AUTO;
+	int first_rc = 0, rc;
+
+	for (;;) {
+		rc = try_mode(port, mode);
+		if (rc == 0)
+			break;
+		if (!first_rc)
+			first_rc = rc;
+		if (only || mode == MODE_SKB || rc == -EPERM || rc == -EBUSY || rc == -ENOMEM)
+			return fail_modes(port, mode, rc, err);
+		mode++;
+	}
+	if (asked != MODE_AUTO && mode != asked)
+		cap_degraded(facts, "asked for mode %s, the kernel gave %s: %s", mode_words[asked],
+			     mode_titles[mode], strerror(-first_rc));
+	if (!port->several_buffers)
+		cap_degraded(facts, "frames over %u bytes cannot be received: the kernel or the NIC's driver has no multi-buffer AF_XDP",
+			     FRAME_SIZE - FRAME_HEADROOM);
+	snprintf(facts->effective_mode, sizeof(facts->effective_mode), "%s", mode_titles[mode]);
+	return 0;
+}
+
+/* What the kernel says that the sockets have, not what was asked for. */
+static int check_zero_copy(struct cap_port *port, struct cap_port_facts *facts, struct cap_error *err)
+{
+	for (unsigned i = 0; i < port->queue_count; i++) {
+		struct xdp_options got = { 0 };
+		socklen_t len = sizeof(got);
+
+		if (getsockopt(port->queues[i].fd, SOL_XDP, XDP_OPTIONS, &got, &len))
+			return cap_fail(err, errno, "%s: af_xdp: reading the mode back failed: %s",
+					port->config->interface, strerror(errno));
+		if (strstr(facts->effective_mode, "zero-copy") && !(got.flags & XDP_OPTIONS_ZEROCOPY))
+			return cap_fail(err, EOPNOTSUPP, "%s: af_xdp: queue %u was bound for zero-copy but copies",
+					port->config->interface, i);
+	}
+	return 0;
+}
+
+static int map_frames(struct cap_port *port, struct cap_port_facts *facts, struct cap_error *err)
+{
+	for (unsigned i = 0; i < port->queue_count; i++) {
+		struct cap_queue *queue = &port->queues[i];
+
+		queue->frames_size = (size_t)port->options->frames * FRAME_SIZE;
+		queue->frames = cap_map_memory(&queue->frames_size, CAP_HUGEPAGES_AUTO, &queue->hugepages);
+		if (!queue->frames)
+			return cap_fail(err, ENOMEM, "%s: af_xdp: no memory for %lld frames: lower frames",
+					port->config->interface, (long long)port->options->frames);
+		queue->counters = &port->program->bss->capstan_counters[i];
+	}
+	facts->snaplen = port->config->snaplen;
+	return 0;
+}
+
+static int load_program(struct cap_port *port, struct cap_error *err)
+{
+	port->program = capstan_capture__open_and_load();
+	if (!port->program)
+		return cap_fail(err, errno, "%s: af_xdp: the kernel refuses the XDP program: %s%s",
+				port->config->interface, strerror(errno),
+				errno == EPERM ? ": start the engine as root or give it CAP_BPF and CAP_NET_ADMIN" :
+						 ": it needs Linux 5.18 or later");
+	return 0;
+}
+
+static int check_device(const struct cap_port_config *config, struct cap_netdev *device,
+			struct cap_error *err)
+{
+	unsigned queues;
+	int rc = cap_netdev_read(config->interface, device);
+
+	if (rc)
+		return cap_fail(err, -rc, "%s: af_xdp: %s", config->interface,
+				rc == -ENODEV ? "there is no such interface: see ip link" : strerror(-rc));
+	queues = cap_netdev_queues(config->interface);
+	if (queues != config->queues)
+		return cap_fail(err, EINVAL, "%s: af_xdp: has %u receive queues and %u were asked for: what arrives on a queue without a socket is lost; write queues %u, or ethtool -L %s combined %u (or rx %u)",
+				config->interface, queues, config->queues, queues, config->interface,
+				config->queues, config->queues);
+	return 0;
+}
+
+static void busy_poll(struct cap_port *port, struct cap_port_facts *facts)
+{
+	int usec = (int)port->options->busy_poll_us, prefer = 1;
+
+	for (unsigned i = 0; usec && i < port->queue_count; i++) {
+		if (setsockopt(port->queues[i].fd, SOL_SOCKET, SO_PREFER_BUSY_POLL, &prefer, sizeof(prefer)) ||
+		    setsockopt(port->queues[i].fd, SOL_SOCKET, SO_BUSY_POLL, &usec, sizeof(usec))) {
+			cap_degraded(facts, "busy polling was asked for and refused: %s", strerror(errno));
+			return;
+		}
+	}
+}
+
+static int quiet(enum libbpf_print_level level, const char *format, va_list args)
+{
+	(void)level;
+	(void)format;
+	(void)args;
+	return 0;
+}
+
+static int port_open(const struct cap_port_config *config, struct cap_port **out,
+		     struct cap_port_facts *facts, struct cap_error *err)
+{
+	struct cap_netdev device;
+	struct cap_port *port;
+	int rc = check_device(config, &device, err);
+
+	if (rc)
+		return rc;
+	/* Refusals come back as return values, and are told in one sentence. */
+	libbpf_set_print(quiet);
+	port = calloc(1, sizeof(*port) + config->queues * sizeof(port->queues[0]));
+	if (!port)
+		return cap_fail(err, ENOMEM, "%s: out of memory", config->interface);
+	port->config = config;
+	port->options = config->options;
+	port->ifindex = device.ifindex;
+	port->mtu = device.mtu;
+	port->link_fd = -1;
+	port->queue_count = config->queues;
+
+	rc = load_program(port, err);
+	if (rc == 0)
+		rc = map_frames(port, facts, err);
+	if (rc == 0)
+		rc = choose_mode(port, facts, err);
+	if (rc == 0)
+		rc = check_zero_copy(port, facts, err);
+	if (rc) {
+		port_close(port);
+		return rc;
+	}
+	busy_poll(port, facts);
+	facts->link_type = CAP_LINKTYPE_ETHERNET;
+	facts->filter_in = config->filter ? "engine" : "none";
+	*out = port;
+	return 0;
+}
+
+static struct cap_queue *port_queue(struct cap_port *port, unsigned index)
+{
+	return &port->queues[index];
+}
+
+/* Packets are stamped with the monotonic clock, which is not stepped; files want the wall clock. */
+static void set_clock_offset(struct cap_queue *queue)
+{
+	uint64_t before = cap_monotonic_ns();
+	uint64_t wall = cap_realtime_ns();
+	uint64_t after = cap_monotonic_ns();
+
+	queue->clock_offset_ns = wall - (before + (after - before) / 2);
+}
+
+static int port_arm(struct cap_port *port, struct cap_error *err)
+{
+	(void)err;
+	for (unsigned i = 0; i < port->queue_count; i++)
+		set_clock_offset(&port->queues[i]);
+	port->program->bss->capstan_armed = 1;
+	return 0;
+}
+
+static void port_disarm(struct cap_port *port)
+{
+	port->program->bss->capstan_armed = 0;
+}
+
+static void describe(struct cap_queue *queue, const struct xdp_desc *desc, uint64_t burst_time,
+		     struct cap_packet *packet)
+{
+	const uint8_t *data = xsk_umem__get_data(queue->frames, desc->addr);
+	struct capstan_xdp_stamp stamp;
+
+	memcpy(&stamp, data - sizeof(stamp), sizeof(stamp));
+	packet->data = data;
+	packet->len = desc->len;
+	packet->vlan_tpid = 0;
+	packet->n_segments = 1;
+	packet->timestamp_ns = (stamp.magic ^ stamp.monotonic_ns) == CAPSTAN_XDP_MAGIC ?
+				       stamp.monotonic_ns + queue->clock_offset_ns :
+				       burst_time;
+}
+
+/* The kernel publishes all buffers of a frame together, so the rest is there already. */
+static void gather(struct cap_queue *queue, struct cap_packet *packet, const struct xdp_desc *desc,
+		   struct cap_segment *segments)
+{
+	unsigned n = 0;
+	uint32_t at;
+
+	segments[n++] = (struct cap_segment){ packet->data, desc->len };
+	while ((desc->options & XDP_PKT_CONTD) && n < MOST_SEGMENTS &&
+	       xsk_ring_cons__peek(&queue->rx, 1, &at)) {
+		desc = xsk_ring_cons__rx_desc(&queue->rx, at);
+		queue->returned[queue->descriptors++] = desc->addr;
+		segments[n++] = (struct cap_segment){ xsk_umem__get_data(queue->frames, desc->addr), desc->len };
+		packet->len += desc->len;
+	}
+	packet->n_segments = n;
+	packet->segments = segments;
+}
+
+static int rx_burst(struct cap_queue *queue, struct cap_packet *packets, unsigned max)
+{
+	uint64_t burst_time = 0;
+	unsigned n = 0, segment = 0;
+	uint32_t at;
+
+	queue->descriptors = 0;
+	while (n < max && queue->descriptors < CAP_BURST && xsk_ring_cons__peek(&queue->rx, 1, &at)) {
+		const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&queue->rx, at);
+		struct cap_packet *packet = &packets[n++];
+
+		if (!burst_time)
+			burst_time = cap_realtime_ns();
+		queue->returned[queue->descriptors++] = desc->addr;
+		describe(queue, desc, burst_time, packet);
+		if (desc->options & XDP_PKT_CONTD) {
+			gather(queue, packet, desc, &queue->segments[segment]);
+			segment += packet->n_segments;
+		}
+		packet->wire_len = packet->len;
+	}
+	return (int)n;
+}
+
+static void release(struct cap_queue *queue)
+{
+	uint32_t at = 0;
+
+	xsk_ring_prod__reserve(&queue->fill, queue->descriptors, &at);
+	for (unsigned i = 0; i < queue->descriptors; i++)
+		*xsk_ring_prod__fill_addr(&queue->fill, at + i) = queue->returned[i] &
+								 ~(uint64_t)(FRAME_SIZE - 1);
+	xsk_ring_prod__submit(&queue->fill, queue->descriptors);
+	xsk_ring_cons__release(&queue->rx, queue->descriptors);
+	/* A driver that ran out of frames sleeps until it is told that there are new ones. */
+	if (xsk_ring_prod__needs_wakeup(&queue->fill))
+		(void)recvfrom(queue->fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
+}
+
+static void wait(struct cap_queue *queue, int timeout_ms)
+{
+	struct pollfd ready = { .fd = queue->fd, .events = POLLIN };
+
+	poll(&ready, 1, timeout_ms);
+}
+
+static void counters(struct cap_queue *queue, struct cap_source_counters *out)
+{
+	struct xdp_statistics stats = { 0 };
+	socklen_t len = sizeof(stats);
+
+	set_clock_offset(queue);
+	*out = (struct cap_source_counters){
+		.wire = __atomic_load_n(&queue->counters->seen, __ATOMIC_RELAXED),
+		.unbound = __atomic_load_n(&queue->counters->unbound, __ATOMIC_RELAXED),
+	};
+	if (getsockopt(queue->fd, SOL_XDP, XDP_STATISTICS, &stats, &len))
+		return;
+	out->dropped = stats.rx_dropped;
+	out->ring_full = stats.rx_ring_full;
+	out->fill_empty = stats.rx_fill_ring_empty_descs;
+}
+
+const struct cap_driver cap_driver_af_xdp = {
+	.name = "af_xdp",
+	.summary = "AF_XDP sockets, one a queue, fed by an own XDP program: zero-copy, copy or generic",
+	.sees = "every frame that reaches the XDP program, and rx_dropped and rx_ring_full of each socket; in zero-copy mode also the NIC's own drops",
+	.features = CAP_FEATURE_ZERO_COPY | CAP_FEATURE_MULTI_QUEUE | CAP_FEATURE_NETDEV,
+	.privileges = CAP_PRIVILEGE_NET_RAW | CAP_PRIVILEGE_NET_ADMIN | CAP_PRIVILEGE_BPF |
+		      CAP_PRIVILEGE_IPC_LOCK,
+	.parse_options = parse_options,
+	.free_options = free,
+	.open = port_open,
+	.queue = port_queue,
+	.arm = port_arm,
+	.rx_burst = rx_burst,
+	.release = release,
+	.wait = wait,
+	.counters = counters,
+	.disarm = port_disarm,
+	.close = port_close,
+};

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "drivers.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+const struct cap_driver *const cap_drivers[] = {
+	&cap_driver_pcap, &cap_driver_af_packet, &cap_driver_af_xdp, &cap_driver_replay, NULL,
+};
+
+const struct cap_driver *cap_driver_find(const char *name)
+{
+	for (unsigned i = 0; cap_drivers[i]; i++)
+		if (!strcmp(cap_drivers[i]->name, name))
+			return cap_drivers[i];
+	return NULL;
+}
+
+void cap_degraded(struct cap_port_facts *facts, const char *format, ...)
+{
+	unsigned slot = facts->degraded_count;
+	va_list args;
+
+	if (slot >= CAP_MAX_DEGRADED)
+		slot = CAP_MAX_DEGRADED - 1;
+	else
+		facts->degraded_count++;
+	va_start(args, format);
+	vsnprintf(facts->degraded[slot], sizeof(facts->degraded[slot]), format, args);
+	va_end(args);
+}

@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A source without a NIC: a pcap or pcapng file, or packets generated once and handed out from memory
+ * over and over. It waits for the engine and so never loses a packet; what it hands out is what later
+ * stages are tested and measured with.
+ */
+#include "drivers.h"
+
+#include "clock.h"
+#include "log.h"
+#include "pcapng.h"
+#include "settings.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/ethernet.h>
+#include <netinet/ip.h>
+#include <netinet/udp.h>
+#include <pcap/pcap.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* IPv4 and UDP headers in an Ethernet frame: the least that the generator makes. */
+#define LEAST_GENERATED 42
+#define MOST_GENERATED 65535
+
+enum pace { PACE_FAST, PACE_RECORDED };
+
+struct options {
+	char *file;
+	int64_t loops;	   /* times through the file */
+	int pace;
+	int64_t packets;   /* to generate for each queue; 0: until stopped */
+	int64_t size;	   /* bytes of a generated frame */
+	int64_t flows;	   /* distinct addresses and ports */
+	int64_t distinct;  /* frames held in memory */
+};
+
+struct cap_queue {
+	const struct cap_port_config *config;
+	const struct options *options;
+	uint64_t handed;
+	bool armed, stopped;
+
+	/* from a file */
+	pcap_t *reader;
+	int64_t loop;
+	uint8_t *arena;		 /* copies of one burst: libpcap's own buffer lasts one packet */
+	struct cap_packet ahead; /* with recorded pace: read before its time; data is NULL if none */
+	bool broken;
+	uint64_t first_recorded, first_replayed;
+
+	/* from memory */
+	uint8_t *frames;
+	uint32_t stride;
+	uint64_t position;
+};
+
+struct cap_port {
+	unsigned queue_count;
+	struct cap_queue queues[];
+};
+
+static int read_generate(struct cap_settings *in, struct options *options, struct cap_error *err)
+{
+	json_t *object = cap_settings_take(in, "generate");
+	struct cap_settings inner;
+	int rc;
+
+	if (!object) {
+		if (options->file)
+			return 0;
+		return cap_fail(err, EINVAL, "options: method replay needs \"file\" or \"generate\"");
+	}
+	if (options->file)
+		return cap_fail(err, EINVAL, "options: \"file\" and \"generate\" exclude each other: keep one");
+	rc = cap_settings_open(&inner, object, err, "options.generate");
+	if (rc == 0)
+		rc = cap_settings_int(&inner, "packets", 0, INT64_MAX, &options->packets, err);
+	if (rc == 0)
+		rc = cap_settings_int(&inner, "size", LEAST_GENERATED, MOST_GENERATED, &options->size, err);
+	if (rc == 0)
+		rc = cap_settings_int(&inner, "flows", 1, 1 << 24, &options->flows, err);
+	if (rc == 0)
+		rc = cap_settings_int(&inner, "distinct", 1, 1 << 24, &options->distinct, err);
+	return cap_settings_close(&inner, rc, err);
+}
+
+static void free_options(void *opaque)
+{
+	struct options *options = opaque;
+
+	free(options->file);
+	free(options);
+}
+
+static int parse_options(json_t *object, void **out, struct cap_error *err)
+{
+	static const char *const paces[] = { "fast", "recorded", NULL };
+	struct options *options = malloc(sizeof(*options));
+	struct cap_settings in;
+	int rc;
+
+	if (!options)
+		return cap_fail(err, ENOMEM, "out of memory");
+	*options = (struct options){ .loops = 1, .size = 64, .flows = 1024, .distinct = 4096 };
+	rc = cap_settings_open(&in, object, err, "options");
+	if (rc == 0)
+		rc = cap_settings_text(&in, "file", &options->file, err);
+	if (rc == 0)
+		rc = cap_settings_int(&in, "loops", 1, INT64_MAX, &options->loops, err);
+	if (rc == 0)
+		rc = cap_settings_word(&in, "pace", paces, &options->pace, err);
+	if (rc == 0)
+		rc = read_generate(&in, options, err);
+	rc = cap_settings_close(&in, rc, err);
+	if (rc)
+		free_options(options);
+	else
+		*out = options;
+	return rc;
+}
+
+static int open_file(struct cap_queue *queue, struct cap_error *err)
+{
+	char text[PCAP_ERRBUF_SIZE];
+
+	queue->reader = pcap_open_offline_with_tstamp_precision(queue->options->file,
+								PCAP_TSTAMP_PRECISION_NANO, text);
+	if (!queue->reader)
+		return cap_fail(err, EINVAL, "%s: replay: %s: give a pcap or pcapng file",
+				queue->config->interface, text);
+	if (!queue->arena)
+		queue->arena = malloc((size_t)CAP_BURST * CAP_MAX_SNAPLEN);
+	if (!queue->arena)
+		return cap_fail(err, ENOMEM, "%s: replay: out of memory", queue->config->interface);
+	return 0;
+}
+
+/* A frame of one flow: addresses from the benchmarking range of RFC 2544, 198.18.0.0/15. */
+static void generate_frame(uint8_t *frame, uint32_t size, uint32_t flow)
+{
+	struct ether_header ethernet = { .ether_dhost = { 2, 0, 0, 0, 0, 2 },
+					 .ether_shost = { 2, 0, 0, 0, 0, 1 },
+					 .ether_type = htons(ETHERTYPE_IP) };
+	struct iphdr ip = { .version = 4,
+			    .ihl = 5,
+			    .tot_len = htons((uint16_t)(size - sizeof(ethernet))),
+			    .ttl = 64,
+			    .protocol = IPPROTO_UDP,
+			    .saddr = htonl(0xC6120000U | (flow & 0xffff)),
+			    .daddr = htonl(0xC6130000U | (flow >> 16)) };
+	struct udphdr udp = { .source = htons((uint16_t)(1024 + flow % 60000)),
+			      .dest = htons(4789),
+			      .len = htons((uint16_t)(size - sizeof(ethernet) - sizeof(ip))) };
+
+	memcpy(frame, &ethernet, sizeof(ethernet));
+	memcpy(frame + sizeof(ethernet), &ip, sizeof(ip));
+	memcpy(frame + sizeof(ethernet) + sizeof(ip), &udp, sizeof(udp));
+	for (uint32_t i = LEAST_GENERATED; i < size; i++)
+		frame[i] = (uint8_t)(flow + i);
+}
+
+static int generate(struct cap_queue *queue, struct cap_error *err)
+{
+	const struct options *options = queue->options;
+	size_t total;
+
+	queue->stride = ((uint32_t)options->size + 63U) & ~63U;
+	total = (size_t)queue->stride * (size_t)options->distinct;
+	queue->frames = aligned_alloc(64, total);
+	if (!queue->frames)
+		return cap_fail(err, ENOMEM, "%s: replay: no memory for %lld frames: lower distinct",
+				queue->config->interface, (long long)options->distinct);
+	for (int64_t i = 0; i < options->distinct; i++)
+		generate_frame(queue->frames + (size_t)i * queue->stride, (uint32_t)options->size,
+			       (uint32_t)(i % options->flows));
+	return 0;
+}
+
+static void port_close(struct cap_port *port)
+{
+	for (unsigned i = 0; i < port->queue_count; i++) {
+		if (port->queues[i].reader)
+			pcap_close(port->queues[i].reader);
+		free(port->queues[i].arena);
+		free(port->queues[i].frames);
+	}
+	free(port);
+}
+
+static int port_open(const struct cap_port_config *config, struct cap_port **out,
+		     struct cap_port_facts *facts, struct cap_error *err)
+{
+	const struct options *options = config->options;
+	struct cap_port *port;
+	int rc = 0;
+
+	if (options->file && config->queues > 1)
+		return cap_fail(err, EINVAL, "%s: replay: a file has one order: write queues 1",
+				config->interface);
+	port = calloc(1, sizeof(*port) + config->queues * sizeof(port->queues[0]));
+	if (!port)
+		return cap_fail(err, ENOMEM, "%s: out of memory", config->interface);
+	port->queue_count = config->queues;
+	for (unsigned i = 0; rc == 0 && i < config->queues; i++) {
+		port->queues[i].config = config;
+		port->queues[i].options = options;
+		rc = options->file ? open_file(&port->queues[i], err) : generate(&port->queues[i], err);
+	}
+	if (rc) {
+		port_close(port);
+		return rc;
+	}
+	facts->filter_in = config->filter ? "engine" : "none";
+	facts->snaplen = config->snaplen;
+	facts->link_type = options->file ? (uint32_t)pcap_datalink(port->queues[0].reader) :
+					   CAP_LINKTYPE_ETHERNET;
+	snprintf(facts->effective_mode, sizeof(facts->effective_mode), "%s",
+		 options->file ? "from file" : "from memory");
+	*out = port;
+	return 0;
+}
+
+static struct cap_queue *port_queue(struct cap_port *port, unsigned index)
+{
+	return &port->queues[index];
+}
+
+static int port_arm(struct cap_port *port, struct cap_error *err)
+{
+	(void)err;
+	for (unsigned i = 0; i < port->queue_count; i++)
+		port->queues[i].armed = true;
+	return 0;
+}
+
+static void port_disarm(struct cap_port *port)
+{
+	for (unsigned i = 0; i < port->queue_count; i++)
+		__atomic_store_n(&port->queues[i].stopped, true, __ATOMIC_RELAXED);
+}
+
+static int burst_from_memory(struct cap_queue *queue, struct cap_packet *packets, unsigned max)
+{
+	const struct options *options = queue->options;
+	uint64_t distinct = (uint64_t)options->distinct;
+	uint64_t now = cap_realtime_ns();
+	unsigned n = max;
+
+	if (options->packets) {
+		uint64_t left = (uint64_t)options->packets - queue->handed;
+
+		if (left == 0)
+			return -ENODATA;
+		if (left < n)
+			n = (unsigned)left;
+	}
+	for (unsigned i = 0; i < n; i++) {
+		packets[i] = (struct cap_packet){ .data = queue->frames + queue->position * queue->stride,
+						  .len = (uint32_t)options->size,
+						  .wire_len = (uint32_t)options->size,
+						  .timestamp_ns = now + i,
+						  .n_segments = 1 };
+		if (++queue->position == distinct)
+			queue->position = 0;
+	}
+	return (int)n;
+}
+
+static int end_of_file(struct cap_queue *queue)
+{
+	struct cap_error err;
+
+	if (++queue->loop >= queue->options->loops)
+		return -ENODATA;
+	pcap_close(queue->reader);
+	queue->first_recorded = 0;
+	if (open_file(queue, &err)) {
+		cap_alert("replay_failed", "%s", err.text);
+		return -EBADMSG;
+	}
+	return 0;
+}
+
+/* With recorded pace: not before its time, counted from the first packet. */
+static bool is_due(struct cap_queue *queue, uint64_t recorded)
+{
+	uint64_t now;
+
+	if (queue->options->pace == PACE_FAST)
+		return true;
+	now = cap_monotonic_ns();
+	if (!queue->first_recorded) {
+		queue->first_recorded = recorded;
+		queue->first_replayed = now;
+	}
+	return recorded <= queue->first_recorded ||
+	       recorded - queue->first_recorded <= now - queue->first_replayed;
+}
+
+static int give_up(struct cap_queue *queue, unsigned in_hand, const char *why)
+{
+	cap_alert("replay_failed", "%s: replay: %s: %s after %llu packets: the file is damaged or cut short",
+		  queue->config->interface, queue->options->file, why,
+		  (unsigned long long)(queue->handed + in_hand));
+	queue->broken = true;
+	return in_hand ? (int)in_hand : -EBADMSG;
+}
+
+static int burst_from_file(struct cap_queue *queue, struct cap_packet *packets, unsigned max)
+{
+	unsigned n = 0;
+
+	if (queue->broken)
+		return -EBADMSG;
+	if (queue->ahead.data) {
+		if (!is_due(queue, queue->ahead.timestamp_ns))
+			return 0;
+		packets[0] = queue->ahead;
+		queue->ahead.data = NULL;
+		return 1;
+	}
+	if (queue->options->pace == PACE_RECORDED)
+		max = 1;
+	for (uint8_t *at = queue->arena; n < max; n++) {
+		struct pcap_pkthdr *head;
+		const u_char *bytes;
+		int rc = pcap_next_ex(queue->reader, &head, &bytes);
+
+		if (rc == PCAP_ERROR_BREAK)
+			return n ? (int)n : end_of_file(queue);
+		if (rc != 1)
+			return give_up(queue, n, pcap_geterr(queue->reader));
+		if (head->caplen > CAP_MAX_SNAPLEN)
+			return give_up(queue, n, "a packet is longer than any reader takes");
+		memcpy(at, bytes, head->caplen);
+		packets[n] = (struct cap_packet){
+			.data = at,
+			.len = head->caplen,
+			.wire_len = head->len > head->caplen ? head->len : head->caplen,
+			.timestamp_ns = (uint64_t)head->ts.tv_sec * CAP_NS_PER_S + (uint64_t)head->ts.tv_usec,
+			.n_segments = 1,
+		};
+		if (!is_due(queue, packets[n].timestamp_ns)) {
+			queue->ahead = packets[n];
+			return 0;
+		}
+		at += cap_pad4(head->caplen);
+	}
+	return (int)n;
+}
+
+static int rx_burst(struct cap_queue *queue, struct cap_packet *packets, unsigned max)
+{
+	int n;
+
+	if (!queue->armed)
+		return 0;
+	if (__atomic_load_n(&queue->stopped, __ATOMIC_RELAXED))
+		return -ENODATA;
+	n = queue->reader ? burst_from_file(queue, packets, max) : burst_from_memory(queue, packets, max);
+	if (n > 0)
+		queue->handed += (uint64_t)n;
+	return n;
+}
+
+static void release(struct cap_queue *queue)
+{
+	(void)queue;
+}
+
+static void wait(struct cap_queue *queue, int timeout_ms)
+{
+	const struct timespec pause = { .tv_nsec = timeout_ms > 0 ? (long)CAP_NS_PER_MS : 0 };
+
+	(void)queue;
+	nanosleep(&pause, NULL);
+}
+
+static void counters(struct cap_queue *queue, struct cap_source_counters *out)
+{
+	*out = (struct cap_source_counters){ .wire = queue->handed };
+}
+
+const struct cap_driver cap_driver_replay = {
+	.name = "replay",
+	.summary = "a pcap or pcapng file, or packets generated in memory; loses nothing, waits for the engine",
+	.sees = "nothing to see: the source waits for the engine",
+	.features = CAP_FEATURE_MULTI_QUEUE | CAP_FEATURE_PACED_BY_ENGINE,
+	.parse_options = parse_options,
+	.free_options = free_options,
+	.open = port_open,
+	.queue = port_queue,
+	.arm = port_arm,
+	.rx_burst = rx_burst,
+	.release = release,
+	.wait = wait,
+	.counters = counters,
+	.disarm = port_disarm,
+	.close = port_close,
+};

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control.h"
+
+#include "log.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+struct client {
+	int fd; /* -1: free */
+	char line[CAP_CONTROL_LINE];
+	size_t used;
+};
+
+struct cap_control {
+	int listener, epoll;
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	uid_t uid;
+	gid_t gid;
+	struct client clients[CAP_CONTROL_CLIENTS];
+};
+
+json_t *cap_control_error(const char *format, ...)
+{
+	char text[512];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(text, sizeof(text), format, args);
+	va_end(args);
+	return json_pack("{s:b, s:s}", "ok", 0, "error", text);
+}
+
+static bool somebody_listens(const struct sockaddr_un *address)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool alive;
+
+	if (fd < 0)
+		return false;
+	alive = connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0;
+	close(fd);
+	return alive;
+}
+
+static int watch(struct cap_control *control, int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
+
+	return epoll_ctl(control->epoll, EPOLL_CTL_ADD, fd, &event);
+}
+
+static int listen_on(struct cap_control *control, const struct cap_config *config, struct cap_error *err)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	mode_t before;
+	int rc;
+
+	memcpy(address.sun_path, control->path, sizeof(control->path));
+	if (somebody_listens(&address))
+		return cap_fail(err, EADDRINUSE, "control.path: an engine listens on %s already: stop it first",
+				control->path);
+	if (unlink(control->path) && errno != ENOENT)
+		return cap_fail(err, errno, "control.path: %s cannot be replaced: %s", control->path,
+				strerror(errno));
+	control->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	/* Nobody may connect before owner and mode are right. */
+	before = umask(0777);
+	rc = control->listener < 0 ? -1 :
+				     bind(control->listener, (struct sockaddr *)&address, sizeof(address));
+	if (rc)
+		rc = errno;
+	umask(before);
+	if (rc == 0 && (chown(control->path, control->uid, control->gid) ||
+			chmod(control->path, config->control_mode) ||
+			listen(control->listener, CAP_CONTROL_CLIENTS) || watch(control, control->listener)))
+		rc = errno;
+	return rc ? cap_fail(err, rc, "control.path: cannot listen on %s: %s: make its directory and let the engine's user write there",
+			     control->path, strerror(rc)) :
+		    0;
+}
+
+int cap_control_create(struct cap_control **out, const struct cap_config *config,
+		       const struct cap_identity *identity, struct cap_error *err)
+{
+	struct cap_control *control = calloc(1, sizeof(*control));
+	int rc = 0;
+
+	if (!control)
+		return cap_fail(err, ENOMEM, "out of memory");
+	control->uid = identity->uid;
+	control->gid = identity->gid;
+	control->listener = -1;
+	for (unsigned i = 0; i < CAP_CONTROL_CLIENTS; i++)
+		control->clients[i].fd = -1;
+	control->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (control->epoll < 0)
+		rc = cap_fail(err, errno, "epoll: %s", strerror(errno));
+	if (rc == 0 && config->control_group) {
+		const struct group *group = getgrnam(config->control_group);
+
+		if (group)
+			control->gid = group->gr_gid;
+		else
+			rc = cap_fail(err, ENOENT, "control.group: there is no group \"%s\" on this host",
+				      config->control_group);
+	}
+	if (rc == 0 && (size_t)snprintf(control->path, sizeof(control->path), "%s", config->control_path) >=
+			       sizeof(control->path))
+		rc = cap_fail(err, ENAMETOOLONG, "control.path: is longer than the %zu bytes of a socket's path",
+			      sizeof(control->path) - 1);
+	if (rc == 0)
+		rc = listen_on(control, config, err);
+	if (rc) {
+		if (control->listener >= 0)
+			close(control->listener);
+		if (control->epoll >= 0)
+			close(control->epoll);
+		free(control);
+		return rc;
+	}
+	*out = control;
+	return 0;
+}
+
+int cap_control_fd(const struct cap_control *control)
+{
+	return control->epoll;
+}
+
+static void drop_client(struct client *client)
+{
+	close(client->fd); /* leaves the epoll set by itself */
+	client->fd = -1;
+	client->used = 0;
+}
+
+/* A reply goes out at once or not at all: a client that does not read must not hold the engine up. */
+static void reply(struct client *client, json_t *answer)
+{
+	char *text = json_dumps(answer, JSON_COMPACT);
+	size_t len = text ? strlen(text) : 0;
+
+	if (text)
+		text[len] = '\n'; /* in place of the terminator */
+	if (!text || send(client->fd, text, len + 1, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)(len + 1))
+		drop_client(client);
+	free(text);
+	json_decref(answer);
+}
+
+static bool is_member(const struct cap_control *control, const struct ucred *peer, int fd)
+{
+	gid_t groups[64];
+	socklen_t size = sizeof(groups);
+
+	if (peer->uid == 0 || peer->uid == control->uid || peer->gid == control->gid)
+		return true;
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, groups, &size))
+		return false;
+	for (size_t i = 0; i < size / sizeof(groups[0]); i++)
+		if (groups[i] == control->gid)
+			return true;
+	return false;
+}
+
+static void accept_client(struct cap_control *control)
+{
+	struct ucred peer = { 0 };
+	socklen_t size = sizeof(peer);
+	int fd = accept4(control->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0)
+		return;
+	for (unsigned i = 0; i < CAP_CONTROL_CLIENTS; i++) {
+		struct client *client = &control->clients[i];
+
+		if (client->fd >= 0)
+			continue;
+		*client = (struct client){ .fd = fd };
+		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) || !is_member(control, &peer, fd)) {
+			cap_warn("control_refused", "control socket: uid %u is neither root, the engine's user nor in its group",
+				 peer.uid);
+			reply(client, cap_control_error("not permitted: become root or join the engine's group"));
+			if (client->fd >= 0)
+				drop_client(client);
+		} else if (watch(control, fd)) {
+			drop_client(client);
+		}
+		return;
+	}
+	close(fd);
+}
+
+static void answer_line(struct client *client, char *line, size_t len, cap_control_handler handler,
+			void *context)
+{
+	json_error_t where;
+	json_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES, &where);
+
+	if (!json_is_object(request))
+		reply(client, cap_control_error("a request is one JSON object a line, such as {\"cmd\":\"status\"}"));
+	else
+		reply(client, handler(context, request));
+	json_decref(request);
+}
+
+static void read_client(struct client *client, cap_control_handler handler, void *context)
+{
+	ssize_t n = recv(client->fd, client->line + client->used, sizeof(client->line) - client->used, 0);
+	char *end;
+
+	if (n <= 0) {
+		if (n == 0 || (errno != EAGAIN && errno != EINTR))
+			drop_client(client);
+		return;
+	}
+	client->used += (size_t)n;
+	while (client->fd >= 0 && (end = memchr(client->line, '\n', client->used))) {
+		size_t len = (size_t)(end - client->line);
+
+		answer_line(client, client->line, len, handler, context);
+		client->used = client->fd < 0 ? 0 : client->used - len - 1;
+		memmove(client->line, end + 1, client->used);
+	}
+	if (client->fd >= 0 && client->used == sizeof(client->line)) {
+		reply(client, cap_control_error("the request is longer than %d bytes", CAP_CONTROL_LINE));
+		if (client->fd >= 0)
+			drop_client(client);
+	}
+}
+
+void cap_control_serve(struct cap_control *control, cap_control_handler handler, void *context)
+{
+	struct epoll_event events[CAP_CONTROL_CLIENTS + 1];
+	int n = epoll_wait(control->epoll, events, CAP_CONTROL_CLIENTS + 1, 0);
+
+	for (int i = 0; i < n; i++) {
+		if (events[i].data.fd == control->listener) {
+			accept_client(control);
+			continue;
+		}
+		for (unsigned k = 0; k < CAP_CONTROL_CLIENTS; k++)
+			if (control->clients[k].fd == events[i].data.fd)
+				read_client(&control->clients[k], handler, context);
+	}
+}
+
+void cap_control_close(struct cap_control *control)
+{
+	if (!control)
+		return;
+	for (unsigned i = 0; i < CAP_CONTROL_CLIENTS; i++)
+		if (control->clients[i].fd >= 0)
+			drop_client(&control->clients[i]);
+	close(control->listener);
+	close(control->epoll);
+	/* Its directory may belong to somebody else by now; a stale socket does no harm. */
+	(void)unlink(control->path);
+	free(control);
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file The contract between the engine and a capture method.
+ *
+ * A method is one constant `struct cap_driver` in one file under drivers/. The engine knows methods
+ * only through this table; nothing outside a driver's file names its method.
+ *
+ * Life of a port (M: main thread, W: the queue's worker thread):
+ *
+ *     open (M, still privileged) -> arm (M) -> { rx_burst, release, wait, counters } (W)
+ *          -> disarm (M) -> the worker drains -> close (M)
+ *
+ * A port that vanishes is drained, closed, and opened again when it is back, by the same calls; then
+ * `open` runs with only the capabilities that `cap_driver.capabilities` names.
+ */
+#ifndef CAPSTAN_DRIVER_H
+#define CAPSTAN_DRIVER_H
+
+#include "error.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/** Most packets that one rx_burst hands out. */
+#define CAP_BURST 64
+
+/** Most queues of one port: the RSS indirection of common NICs addresses 64 or fewer per function. */
+#define CAP_MAX_QUEUES 64
+
+/** Longest interface name with its terminator: IFNAMSIZ. */
+#define CAP_NAME_LEN 16
+
+/** Largest frame that any method delivers: libpcap's MAXIMUM_SNAPLEN, so every reader takes it. */
+#define CAP_MAX_SNAPLEN 262144U
+
+/** A run of bytes of a packet that the driver holds in several buffers. */
+struct cap_segment {
+	const uint8_t *data;
+	uint32_t len;
+};
+
+/**
+ * One received packet. Its bytes lie in the driver's ring and are valid until the queue's next release.
+ * When `n_segments` is above 1 the bytes are `segments[0..n_segments)` and `data` is segments[0].data.
+ */
+struct cap_packet {
+	const uint8_t *data;
+	uint32_t len;	       /**< bytes present, over all segments */
+	uint32_t wire_len;     /**< bytes that the frame had on the wire, less a stripped VLAN tag */
+	uint64_t timestamp_ns; /**< nanoseconds since the epoch, UTC */
+	uint16_t vlan_tpid;    /**< of a tag that NIC or kernel took out of the frame; 0: none was */
+	uint16_t vlan_tci;     /**< all 16 bits: priority, drop eligible, VLAN id */
+	uint32_t n_segments;
+	const struct cap_segment *segments;
+};
+
+/**
+ * What the source side of one queue has counted since arm. Monotonic. Where a method cannot know a
+ * figure it stays 0. No packet is in two of filtered, dropped, ring_full, unbound.
+ */
+struct cap_source_counters {
+	uint64_t wire;	     /**< packets offered to the queue, by a counter apart from rx_burst */
+	uint64_t filtered;   /**< of these, rejected by the filter inside the kernel */
+	uint64_t dropped;    /**< of these, dropped by the kernel for want of ring or frame memory */
+	uint64_t ring_full;  /**< of these, dropped because the receive ring was full */
+	uint64_t unbound;    /**< of these, on a queue that no socket is bound to */
+	uint64_t freezes;    /**< times that the kernel stopped a full ring (not packets) */
+	uint64_t fill_empty; /**< attempts that found no free frame (not packets) */
+};
+
+/** Most sentences about less being delivered than asked for. */
+#define CAP_MAX_DEGRADED 4
+
+/** What `open` really got, for status and reports. Written by open and arm only. */
+struct cap_port_facts {
+	char effective_mode[128];	/**< for people, e.g. "native XDP, copy" */
+	const char *filter_in;		/**< "none", "kernel" or "engine" */
+	uint32_t link_type;		/**< LINKTYPE_ value for the file's interface block */
+	uint32_t snaplen;		/**< bytes kept of each packet */
+	unsigned degraded_count;
+	char degraded[CAP_MAX_DEGRADED][256];
+};
+
+/** Settings of one port. Owned by the configuration, which outlives every port. */
+struct cap_port_config {
+	char interface[CAP_NAME_LEN];
+	const struct cap_driver *driver;
+	unsigned queues;
+	unsigned core_count; /**< 0: workers are not pinned */
+	int cores[CAP_MAX_QUEUES];
+	uint32_t snaplen;
+	bool promiscuous;
+	char *filter;	    /**< pcap filter expression, or NULL */
+	void *options;	    /**< the driver's own structure, from parse_options */
+	unsigned index;	    /**< position in the configuration */
+};
+
+/** An open port and one queue of it; the definitions are the driver's own. */
+struct cap_port;
+struct cap_queue;
+
+/** Bits of cap_driver.features. */
+enum cap_feature {
+	CAP_FEATURE_KERNEL_FILTER = 1U << 0, /**< rejects packets before they are copied to user space */
+	CAP_FEATURE_HARDWARE_TIME = 1U << 1, /**< can give the NIC's own time stamps */
+	CAP_FEATURE_ZERO_COPY = 1U << 2,     /**< the NIC can write straight into the engine's memory */
+	CAP_FEATURE_MULTI_QUEUE = 1U << 3,   /**< more than one queue a port */
+	CAP_FEATURE_PACED_BY_ENGINE = 1U << 4, /**< the source waits for the engine: it never overruns */
+	CAP_FEATURE_NETDEV = 1U << 5,	     /**< the port is a network device of this host */
+};
+
+/** Bits of cap_driver.capabilities: what `open` needs when it runs again after privileges were dropped. */
+enum cap_privilege {
+	CAP_PRIVILEGE_NET_RAW = 1U << 0,
+	CAP_PRIVILEGE_NET_ADMIN = 1U << 1,
+	CAP_PRIVILEGE_BPF = 1U << 2,
+	CAP_PRIVILEGE_IPC_LOCK = 1U << 3,
+};
+
+struct cap_driver {
+	/** The word that configuration uses: "af_packet". */
+	const char *name;
+
+	/** One line for `--methods`. */
+	const char *summary;
+
+	/** What its drop counters can and cannot see, one sentence for `--methods`. */
+	const char *sees;
+
+	uint32_t features;   /**< enum cap_feature */
+	uint32_t privileges; /**< enum cap_privilege */
+
+	/**
+	 * Read the port's "options" object strictly: an unknown key or a value out of range is an error.
+	 *
+	 * @param options JSON object, or NULL when there is none
+	 * @param out set to an allocation that free_options releases
+	 * @return 0 or negative errno with a sentence that names the key
+	 */
+	int (*parse_options)(json_t *options, void **out, struct cap_error *err);
+	void (*free_options)(void *options);
+
+	/**
+	 * Get everything ready without counting a packet: sockets, rings, programs, filter.
+	 *
+	 * @return 0 with *port set, or negative errno with nothing left open: -ENODEV when there is no
+	 *         such interface (the engine may try again later)
+	 */
+	int (*open)(const struct cap_port_config *config, struct cap_port **port,
+		    struct cap_port_facts *facts, struct cap_error *err);
+
+	/** Queue @p index (below config->queues) of an open port; owned by the port. */
+	struct cap_queue *(*queue)(struct cap_port *port, unsigned index);
+
+	/** Begin counting on all queues. Packets from before are neither delivered nor counted. */
+	int (*arm)(struct cap_port *port, struct cap_error *err);
+
+	/**
+	 * Hand out up to @p max packets (at most CAP_BURST).
+	 *
+	 * An interface that is down or gone is no error here: its ring is empty, and the engine watches
+	 * the interface itself.
+	 *
+	 * @return number of packets, 0 when there is none now, -ENODATA at the end of a finite source,
+	 *         else a negative errno: the port is then closed and opened again
+	 */
+	int (*rx_burst)(struct cap_queue *queue, struct cap_packet *packets, unsigned max);
+
+	/** Give the memory of the last burst back. Called once after each burst that was not empty. */
+	void (*release)(struct cap_queue *queue);
+
+	/** Sleep until a packet may be there, at most @p timeout_ms milliseconds. */
+	void (*wait)(struct cap_queue *queue, int timeout_ms);
+
+	/** Read the source's counters; callable from arm to close. */
+	void (*counters)(struct cap_queue *queue, struct cap_source_counters *out);
+
+	/** Take no further packet; what is in the rings stays to be drained and the counters stand. */
+	void (*disarm)(struct cap_port *port);
+
+	/** Release everything. The workers have left the port. */
+	void (*close)(struct cap_port *port);
+};
+
+/** All methods built in, ended by NULL. */
+extern const struct cap_driver *const cap_drivers[];
+
+/** @return the driver of that name, or NULL */
+const struct cap_driver *cap_driver_find(const char *name);
+
+/** Put a sentence on the list of what is less than asked for; further ones than fit are joined away. */
+void cap_degraded(struct cap_port_facts *facts, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+#endif

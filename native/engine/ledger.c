@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ledger.h"
+
+#include "clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LEDGER_MODE 0640
+
+struct counter_field {
+	const char *name, *role, *stage, *unit, *meaning;
+	size_t offset;
+};
+
+#define FIELD_ENTRY(line, name, role, stage, unit, meaning) \
+	{ #name, role, stage, unit, meaning, offsetof(struct cap_ledger_queue, line.name) },
+
+static const struct counter_field counter_fields[] = { CAP_LEDGER_WORKER(FIELD_ENTRY)
+							       CAP_LEDGER_WRITER(FIELD_ENTRY)
+								       CAP_LEDGER_MONITOR(FIELD_ENTRY) };
+
+#define N_COUNTERS (sizeof(counter_fields) / sizeof(counter_fields[0]))
+
+static const char *const state_names[] = {
+	[CAP_STATE_STARTING] = "starting", [CAP_STATE_CAPTURING] = "capturing",
+	[CAP_STATE_STOPPING] = "stopping", [CAP_STATE_STOPPED] = "stopped",
+	[CAP_STATE_FAILED] = "failed",
+};
+
+const char *cap_state_name(enum cap_ledger_state state)
+{
+	return state_names[state];
+}
+
+int cap_ledger_create(struct cap_ledger *ledger, const char *path, unsigned queues, uint32_t uid,
+		      uint32_t gid, struct cap_error *err)
+{
+	size_t size = sizeof(*ledger->header) + queues * sizeof(*ledger->queues);
+	char fresh[sizeof(ledger->path) + 8];
+	void *memory;
+	int fd;
+
+	if ((size_t)snprintf(ledger->path, sizeof(ledger->path), "%s", path) >= sizeof(ledger->path))
+		return cap_fail(err, ENAMETOOLONG, "ledger: the path %s is too long", path);
+	snprintf(fresh, sizeof(fresh), "%s.new", path);
+
+	fd = open(fresh, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, LEDGER_MODE);
+	if (fd < 0)
+		return cap_fail(err, errno, "ledger: cannot create %s: %s: make its directory and let the engine's user write there",
+				fresh, strerror(errno));
+	/* posix_fallocate, unlike ftruncate, fails here when memory is short, not by SIGBUS later. */
+	int rc = posix_fallocate(fd, 0, (off_t)size);
+	if (rc) {
+		close(fd);
+		return cap_fail(err, rc, "ledger: no room for %zu bytes at %s: %s", size, path, strerror(rc));
+	}
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+	if (memory == MAP_FAILED || fchown(fd, uid, gid) || fchmod(fd, LEDGER_MODE) ||
+	    rename(fresh, path)) {
+		rc = errno;
+		close(fd);
+		if (memory != MAP_FAILED)
+			munmap(memory, size);
+		return cap_fail(err, rc, "ledger: cannot set up %s: %s", path, strerror(rc));
+	}
+	close(fd);
+
+	ledger->size = size;
+	ledger->header = memory;
+	ledger->queues = (void *)((char *)memory + sizeof(*ledger->header));
+	memcpy(ledger->header->magic, CAP_LEDGER_MAGIC, sizeof(ledger->header->magic));
+	ledger->header->version = CAP_LEDGER_VERSION;
+	ledger->header->pid = (uint32_t)getpid();
+	ledger->header->queues = queues;
+	ledger->header->started_realtime_ns = cap_realtime_ns();
+	cap_ledger_set_state(ledger, CAP_STATE_STARTING);
+	return 0;
+}
+
+void cap_ledger_set_state(struct cap_ledger *ledger, enum cap_ledger_state state)
+{
+	cap_publish(&ledger->header->heartbeat_monotonic_ns, cap_monotonic_ns());
+	if (state == CAP_STATE_CAPTURING)
+		cap_publish(&ledger->header->armed_realtime_ns, cap_realtime_ns());
+	if (state == CAP_STATE_STOPPED || state == CAP_STATE_FAILED)
+		cap_publish(&ledger->header->stopped_realtime_ns, cap_realtime_ns());
+	__atomic_store_n(&ledger->header->state, state, __ATOMIC_RELEASE);
+}
+
+void cap_ledger_close(struct cap_ledger *ledger)
+{
+	if (ledger->header)
+		munmap(ledger->header, ledger->size);
+	ledger->header = NULL;
+	ledger->queues = NULL;
+}
+
+static uint64_t counter_value(const struct cap_ledger_queue *queue, const struct counter_field *field)
+{
+	return cap_sample((const uint64_t *)(const void *)((const char *)queue + field->offset));
+}
+
+static bool in_engine(const struct counter_field *field)
+{
+	return !strcmp(field->stage, "engine");
+}
+
+static uint64_t sum_role(const struct cap_ledger_queue *queue, const char *role, bool engine_only)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < N_COUNTERS; i++) {
+		const struct counter_field *field = &counter_fields[i];
+
+		if (!strcmp(field->role, role) && (!engine_only || in_engine(field)))
+			sum += counter_value(queue, field);
+	}
+	return sum;
+}
+
+uint64_t cap_ledger_drops(const struct cap_ledger_queue *queue)
+{
+	return sum_role(queue, "drop", false);
+}
+
+uint64_t cap_ledger_pending(const struct cap_ledger_queue *queue)
+{
+	/* Settled before received: a packet settled in between must not make the difference negative. */
+	uint64_t settled = sum_role(queue, "delivered", true) + sum_role(queue, "filtered", true) +
+			   sum_role(queue, "drop", true);
+	uint64_t received = sum_role(queue, "received", true);
+
+	return received > settled ? received - settled : 0;
+}
+
+int64_t cap_ledger_unaccounted(const struct cap_ledger_queue *queue)
+{
+	uint64_t known = sum_role(queue, "delivered", false) + sum_role(queue, "filtered", false) +
+			 cap_ledger_drops(queue) + cap_ledger_pending(queue);
+
+	return (int64_t)(sum_role(queue, "wire", false) - known);
+}
+
+json_t *cap_ledger_causes(const struct cap_ledger_queue *queue)
+{
+	json_t *causes = json_object();
+
+	for (size_t i = 0; i < N_COUNTERS; i++) {
+		uint64_t value = counter_value(queue, &counter_fields[i]);
+
+		if (value && !strcmp(counter_fields[i].role, "drop"))
+			json_object_set_new(causes, counter_fields[i].name, json_integer((json_int_t)value));
+	}
+	return causes;
+}
+
+static json_t *describe(const char *name, size_t offset, const char *type, const char *role)
+{
+	return json_pack("{s:s, s:i, s:s, s:s}", "name", name, "offset", (int)offset, "type", type, "role",
+			 role);
+}
+
+#define HEADER_FIELD(name, type) \
+	json_array_append_new(header, describe(#name, offsetof(struct cap_ledger_header, name), type, "header"))
+#define LABEL_FIELD(name, type) \
+	json_array_append_new(fields, describe(#name, offsetof(struct cap_ledger_queue, name), type, "label"))
+
+json_t *cap_ledger_layout(void)
+{
+	json_t *header = json_array(), *fields = json_array(), *states = json_object();
+	char key[12];
+
+	HEADER_FIELD(magic, "char[8]");
+	HEADER_FIELD(version, "u32");
+	HEADER_FIELD(pid, "u32");
+	HEADER_FIELD(queues, "u32");
+	HEADER_FIELD(state, "u32");
+	HEADER_FIELD(started_realtime_ns, "u64");
+	HEADER_FIELD(armed_realtime_ns, "u64");
+	HEADER_FIELD(heartbeat_monotonic_ns, "u64");
+	HEADER_FIELD(stopped_realtime_ns, "u64");
+
+	LABEL_FIELD(interface, "char[16]");
+	LABEL_FIELD(method, "char[16]");
+	LABEL_FIELD(port, "u32");
+	LABEL_FIELD(queue, "u32");
+	LABEL_FIELD(cpu, "i32");
+	for (size_t i = 0; i < N_COUNTERS; i++) {
+		const struct counter_field *field = &counter_fields[i];
+		json_t *entry = describe(field->name, field->offset, "u64", field->role);
+
+		if (*field->stage)
+			json_object_set_new(entry, "stage", json_string(field->stage));
+		json_object_set_new(entry, "unit", json_string(field->unit));
+		json_object_set_new(entry, "meaning", json_string(field->meaning));
+		json_array_append_new(fields, entry);
+	}
+	for (size_t i = 0; i < sizeof(state_names) / sizeof(state_names[0]); i++) {
+		snprintf(key, sizeof(key), "%zu", i);
+		json_object_set_new(states, key, json_string(state_names[i]));
+	}
+	return json_pack("{s:i, s:s, s:s, s:{s:i, s:o}, s:o, s:{s:i, s:o}}", "version",
+			 (int)CAP_LEDGER_VERSION, "magic", CAP_LEDGER_MAGIC, "byte_order", "little", "header",
+			 "size", (int)sizeof(struct cap_ledger_header), "fields", header, "states", states,
+			 "queue", "stride", (int)sizeof(struct cap_ledger_queue), "fields", fields);
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine.h"
+
+#include "driver.h"
+#include "filter.h"
+#include "ledger.h"
+#include "log.h"
+#include "pcapng.h"
+#include "version.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char usage[] =
+	"Usage: " CAP_PROGRAM " --config FILE [--check] [--log json|text] [--die-with-parent]\n"
+	"       " CAP_PROGRAM " --methods [--json] | --ledger-layout | --version | --help\n"
+	"\n"
+	"Capture packets as FILE (engine.json) says, until SIGTERM; SIGHUP begins new files.\n"
+	"\n"
+	"  --config FILE       what to capture, and where to\n"
+	"  --check             read FILE, compile its filters, and say what is wrong; capture nothing\n"
+	"  --log json|text     form of the records on standard error (json)\n"
+	"  --die-with-parent   stop cleanly when the process that started this one ends\n"
+	"  --methods           the capture methods, and what each can and cannot do\n"
+	"  --ledger-layout     where each counter lies in the ledger, as JSON\n"
+	"\n"
+	"Exit: 0 clean stop, 2 command line or configuration, 3 could not be set up, 4 failed while running\n";
+
+struct request {
+	const char *config;
+	bool check, methods, json, layout;
+	pid_t parent; /* to stop with, or 0 */
+};
+
+static const struct {
+	enum cap_feature feature;
+	const char *name;
+} features[] = {
+	{ CAP_FEATURE_KERNEL_FILTER, "kernel_filter" }, { CAP_FEATURE_HARDWARE_TIME, "hardware_time" },
+	{ CAP_FEATURE_ZERO_COPY, "zero_copy" },		{ CAP_FEATURE_MULTI_QUEUE, "multi_queue" },
+};
+
+#define N_FEATURES (sizeof(features) / sizeof(features[0]))
+
+static void print_json(json_t *value)
+{
+	json_dumpf(value, stdout, JSON_INDENT(2));
+	putchar('\n');
+	json_decref(value);
+}
+
+static void print_methods_json(void)
+{
+	json_t *methods = json_array();
+
+	for (unsigned i = 0; cap_drivers[i]; i++) {
+		const struct cap_driver *driver = cap_drivers[i];
+		json_t *method = json_pack("{s:s, s:s, s:s}", "name", driver->name, "summary",
+					   driver->summary, "drop_counters", driver->sees);
+
+		for (size_t f = 0; f < N_FEATURES; f++)
+			json_object_set_new(method, features[f].name,
+					    json_boolean(driver->features & features[f].feature));
+		json_array_append_new(methods, method);
+	}
+	print_json(json_pack("{s:s, s:o}", "version", CAP_VERSION, "methods", methods));
+}
+
+static void print_methods(void)
+{
+	for (unsigned i = 0; cap_drivers[i]; i++)
+		printf("%-10s %s\n           its drop counters see: %s\n", cap_drivers[i]->name,
+		       cap_drivers[i]->summary, cap_drivers[i]->sees);
+}
+
+static int fail(enum cap_exit code, const struct cap_error *err)
+{
+	cap_alert("failed", "%s", err->text);
+	return code;
+}
+
+static int check_filters(const struct cap_config *config, struct cap_error *err)
+{
+	for (unsigned i = 0; i < config->port_count; i++) {
+		struct cap_filter *filter;
+		int rc;
+
+		if (!config->ports[i].filter)
+			continue;
+		rc = cap_filter_compile(config->ports[i].filter, CAP_LINKTYPE_ETHERNET, &filter, err);
+		if (rc)
+			return cap_fail_in(err, rc, "ports[%u]", i);
+		cap_filter_free(filter);
+	}
+	return 0;
+}
+
+static int run(const struct request *request)
+{
+	struct cap_config config;
+	struct cap_error err;
+	int code;
+
+	if (cap_config_load(request->config, &config, &err))
+		return fail(CAP_EXIT_USAGE, &err);
+	if (check_filters(&config, &err)) {
+		cap_fail_in(&err, 0, "%s", request->config);
+		cap_config_free(&config);
+		return fail(CAP_EXIT_USAGE, &err);
+	}
+	if (request->check) {
+		cap_config_free(&config);
+		return CAP_EXIT_CLEAN;
+	}
+	code = cap_engine_run(&config, request->parent, &err);
+	cap_config_free(&config);
+	return code == CAP_EXIT_CLEAN ? code : fail(code, &err);
+}
+
+/* @return -1 to go on, or the exit code */
+static int parse(int argc, char **argv, struct request *request)
+{
+	enum { CONFIG = 1, CHECK, LOG, METHODS, JSON, LAYOUT, PARENT, VERSION, HELP };
+	static const struct option options[] = {
+		{ "config", required_argument, NULL, CONFIG },
+		{ "check", no_argument, NULL, CHECK },
+		{ "log", required_argument, NULL, LOG },
+		{ "methods", no_argument, NULL, METHODS },
+		{ "json", no_argument, NULL, JSON },
+		{ "ledger-layout", no_argument, NULL, LAYOUT },
+		{ "die-with-parent", no_argument, NULL, PARENT },
+		{ "version", no_argument, NULL, VERSION },
+		{ "help", no_argument, NULL, HELP },
+		{ 0 },
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (option) {
+		case CONFIG:
+			request->config = optarg;
+			break;
+		case CHECK:
+			request->check = true;
+			break;
+		case LOG:
+			if (strcmp(optarg, "json") && strcmp(optarg, "text")) {
+				fprintf(stderr, CAP_PROGRAM ": --log: write json or text, not \"%s\"\n", optarg);
+				return CAP_EXIT_USAGE;
+			}
+			cap_log_as_text(!strcmp(optarg, "text"));
+			break;
+		case METHODS:
+			request->methods = true;
+			break;
+		case JSON:
+			request->json = true;
+			break;
+		case LAYOUT:
+			request->layout = true;
+			break;
+		case PARENT:
+			request->parent = getppid();
+			break;
+		case VERSION:
+			puts(CAP_PROGRAM " " CAP_VERSION);
+			return CAP_EXIT_CLEAN;
+		case HELP:
+			fputs(usage, stdout);
+			return CAP_EXIT_CLEAN;
+		default:
+			return CAP_EXIT_USAGE; /* getopt has told what is wrong */
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, CAP_PROGRAM ": \"%s\" is not expected: see --help\n", argv[optind]);
+		return CAP_EXIT_USAGE;
+	}
+	return -1;
+}
+
+int main(int argc, char **argv)
+{
+	struct request request = { 0 };
+	int code = parse(argc, argv, &request);
+
+	if (code >= 0)
+		return code;
+	if (request.methods) {
+		if (request.json)
+			print_methods_json();
+		else
+			print_methods();
+		return CAP_EXIT_CLEAN;
+	}
+	if (request.layout) {
+		print_json(cap_ledger_layout());
+		return CAP_EXIT_CLEAN;
+	}
+	if (!request.config) {
+		fputs(CAP_PROGRAM ": --config FILE is missing: see --help\n", stderr);
+		return CAP_EXIT_USAGE;
+	}
+	return run(&request);
+}

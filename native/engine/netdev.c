@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "netdev.h"
+
+#include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Room for every attribute of one link: those with many VFs take some 10 KiB. */
+#define REPLY_SIZE 65536
+
+struct request {
+	struct nlmsghdr head;
+	struct ifinfomsg link;
+	struct rtattr name;
+	char text[IFNAMSIZ];
+};
+
+static void read_attributes(struct ifinfomsg *link, unsigned len, struct cap_netdev *device)
+{
+	struct rtnl_link_stats64 stats;
+	unsigned value;
+
+	for (struct rtattr *at = IFLA_RTA(link); RTA_OK(at, len); at = RTA_NEXT(at, len)) {
+		if (at->rta_type == IFLA_MTU && RTA_PAYLOAD(at) >= sizeof(value)) {
+			memcpy(&value, RTA_DATA(at), sizeof(value));
+			device->mtu = value;
+		} else if (at->rta_type == IFLA_STATS64) {
+			size_t size = RTA_PAYLOAD(at) < sizeof(stats) ? RTA_PAYLOAD(at) : sizeof(stats);
+
+			memset(&stats, 0, sizeof(stats));
+			memcpy(&stats, RTA_DATA(at), size);
+			device->rx_packets = stats.rx_packets;
+			device->rx_missed = stats.rx_missed_errors;
+			device->rx_no_buffer = stats.rx_fifo_errors;
+		}
+	}
+}
+
+static int parse_reply(struct nlmsghdr *head, size_t len, struct cap_netdev *device)
+{
+	if (!NLMSG_OK(head, len))
+		return -EPROTO;
+	if (head->nlmsg_type == NLMSG_ERROR)
+		return ((struct nlmsgerr *)NLMSG_DATA(head))->error;
+	if (head->nlmsg_type != RTM_NEWLINK)
+		return -EPROTO;
+
+	struct ifinfomsg *link = NLMSG_DATA(head);
+
+	device->ifindex = (unsigned)link->ifi_index;
+	device->arp_type = link->ifi_type;
+	device->up = (link->ifi_flags & IFF_UP) && (link->ifi_flags & IFF_RUNNING);
+	read_attributes(link, head->nlmsg_len - (unsigned)NLMSG_LENGTH(sizeof(*link)), device);
+	return 0;
+}
+
+int cap_netdev_read(const char *name, struct cap_netdev *device)
+{
+	struct request ask = {
+		.head = { .nlmsg_type = RTM_GETLINK, .nlmsg_flags = NLM_F_REQUEST },
+		.link = { .ifi_family = AF_UNSPEC },
+		.name = { .rta_type = IFLA_IFNAME },
+	};
+	size_t name_len = strlen(name) + 1;
+	char reply[REPLY_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
+	ssize_t got;
+	int fd, rc;
+
+	*device = (struct cap_netdev){ 0 };
+	if (name_len > IFNAMSIZ)
+		return -ENODEV;
+	memcpy(ask.text, name, name_len);
+	ask.name.rta_len = (unsigned short)RTA_LENGTH(name_len);
+	ask.head.nlmsg_len = (uint32_t)(offsetof(struct request, name) + RTA_SPACE(name_len));
+
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	if (fd < 0)
+		return -errno;
+	if (send(fd, &ask, ask.head.nlmsg_len, 0) < 0 || (got = recv(fd, reply, sizeof(reply), 0)) < 0)
+		rc = -errno;
+	else
+		rc = parse_reply((struct nlmsghdr *)(void *)reply, (size_t)got, device);
+	close(fd);
+	return rc;
+}
+
+unsigned cap_netdev_queues(const char *name)
+{
+	struct ethtool_channels channels = { .cmd = ETHTOOL_GCHANNELS };
+	struct ifreq request = { .ifr_data = (void *)&channels };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	unsigned queues = 1;
+
+	if (fd < 0)
+		return 1;
+	strncpy(request.ifr_name, name, sizeof(request.ifr_name) - 1);
+	/* A device without channels answers EOPNOTSUPP: it has one queue. */
+	if (ioctl(fd, SIOCETHTOOL, &request) == 0) {
+		queues = channels.rx_count + channels.combined_count;
+		if (!queues)
+			queues = 1;
+	}
+	close(fd);
+	return queues;
+}

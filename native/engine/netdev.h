@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** @file What the kernel says of a network device, in the network namespace of the calling thread. */
+#ifndef CAPSTAN_NETDEV_H
+#define CAPSTAN_NETDEV_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct cap_netdev {
+	unsigned ifindex;
+	unsigned mtu;		/**< bytes, without the Ethernet header */
+	unsigned short arp_type; /**< ARPHRD_ value */
+	bool up;		/**< administratively up and with carrier */
+	uint64_t rx_packets;
+	uint64_t rx_missed;	/**< rx_missed_errors: the NIC had no room */
+	uint64_t rx_no_buffer;	/**< rx_fifo_errors */
+};
+
+/**
+ * Read device @p name by rtnetlink (RTM_GETLINK with IFLA_STATS64).
+ *
+ * @return 0; -ENODEV when there is none of that name; or another negative errno
+ */
+int cap_netdev_read(const char *name, struct cap_netdev *device);
+
+/** Receive queues that the device has now (ETHTOOL_GCHANNELS; 1 where it cannot say). */
+unsigned cap_netdev_queues(const char *name);
+
+#endif

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "output.h"
+
+#include "clock.h"
+#include "log.h"
+#include "pcapng.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#define FILE_MODE 0640
+#define SUFFIX ".pcapng"
+#define PART_SUFFIX ".pcapng.part"
+#define RECOVERED_SUFFIX "-recovered" SUFFIX
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t len = strlen(text), end_len = strlen(end);
+
+	return len >= end_len && !strcmp(text + len - end_len, end);
+}
+
+/* PREFIX-..., not PREFIXother-... */
+static bool has_prefix(const char *name, const char *prefix)
+{
+	size_t len = strlen(prefix);
+
+	return !strncmp(name, prefix, len) && name[len] == '-';
+}
+
+static void part_name(const char *name, char out[NAME_MAX + 8])
+{
+	snprintf(out, NAME_MAX + 8, ".%s.part", name);
+}
+
+/* Whether the file system takes O_DIRECT is only known by a write. */
+static int probe(const struct cap_output *output, int flags)
+{
+	char name[64];
+	void *page = NULL;
+	int fd, rc = 0;
+
+	snprintf(name, sizeof(name), ".%s-probe-%d", output->config->prefix, (int)getpid());
+	if (posix_memalign(&page, CAP_PAGE, CAP_PAGE))
+		return -ENOMEM;
+	memset(page, 0, CAP_PAGE);
+	fd = openat(output->directory, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | flags, FILE_MODE);
+	if (fd < 0) {
+		rc = -errno;
+	} else {
+		if (write(fd, page, CAP_PAGE) < 0 && errno != ENOSPC && errno != EDQUOT)
+			rc = -errno;
+		close(fd);
+	}
+	/* open(2) with O_DIRECT may leave the file behind although it fails. */
+	unlinkat(output->directory, name, 0);
+	free(page);
+	return rc;
+}
+
+int cap_output_open(struct cap_output *output, const struct cap_output_config *config,
+		    struct cap_error *err)
+{
+	int rc;
+
+	*output = (struct cap_output){ .config = config, .directory = -1 };
+	if (config->sink == CAP_SINK_NULL)
+		return 0;
+	output->directory = open(config->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (output->directory < 0)
+		return cap_fail(err, errno, "output.directory: %s cannot be opened: %s: create it and give it to the engine's user",
+				config->directory, strerror(errno));
+	rc = probe(output, 0);
+	if (rc && rc != -ENOSPC && rc != -EDQUOT) {
+		cap_output_close(output);
+		return cap_fail(err, -rc, "output.directory: no file can be written in %s: %s: give it to the engine's user",
+				config->directory, strerror(-rc));
+	}
+	if (config->direct_io == CAP_SWITCH_OFF)
+		return 0;
+	rc = probe(output, O_DIRECT);
+	output->direct = rc == 0;
+	if (rc && config->direct_io == CAP_SWITCH_ON) {
+		cap_output_close(output);
+		return cap_fail(err, -rc, "output.direct_io: the file system of %s refuses O_DIRECT (%s): write auto or off",
+				config->directory, strerror(-rc));
+	}
+	return 0;
+}
+
+void cap_output_close(struct cap_output *output)
+{
+	if (output->directory >= 0)
+		close(output->directory);
+	output->directory = -1;
+}
+
+/* @return bytes kept, 0 when nothing was worth keeping, or negative errno */
+static int64_t recover_one(struct cap_output *output, const char *part, char *name)
+{
+	uint64_t packets = 0;
+	int64_t whole;
+	int fd = openat(output->directory, part, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		whole = -errno;
+		close(fd);
+		return whole;
+	}
+	/* ".NAME.pcapng.part" becomes "NAME-recovered.pcapng". */
+	snprintf(name, NAME_MAX + 1, "%.*s%s", (int)(strlen(part) - 1 - strlen(PART_SUFFIX)), part + 1,
+		 RECOVERED_SUFFIX);
+	whole = cap_pcapng_whole_length(fd, &packets);
+	if (whole < 0)
+		whole = -errno;
+	else if (packets == 0)
+		whole = unlinkat(output->directory, part, 0) ? -errno : 0;
+	else if (ftruncate(fd, whole) || fsync(fd) ||
+		 renameat(output->directory, part, output->directory, name))
+		whole = -errno;
+	close(fd);
+	if (whole > 0)
+		cap_warn("file_recovered", "%s: left by a crash; %llu packets kept, up to the last whole block",
+			 name, (unsigned long long)packets);
+	return whole;
+}
+
+int cap_output_recover(struct cap_output *output, struct cap_error *err)
+{
+	const char *prefix = output->config->prefix;
+	struct dirent *entry;
+	DIR *list;
+	int copy;
+
+	if (output->directory < 0)
+		return 0;
+	copy = openat(output->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	list = copy < 0 ? NULL : fdopendir(copy);
+	if (!list)
+		return cap_fail(err, errno, "output.directory: cannot be listed: %s", strerror(errno));
+	while ((entry = readdir(list))) {
+		char name[NAME_MAX + 1];
+		int64_t rc;
+
+		if (entry->d_name[0] != '.' || !has_prefix(entry->d_name + 1, prefix) ||
+		    !ends_with(entry->d_name, PART_SUFFIX))
+			continue;
+		rc = recover_one(output, entry->d_name, name);
+		/* EWOULDBLOCK: another engine is writing it. */
+		if (rc < 0 && rc != -EWOULDBLOCK)
+			cap_warn("recovery_failed", "%s: cannot be recovered: %s: its packets stay in that hidden file",
+				 entry->d_name, strerror((int)-rc));
+	}
+	closedir(list);
+	return 0;
+}
+
+int cap_output_create(struct cap_output *output, const char *interface, unsigned queue,
+		      uint32_t sequence, struct cap_output_file *file)
+{
+	char stamp[CAP_RFC3339_LEN], part[NAME_MAX + 8];
+	int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | (output->direct ? O_DIRECT : 0);
+	int rc;
+
+	cap_file_stamp(cap_realtime_ns(), stamp);
+	snprintf(file->name, sizeof(file->name), "%s-%s-q%u-%s-%06u%s", output->config->prefix, interface,
+		 queue, stamp, sequence, SUFFIX);
+	part_name(file->name, part);
+	file->fd = openat(output->directory, part, flags, FILE_MODE);
+	if (file->fd < 0)
+		return -errno;
+	if (flock(file->fd, LOCK_EX | LOCK_NB)) {
+		rc = -errno;
+		cap_output_discard(output, file);
+		return rc;
+	}
+	return 0;
+}
+
+int cap_output_commit(struct cap_output *output, struct cap_output_file *file)
+{
+	char part[NAME_MAX + 8];
+	int rc = 0;
+
+	part_name(file->name, part);
+	if (renameat(output->directory, part, output->directory, file->name))
+		rc = -errno;
+	if (close(file->fd) && rc == 0)
+		rc = -errno;
+	file->fd = -1;
+	return rc;
+}
+
+void cap_output_discard(struct cap_output *output, struct cap_output_file *file)
+{
+	char part[NAME_MAX + 8];
+
+	part_name(file->name, part);
+	unlinkat(output->directory, part, 0);
+	close(file->fd);
+	file->fd = -1;
+}
+
+/* Find the whole file of ours that was finished first. @return its size, or negative errno */
+static int64_t find_oldest(struct cap_output *output, char *name)
+{
+	struct timespec oldest = { 0 };
+	int64_t size = -ENOENT;
+	struct dirent *entry;
+	int copy = openat(output->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *list = copy < 0 ? NULL : fdopendir(copy);
+
+	if (!list)
+		return -errno;
+	while ((entry = readdir(list))) {
+		struct stat info;
+
+		if (!has_prefix(entry->d_name, output->config->prefix) || !ends_with(entry->d_name, SUFFIX) ||
+		    fstatat(output->directory, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) ||
+		    !S_ISREG(info.st_mode))
+			continue;
+		if (size >= 0 && (info.st_mtim.tv_sec > oldest.tv_sec ||
+				  (info.st_mtim.tv_sec == oldest.tv_sec &&
+				   info.st_mtim.tv_nsec >= oldest.tv_nsec)))
+			continue;
+		oldest = info.st_mtim;
+		size = info.st_size;
+		snprintf(name, NAME_MAX + 1, "%s", entry->d_name);
+	}
+	closedir(list);
+	return size;
+}
+
+int cap_output_keep_free(struct cap_output *output, uint64_t *removed, uint64_t *removed_bytes)
+{
+	for (;;) {
+		char name[NAME_MAX + 1];
+		struct statvfs space;
+		int64_t size;
+
+		if (fstatvfs(output->directory, &space))
+			return -errno;
+		if ((uint64_t)space.f_bavail * space.f_frsize >= output->config->min_free_bytes)
+			return 0;
+		size = find_oldest(output, name);
+		if (size < 0)
+			return size == -ENOENT ? -ENOSPC : (int)size;
+		if (unlinkat(output->directory, name, 0))
+			return -errno;
+		++*removed;
+		*removed_bytes += (uint64_t)size;
+		cap_warn("file_removed", "%s: removed, the oldest of %s, to keep %llu bytes free", name,
+			 output->config->directory, (unsigned long long)output->config->min_free_bytes);
+	}
+}

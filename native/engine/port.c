@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "port.h"
+
+#include "log.h"
+#include "netdev.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+const char *cap_link_name(enum cap_link link)
+{
+	static const char *const names[] = {
+		[CAP_LINK_DOWN] = "down",
+		[CAP_LINK_UP] = "up",
+		[CAP_LINK_GONE] = "gone",
+	};
+
+	return names[link];
+}
+
+static bool is_netdev(const struct cap_running_port *port)
+{
+	return port->config->driver->features & CAP_FEATURE_NETDEV;
+}
+
+/* Who holds the other end, for the sentence. */
+static int holder_of(const struct sockaddr_un *address, socklen_t len)
+{
+	struct ucred peer = { 0 };
+	socklen_t size = sizeof(peer);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return 0;
+	if (connect(fd, (const struct sockaddr *)address, len) ||
+	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size))
+		peer.pid = 0;
+	close(fd);
+	return peer.pid;
+}
+
+/*
+ * Two engines on one interface would each believe that they capture it. An abstract socket is as
+ * narrow as an interface name, per network namespace, and goes with its process however that ends.
+ */
+static int take_interface(struct cap_running_port *port, struct cap_error *err)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int used = snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1, "capstan/port/%s",
+			    port->config->interface);
+	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)used);
+
+	port->lock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (port->lock < 0)
+		return cap_fail(err, errno, "%s: cannot make a socket: %s", port->config->interface,
+				strerror(errno));
+	if (bind(port->lock, (struct sockaddr *)&address, len) == 0 && listen(port->lock, 1) == 0)
+		return 0;
+	if (errno == EADDRINUSE)
+		return cap_fail(err, EBUSY, "%s: is captured already by capstan-engine with pid %d: stop that one first",
+				port->config->interface, holder_of(&address, len));
+	return cap_fail(err, errno, "%s: cannot take the interface: %s", port->config->interface,
+			strerror(errno));
+}
+
+static int open_driver(struct cap_running_port *port, struct cap_error *err)
+{
+	const struct cap_driver *driver = port->config->driver;
+	int rc;
+
+	port->facts = (struct cap_port_facts){ .filter_in = "none" };
+	rc = driver->open(port->config, &port->handle, &port->facts, err);
+	if (rc)
+		return rc;
+	for (unsigned i = 0; i < port->config->queues; i++) {
+		port->workers[i].queue = driver->queue(port->handle, i);
+		port->workers[i].snaplen = port->facts.snaplen;
+	}
+	return 0;
+}
+
+int cap_running_port_open(struct cap_running_port *port, const struct cap_port_config *config,
+			  struct cap_error *err)
+{
+	int rc = 0;
+
+	port->config = config;
+	port->order = CAP_ORDER_PARK;
+	port->lock = -1;
+	port->link = CAP_LINK_UP;
+	if (is_netdev(port))
+		rc = take_interface(port, err);
+	if (rc == 0)
+		rc = open_driver(port, err);
+	if (rc == 0 && config->filter) {
+		rc = cap_filter_compile(config->filter, port->facts.link_type, &port->filter, err);
+		if (rc)
+			cap_fail_in(err, rc, "%s", config->interface);
+	}
+	for (unsigned i = 0; rc == 0 && i < config->queues; i++)
+		port->workers[i].filter = port->filter;
+	return rc;
+}
+
+static void publish_nic(struct cap_running_port *port, const struct cap_netdev *device)
+{
+	struct cap_ledger_monitor *ledger = &port->ledger->monitor;
+	uint64_t missed = port->missed_before + device->rx_missed - port->missed_at_arm;
+	uint64_t no_buffer = port->no_buffer_before + device->rx_no_buffer - port->no_buffer_at_arm;
+
+	cap_publish(&ledger->nic_missed, missed);
+	cap_publish(&ledger->nic_no_buffer, no_buffer);
+	cap_publish(&ledger->nic_lost, missed + no_buffer);
+	cap_publish(&ledger->nic_rx_packets, device->rx_packets);
+}
+
+static void set_link(struct cap_running_port *port, enum cap_link link)
+{
+	if (link == port->link)
+		return;
+	port->link = link;
+	cap_count(&port->ledger->monitor.link_changes, 1);
+	cap_publish(&port->ledger->monitor.link_up, link == CAP_LINK_UP);
+	cap_log(link == CAP_LINK_UP ? CAP_LOG_INFO : CAP_LOG_WARNING, "link_change", "%s: the link is %s",
+		port->config->interface, cap_link_name(link));
+}
+
+int cap_running_port_arm(struct cap_running_port *port, struct cap_error *err)
+{
+	struct cap_ledger_monitor *ledger = &port->ledger->monitor;
+	struct cap_netdev before = { 0 }, after = { 0 };
+	int rc;
+
+	if (is_netdev(port) && (rc = cap_netdev_read(port->config->interface, &before)))
+		return cap_fail(err, -rc, "%s: its counters cannot be read: %s", port->config->interface,
+				strerror(-rc));
+	rc = port->config->driver->arm(port->handle, err);
+	if (rc)
+		return rc;
+	if (is_netdev(port) && cap_netdev_read(port->config->interface, &after) == 0) {
+		port->ifindex = after.ifindex;
+		port->missed_at_arm = before.rx_missed;
+		port->no_buffer_at_arm = before.rx_no_buffer;
+		if (cap_sample(&ledger->reopens) == 0) {
+			cap_publish(&ledger->nic_rx_at_arm, before.rx_packets);
+			cap_publish(&ledger->nic_rx_arm_spread, after.rx_packets - before.rx_packets);
+		}
+		cap_publish(&ledger->link_up, port->link == CAP_LINK_UP);
+		set_link(port, after.up ? CAP_LINK_UP : CAP_LINK_DOWN);
+		publish_nic(port, &after);
+	}
+	port->phase = CAP_PORT_OPEN;
+	__atomic_store_n(&port->order, CAP_ORDER_RUN, __ATOMIC_RELEASE);
+	return 0;
+}
+
+static bool all_workers(const struct cap_running_port *port, enum cap_worker_state state)
+{
+	for (unsigned i = 0; i < port->config->queues; i++)
+		if (cap_worker_state(&port->workers[i]) != state)
+			return false;
+	return true;
+}
+
+static bool any_worker(const struct cap_running_port *port, enum cap_worker_state state)
+{
+	for (unsigned i = 0; i < port->config->queues; i++)
+		if (cap_worker_state(&port->workers[i]) == state)
+			return true;
+	return false;
+}
+
+static void park(struct cap_running_port *port, const char *why)
+{
+	cap_alert("port_lost", "%s: %s: capture on it stops until it is back", port->config->interface, why);
+	port->config->driver->disarm(port->handle);
+	port->phase = CAP_PORT_PARKING;
+	__atomic_store_n(&port->order, CAP_ORDER_PARK, __ATOMIC_RELEASE);
+}
+
+static void watch(struct cap_running_port *port)
+{
+	struct cap_netdev device;
+	int rc = cap_netdev_read(port->config->interface, &device);
+
+	if (rc == -ENODEV || (rc == 0 && device.ifindex != port->ifindex)) {
+		set_link(port, CAP_LINK_GONE);
+		park(port, "the interface is gone");
+	} else if (any_worker(port, CAP_WORKER_LOST)) {
+		park(port, "receiving failed");
+	} else if (rc == 0) {
+		set_link(port, device.up ? CAP_LINK_UP : CAP_LINK_DOWN);
+		publish_nic(port, &device);
+	}
+}
+
+static void finish_parking(struct cap_running_port *port)
+{
+	if (!all_workers(port, CAP_WORKER_PARKED))
+		return;
+	port->config->driver->close(port->handle);
+	port->handle = NULL;
+	port->missed_before = cap_sample(&port->ledger->monitor.nic_missed);
+	port->no_buffer_before = cap_sample(&port->ledger->monitor.nic_no_buffer);
+	port->last_error[0] = '\0';
+	port->phase = CAP_PORT_CLOSED;
+}
+
+static void open_again(struct cap_running_port *port)
+{
+	struct cap_netdev device;
+	struct cap_error err;
+	int rc;
+
+	if (cap_netdev_read(port->config->interface, &device) || !device.up)
+		return;
+	rc = open_driver(port, &err);
+	if (rc == 0) {
+		cap_count(&port->ledger->monitor.reopens, 1);
+		rc = cap_running_port_arm(port, &err);
+		if (rc) {
+			port->config->driver->close(port->handle);
+			port->handle = NULL;
+		}
+	}
+	if (rc == 0) {
+		cap_info("port_back", "%s: is back and captured again (%s)", port->config->interface,
+			 port->facts.effective_mode);
+	} else if (strncmp(port->last_error, err.text, sizeof(port->last_error) - 1)) {
+		snprintf(port->last_error, sizeof(port->last_error), "%.*s",
+			 (int)sizeof(port->last_error) - 1, err.text);
+		cap_alert("port_not_back", "%s", err.text);
+	}
+}
+
+void cap_running_port_tick(struct cap_running_port *port)
+{
+	if (!is_netdev(port))
+		return;
+	switch (port->phase) {
+	case CAP_PORT_OPEN:
+		watch(port);
+		break;
+	case CAP_PORT_PARKING:
+		finish_parking(port);
+		break;
+	case CAP_PORT_CLOSED:
+		open_again(port);
+		break;
+	}
+}
+
+void cap_running_port_stop(struct cap_running_port *port)
+{
+	struct cap_netdev device;
+
+	if (port->handle && port->phase == CAP_PORT_OPEN)
+		port->config->driver->disarm(port->handle);
+	if (is_netdev(port) && port->phase == CAP_PORT_OPEN &&
+	    cap_netdev_read(port->config->interface, &device) == 0 && device.ifindex == port->ifindex)
+		publish_nic(port, &device);
+	__atomic_store_n(&port->order, CAP_ORDER_STOP, __ATOMIC_RELEASE);
+}
+
+void cap_running_port_close(struct cap_running_port *port)
+{
+	if (port->handle)
+		port->config->driver->close(port->handle);
+	port->handle = NULL;
+	cap_filter_free(port->filter);
+	port->filter = NULL;
+	if (port->lock >= 0)
+		close(port->lock);
+	port->lock = -1;
+}
+
+bool cap_running_port_ended(const struct cap_running_port *port, int *error)
+{
+	for (unsigned i = 0; i < port->config->queues; i++)
+		if (port->workers[i].error)
+			*error = port->workers[i].error;
+	return all_workers(port, CAP_WORKER_ENDED);
+}

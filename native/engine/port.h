@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file A port while the engine runs: opens and arms its driver, watches its interface, parks its
+ * workers when the interface goes and brings them back when it returns. Main thread only.
+ */
+#ifndef CAPSTAN_PORT_H
+#define CAPSTAN_PORT_H
+
+#include "worker.h"
+
+enum cap_link { CAP_LINK_DOWN, CAP_LINK_UP, CAP_LINK_GONE };
+
+enum cap_port_phase {
+	CAP_PORT_CLOSED,  /**< not open: before start, or its interface is away */
+	CAP_PORT_OPEN,	  /**< workers run */
+	CAP_PORT_PARKING, /**< its interface went; workers drain what is left */
+};
+
+struct cap_running_port {
+	const struct cap_port_config *config;
+	struct cap_port_facts facts;
+	struct cap_port *handle; /**< the driver's, NULL while closed */
+	struct cap_filter *filter;
+	struct cap_worker *workers; /**< config->queues of them; owned by the engine */
+	struct cap_ledger_queue *ledger; /**< of queue 0: carries the port's figures */
+	int order;			 /**< enum cap_order for the workers */
+	enum cap_port_phase phase;
+	enum cap_link link;
+	unsigned ifindex;
+	uint64_t missed_before, no_buffer_before;   /**< sums of earlier openings */
+	uint64_t missed_at_arm, no_buffer_at_arm;
+	char last_error[256]; /**< why it could not be opened again, told once */
+	int lock;	      /**< says to other engines that the interface is taken */
+};
+
+/** Compile the filter, take the interface for this engine, open the driver. Privileged. */
+int cap_running_port_open(struct cap_running_port *port, const struct cap_port_config *config,
+			  struct cap_error *err);
+
+/** Begin counting, and let the workers run. */
+int cap_running_port_arm(struct cap_running_port *port, struct cap_error *err);
+
+/** Look after the port: call a few times a second. */
+void cap_running_port_tick(struct cap_running_port *port);
+
+/** Take nothing more, and tell the workers to drain and end. */
+void cap_running_port_stop(struct cap_running_port *port);
+
+/** Release everything; the workers have been joined. */
+void cap_running_port_close(struct cap_running_port *port);
+
+/** All its workers have come to the end of a finite source. @param error the last failure, or 0 */
+bool cap_running_port_ended(const struct cap_running_port *port, int *error);
+
+/** @return "up", "down" or "gone" */
+const char *cap_link_name(enum cap_link link);
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file How bytes reach files: io_uring, or pwritev(2) where there is no io_uring. One table each; the
+ * writer thread is the only caller.
+ */
+#ifndef CAPSTAN_SINK_IO_H
+#define CAPSTAN_SINK_IO_H
+
+#include "error.h"
+
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/** Blocks, and a file's head page, in one write. */
+#define CAP_IO_VECTORS 17
+
+enum cap_io_kind { CAP_IO_WRITE, CAP_IO_SYNC };
+
+/** One operation; owned by the caller, untouched until it is completed. At most one a file at a time. */
+struct cap_io_op {
+	enum cap_io_kind kind;
+	int fd;
+	unsigned count; /**< of vectors */
+	struct iovec vectors[CAP_IO_VECTORS];
+	int64_t offset;
+	int64_t result; /**< bytes written, or negative errno */
+	struct cap_io_op *next;
+};
+
+struct cap_io;
+
+struct cap_io_backend {
+	const char *name;
+	int (*open)(struct cap_io **io, struct cap_error *err);
+	/** Start @p op. It completes through `completed`, also when it fails at once. */
+	void (*submit)(struct cap_io *io, struct cap_io_op *op);
+	/** @return a completed operation, or NULL when none is now */
+	struct cap_io_op *(*completed)(struct cap_io *io);
+	/** @return a descriptor that polls readable when something has completed, or -1 */
+	int (*wait_fd)(struct cap_io *io);
+	void (*close)(struct cap_io *io);
+};
+
+extern const struct cap_io_backend cap_io_uring;
+extern const struct cap_io_backend cap_io_pwrite;
+
+#endif

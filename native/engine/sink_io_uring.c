@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sink_io.h"
+
+#include <errno.h>
+#include <liburing.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* More than files that can be open at once: one operation a file. */
+#define RING_ENTRIES 4096
+
+struct cap_io {
+	struct io_uring ring;
+	struct cap_io_op *refused; /* could not be submitted; to be handed back as failed */
+};
+
+static int uring_open(struct cap_io **out, struct cap_error *err)
+{
+	struct cap_io *io = calloc(1, sizeof(*io));
+	int rc;
+
+	if (!io)
+		return cap_fail(err, ENOMEM, "out of memory");
+	rc = io_uring_queue_init(RING_ENTRIES, &io->ring, 0);
+	if (rc) {
+		free(io);
+		return cap_fail(err, -rc, "io_uring is not to be had: %s: set writer.io to pwrite, or allow io_uring (sysctl kernel.io_uring_disabled)",
+				strerror(-rc));
+	}
+	*out = io;
+	return 0;
+}
+
+static void uring_submit(struct cap_io *io, struct cap_io_op *op)
+{
+	struct io_uring_sqe *entry = io_uring_get_sqe(&io->ring);
+	int rc = -EBUSY;
+
+	if (entry) {
+		if (op->kind == CAP_IO_SYNC)
+			io_uring_prep_fsync(entry, op->fd, 0);
+		else
+			io_uring_prep_writev(entry, op->fd, op->vectors, op->count, (uint64_t)op->offset);
+		io_uring_sqe_set_data(entry, op);
+		do {
+			rc = io_uring_submit(&io->ring);
+		} while (rc == -EINTR || rc == -EAGAIN);
+	}
+	if (rc >= 0)
+		return;
+	op->result = rc;
+	op->next = io->refused;
+	io->refused = op;
+}
+
+static struct cap_io_op *uring_completed(struct cap_io *io)
+{
+	struct io_uring_cqe *event;
+	struct cap_io_op *op = io->refused;
+
+	if (op) {
+		io->refused = op->next;
+		return op;
+	}
+	if (io_uring_peek_cqe(&io->ring, &event))
+		return NULL;
+	op = io_uring_cqe_get_data(event);
+	op->result = event->res;
+	io_uring_cqe_seen(&io->ring, event);
+	return op;
+}
+
+static int uring_wait_fd(struct cap_io *io)
+{
+	return io->ring.ring_fd;
+}
+
+static void uring_close(struct cap_io *io)
+{
+	io_uring_queue_exit(&io->ring);
+	free(io);
+}
+
+const struct cap_io_backend cap_io_uring = {
+	.name = "io_uring",
+	.open = uring_open,
+	.submit = uring_submit,
+	.completed = uring_completed,
+	.wait_fd = uring_wait_fd,
+	.close = uring_close,
+};

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "status.h"
+
+#include "clock.h"
+#include "version.h"
+
+#include <pwd.h>
+#include <string.h>
+#include <unistd.h>
+
+static json_t *text_or_null(const char *text)
+{
+	return text ? json_string(text) : json_null();
+}
+
+static json_t *describe_port(const struct cap_running_port *port)
+{
+	const struct cap_port_config *config = port->config;
+	json_t *degraded = json_array(), *cpus = json_array();
+
+	for (unsigned i = 0; i < port->facts.degraded_count; i++)
+		json_array_append_new(degraded, json_string(port->facts.degraded[i]));
+	for (unsigned i = 0; i < config->queues; i++)
+		json_array_append_new(cpus, json_integer(port->workers[i].cpu));
+	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:I, s:s, s:i, s:o, s:o}", "interface", config->interface,
+			 "method", config->driver->name, "effective_mode", port->facts.effective_mode,
+			 "filter", text_or_null(config->filter), "filter_in", port->facts.filter_in,
+			 "snaplen", (json_int_t)port->facts.snaplen, "link", cap_link_name(port->link),
+			 "queues", (int)config->queues, "cpus", cpus, "degraded", degraded);
+}
+
+static json_t *describe_output(const struct cap_engine *engine)
+{
+	const struct cap_output_config *config = &engine->config->output;
+
+	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o}", "sink",
+			 config->sink == CAP_SINK_NULL ? "null" : "file", "io",
+			 cap_writer_io_name(engine->writer), "direct_io", engine->output.direct, "directory",
+			 text_or_null(config->directory), "open_files", cap_writer_open_files(engine->writer),
+			 "last_files", cap_writer_whole_files(engine->writer));
+}
+
+static json_t *status(const struct cap_engine *engine)
+{
+	const struct cap_ledger_header *header = engine->ledger.header;
+	const struct passwd *user = getpwuid(geteuid());
+	char started[CAP_RFC3339_LEN];
+	json_t *ports = json_array();
+
+	cap_rfc3339(header->started_realtime_ns, started);
+	for (unsigned p = 0; p < engine->config->port_count; p++)
+		json_array_append_new(ports, describe_port(&engine->ports[p]));
+	return json_pack("{s:b, s:s, s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:{s:I, s:i, s:b}}", "ok", 1,
+			 "version", CAP_VERSION, "pid", (int)getpid(), "state",
+			 cap_state_name((enum cap_ledger_state)header->state), "started", started, "netns",
+			 text_or_null(engine->config->netns), "user", text_or_null(user ? user->pw_name : NULL),
+			 "capabilities", cap_capability_names(), "ports", ports, "output",
+			 describe_output(engine), "buffers", "block_bytes",
+			 (json_int_t)engine->config->block_size, "blocks_per_queue",
+			 (int)engine->config->blocks_per_queue, "hugepages", engine->pools[0].hugepages);
+}
+
+json_t *cap_status_answer(void *context, json_t *request)
+{
+	struct cap_engine *engine = context;
+	const char *command = json_string_value(json_object_get(request, "cmd"));
+
+	if (json_object_size(request) != 1 || !command)
+		return cap_control_error("a request has one key, \"cmd\": status, rotate or stop");
+	if (!strcmp(command, "status"))
+		return status(engine);
+	if (!strcmp(command, "rotate")) {
+		cap_engine_rotate(engine);
+		return json_pack("{s:b}", "ok", 1);
+	}
+	if (!strcmp(command, "stop")) {
+		cap_engine_ask_stop(engine);
+		return json_pack("{s:b}", "ok", 1);
+	}
+	return cap_control_error("unknown command \"%.64s\": status, rotate or stop", command);
+}
