@@ -84,16 +84,9 @@ def _readable(model: Any) -> dict[str, Any]:  # noqa: ANN401 - loaded at run tim
         elif isinstance(value, list):
             plain[name] = [_stated(item) for item in value]
         elif name in sizes:
-            plain[name] = _spelt(value)
+            plain[name] = inventory_model.spelt_size(value)
     return plain
 
 
 def _stated(item: Any) -> Any:  # noqa: ANN401 - plain YAML values
     return {key: value for key, value in item.items() if value is not None} if isinstance(item, dict) else item
-
-
-def _spelt(size: int) -> int | str:
-    for exponent, unit in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
-        if size and size % (1 << exponent) == 0:
-            return f"{size >> exponent}{unit}"
-    return size

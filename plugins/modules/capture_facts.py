@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import pwd
-import shutil
+import re
 import socket
+import subprocess
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -61,30 +62,164 @@ facts:
 """
 
 AF_XDP = 44  # linux/socket.h; Python has no name for it
+SOCKETS = {"af_packet": socket.AF_PACKET, "af_xdp": AF_XDP}
+PCI_ADDRESS = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+ENGINE_CONFIG = Path("/run/capstan/engine.json")
+RX_QUEUES = "ls -d /sys/class/net/*/queues/rx-*"
+ENGINE_SOCKET = Path("/run/capstan/engine.sock")
 
 
 def network(module: AnsibleModule, netns: str | None) -> dict[str, Any] | None:
-    """Interfaces and routes, or None when the network namespace does not exist."""
-    if netns is not None and not _mounted(Path("/run/netns", netns)):
+    """Interfaces, addresses and routes, or None when the network namespace does not exist."""
+    # A live namespace is a mount, a left-over file is not.
+    if netns is not None and not os.path.ismount(f"/run/netns/{netns}"):
         return None
     inside = ["ip", "netns", "exec", netns] if netns else []
 
-    def ip(*arguments: str) -> Any:  # noqa: ANN401 - JSON
-        _, output, _ = module.run_command([*inside, "ip", "-json", *arguments], check_rc=True)
-        return json.loads(output or "[]")
+    def run(*command: str) -> str:
+        return str(module.run_command([*inside, *command], check_rc=True)[1])
 
-    # The sysfs of a namespace is seen from inside it alone.
-    _, queues, _ = module.run_command([*inside, "find", "-L", "/sys/class/net", "-maxdepth", "3", "-name", "rx-[0-9]*"])
-    _, devices, _ = module.run_command(
-        [*inside, "find", "/sys/class/net/", "-mindepth", "2", "-maxdepth", "2", "-follow", "-name", "device", "-printf", "%p\n"]
-    )
+    def ip(*arguments: str) -> list[dict[str, Any]]:
+        return list(json.loads(run("ip", "-json", *arguments) or "[]"))
+
+    links = ip("-details", "link", "show")
     controller = None if netns else controller_address()
     return {
-        "links": ip("-details", "link", "show"),
+        "links": links,
         "addresses": ip("address", "show"),
-        "default_routes": [route for family in ("-4", "-6") for route in ip(family, "route", "show", "table", "all", "default")],
-        "controller": controller,
-        "controller_routes": _route_to(module, controller) if controller else [],
-        "rx_queues": [Path(line).parts[4] for line in queues.splitlines()],
-        "devices": devices.splitlines(),
+        "default_routes": [route for family in ("-4", "-6") for route in ip(family, "route", "show", "default")],
+        "controller_routes": ip("route", "get", controller) if controller else [],
+        # A namespace's interfaces are in the sysfs that is seen from inside it alone.
+        "rx_queues": Counter(Path(line).parts[4] for line in run("sh", "-c", RX_QUEUES).splitlines()),
+        "pci": {link["ifname"]: address for link in links if (address := pci_address(link))},
     }
+
+
+def controller_address() -> str | None:
+    """Address of the controller, from the ssh session that this runs in; sudo hides it from us, not from its parents."""
+    pid = os.getpid()
+    while pid > 1:
+        try:
+            environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            status = Path(f"/proc/{pid}/status").read_text()
+        except OSError:
+            return None  # another user's session, in which we run without being root
+        for entry in environment:
+            if entry.startswith(b"SSH_CONNECTION="):
+                return entry.decode().split("=", 1)[1].split(" ")[0]
+        pid = int(re.search(r"^PPid:\s*(\d+)", status, re.MULTILINE)[1])
+    return None
+
+
+def pci_address(link: dict[str, Any]) -> str | None:
+    """PCI address of a NIC; that of a virtio NIC is its parent's."""
+    if "parentdev" not in link:
+        return None
+    device = Path("/sys/bus", link["parentbus"], "devices", link["parentdev"]).resolve()
+    return next((part for part in reversed(device.parts) if PCI_ADDRESS.fullmatch(part)), None)
+
+
+def sockets() -> dict[str, str]:
+    """Why the kernel refuses a kind of socket; empty where it gives one."""
+    refused = {}
+    for name, family in SOCKETS.items():
+        try:
+            socket.socket(family, socket.SOCK_RAW).close()
+            refused[name] = ""
+        except OSError as error:
+            refused[name] = error.strerror
+    return refused
+
+
+def output(directory: Path, user: str) -> dict[str, Any]:
+    """The output directory, or the nearest one above that exists."""
+    nearest = directory
+    while not nearest.exists():
+        nearest = nearest.parent
+    disk = os.statvfs(nearest)
+    found = {
+        "nearest": str(nearest),
+        "is_directory": nearest.is_dir(),
+        "read_only": bool(disk.f_flag & os.ST_RDONLY),
+        "free": disk.f_bavail * disk.f_frsize,
+        "captures": 0,
+        "strangers": 0,
+        "writable": os.access(nearest, os.W_OK),
+    }
+    if nearest == directory and nearest.is_dir():
+        entries = list(directory.iterdir())
+        captures = [entry for entry in entries if entry.name.lstrip(".").startswith("capstan-")]
+        found["captures"] = sum(entry.lstat().st_size for entry in captures)
+        found["strangers"] = len(entries) - len(captures)
+        found["writable"] = writable_by(user, directory)
+    return found
+
+
+def writable_by(user: str, directory: Path) -> bool:
+    """Ask the kernel as that user: modes, ACLs, parents and read-only mounts all have their say."""
+    try:
+        account = pwd.getpwnam(user)
+    except KeyError:
+        return False
+    if os.geteuid() != 0:
+        return os.access(directory, os.W_OK | os.X_OK)
+    answer = subprocess.run(
+        ["test", "-w", str(directory), "-a", "-x", str(directory)],
+        check=False,
+        user=account.pw_uid,
+        group=account.pw_gid,
+        extra_groups=os.getgrouplist(user, account.pw_gid),
+        cwd="/",
+    )
+    return answer.returncode == 0
+
+
+def running_engine() -> dict[str, Any] | None:
+    """The settings of the engine that runs now, whose memory a restart gives back; None where none does."""
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(ENGINE_SOCKET))
+        except OSError:
+            return None
+    return dict(json.loads(ENGINE_CONFIG.read_text(encoding="utf-8")))
+
+
+def memory() -> dict[str, int]:
+    """What /proc/meminfo says, in bytes (hugepages in pages)."""
+    found = {}
+    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        name, value = line.split(":", 1)
+        number, *unit = value.split()
+        found[name] = int(number) * (1024 if unit else 1)
+    return found
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "netns": {"type": "str"},
+            "directory": {"type": "path", "required": True},
+            "user": {"type": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    module.get_bin_path("ip", required=True)
+    parameters = module.params
+    module.exit_json(
+        changed=False,
+        facts={
+            "root": os.geteuid() == 0,
+            "network": network(module, parameters["netns"]),
+            "cpus": sorted(os.sched_getaffinity(0)),
+            "isolated": Path("/sys/devices/system/cpu/isolated").read_text(encoding="ascii").strip(),
+            "memory": memory(),
+            "sockets": sockets(),
+            "engine": running_engine(),
+            "output": output(Path(parameters["directory"]), parameters["user"]),
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -86,6 +86,14 @@ def size_fields(settings: type) -> frozenset[str]:
     )
 
 
+def spelt_size(size: int) -> int | str:
+    """A size as an operator would write it, with the largest unit that leaves a whole number: 1048576 -> "1MiB"."""
+    for exponent, unit in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
+        if size and size % (1 << exponent) == 0:
+            return f"{size >> exponent}{unit}"
+    return size
+
+
 def filter_error(expression: str) -> str | None:
     """What libpcap says against a filter expression, or None when it compiles.
 

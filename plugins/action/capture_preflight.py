@@ -1,0 +1,37 @@
+"""Judges on the controller whether a host can capture; see the module of the same name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.capstan.appliance.plugins.plugin_utils import inventory_model
+
+
+class ActionModule(ActionBase):
+    """Collects the facts on the host by capture_facts, then applies the rules here."""
+
+    _VALID_ARGS = frozenset({"settings"})
+
+    def run(self, tmp: None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Fail with a sentence for each reason not to deploy."""
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        model = inventory_model.model()
+        config = model.CaptureConfig.model_validate(self._task.args["settings"])
+        answer = self._execute_module(
+            module_name="capstan.appliance.capture_facts",
+            module_args={"netns": config.netns, "directory": str(config.output.directory), "user": config.user},
+            task_vars=task_vars,
+        )
+        if answer.get("failed"):
+            return {**result, **answer}
+        from ansible_collections.capstan.appliance.plugins.plugin_utils import (  # noqa: PLC0415 - needs model() first
+            preflight_rules,
+        )
+
+        sentences = preflight_rules.problems(config, answer["facts"])
+        result.update(changed=False, problems=sentences, failed=bool(sentences))
+        result["msg"] = "\n".join(sentences) or f"host {config.host}: can capture as its settings ask"
+        return result
