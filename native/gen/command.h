@@ -61,25 +61,25 @@ int command_line(int argc, char **argv, const char *title, const struct command_
 /** Prints @p fault as the command's last word. @return EXIT_USAGE */
 int command_failed(const char *command, const struct fault *fault);
 
-/** The rows of a command_option table that fill a struct traffic_words and a struct span_words. */
-#define TRAFFIC_OPTIONS(words)                                                                  \
-	{ "size", "SIZES", "64 | 64,512,1514 | 60-1514 | imix; bytes without FCS (64)",         \
-	  &(words).size, NULL },                                                                \
-		{ "flows", "N", "spread over N flows (1)", &(words).flows, NULL },              \
-		{ "shape", "SHAPE", "udp4 | udp6 | fragments | raw (udp4)", &(words).shape,     \
-		  NULL },                                                                       \
-		{ "vlan", "ID[,ID]", "tag frames; two tags are QinQ; 0xTTTT gives all 16 bits", \
-		  &(words).vlan, NULL },                                                        \
-	{                                                                                       \
-		"stream", "N", "stream id in every record (1)", &(words).stream, NULL           \
-	}
+/* clang-format off */
 
-#define SPAN_OPTIONS(words)                                                              \
-	{ "count", "N", "this many frames", &(words).count, NULL },                      \
-		{ "seconds", "S", "for this long", &(words).seconds, NULL },             \
-		{ "first", "N", "number of the first frame (0)", &(words).first, NULL }, \
-	{                                                                                \
-		"rate", "PPS", "frames a second; 0 is unpaced (0)", &(words).rate, NULL  \
-	}
+/** The rows of a command_option table that fill a struct traffic_words. */
+#define TRAFFIC_OPTIONS(words)                                                                     \
+	{ "size", "SIZES", "64 | 64,512,1514 | 86-1514 | imix; bytes without FCS (64)",            \
+	  &(words).size, NULL },                                                                   \
+	{ "flows", "N", "spread over N flows (1)", &(words).flows, NULL },                         \
+	{ "shape", "SHAPE", "udp4 | udp6 | fragments | raw (udp4)", &(words).shape, NULL },        \
+	{ "vlan", "ID[,ID]", "one tag, or two (QinQ); 0xTTTT gives all 16 bits of a TCI",          \
+	  &(words).vlan, NULL },                                                                   \
+	{ "stream", "N", "stream id in every record (1)", &(words).stream, NULL }
+
+/** The rows of a command_option table that fill a struct span_words. */
+#define SPAN_OPTIONS(words)                                                                        \
+	{ "count", "N", "this many frames", &(words).count, NULL },                                \
+	{ "seconds", "S", "for this long", &(words).seconds, NULL },                               \
+	{ "first", "N", "number of the first frame (0)", &(words).first, NULL },                   \
+	{ "rate", "PPS", "frames a second; 0 is unpaced (0)", &(words).rate, NULL }
+
+/* clang-format on */
 
 #endif

@@ -45,6 +45,9 @@ static int parse_damage(const struct damage_words *words, struct damage *damage,
 			return -1;
 		if (!strchr(words->drop, '-'))
 			damage->drop_b = damage->drop_a;
+		if (damage->drop_b < damage->drop_a)
+			return fault_set(fault, "--drop: the range %s runs backwards.",
+					 words->drop);
 	}
 	if ((words->twice &&
 	     number_parse("--twice", words->twice, 0, NUMBER_MAX, &damage->twice, fault)) ||

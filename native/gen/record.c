@@ -78,7 +78,9 @@ enum record_verdict record_read(const uint8_t *frame, size_t captured, size_t le
 		return cut && (!offset || captured < offset + RECORD_BYTES) ? RECORD_CUT :
 									      RECORD_DAMAGED;
 	}
-	if (!cut && frame_crc(frame, length, offset) != get32(frame + offset + RECORD_CRC_OFFSET))
+	/* A file may claim less on the wire than it holds; then the claim is the damage. */
+	if (!cut && (captured != length ||
+		     frame_crc(frame, length, offset) != get32(frame + offset + RECORD_CRC_OFFSET)))
 		return RECORD_DAMAGED;
 	record->stream = get32(frame + offset + 4);
 	record->number = get64(frame + offset + 8);

@@ -112,6 +112,8 @@ static void judge(struct send_result *result)
 	const struct link_counters *link = &result->counters;
 	uint64_t dropped = link->tx_dropped + link->tx_errors;
 
+	if (dropped < result->disowned)
+		dropped = result->disowned;
 	result->disturbed = accounted(link) > result->frames;
 	if (!result->disturbed)
 		result->accepted = link->tx_packets;

@@ -4,8 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../../tests/sentence.h"
 #include "check.h"
-#include "sentence.h"
 #include "write.h"
 
 #define FRAMES 1000

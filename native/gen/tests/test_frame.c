@@ -2,11 +2,11 @@
 #include <linux/if_ether.h>
 #include <string.h>
 
+#include "../../tests/sentence.h"
 #include "bytes.h"
 #include "crc32.h"
 #include "frame.h"
 #include "record.h"
-#include "sentence.h"
 
 static const char *const shapes[] = { "udp4", "udp6", "fragments", "raw" };
 static const char *const vlans[] = { NULL, "5", "0xf064", "100,200" };
@@ -123,6 +123,21 @@ static void a_cut_frame_keeps_its_number_while_the_record_is_whole(void)
 	}
 }
 
+static void a_frame_longer_than_it_was_on_the_wire_is_damaged(void)
+{
+	struct traffic traffic = traffic_of("udp4", NULL, "100");
+	uint8_t frame[FRAME_MAX];
+	size_t length = frame_build(&traffic, 5, frame);
+
+	for (size_t claimed = 0; claimed < length; claimed++) {
+		struct record record;
+		int numbered;
+
+		HOLDS(record_read(frame, length, claimed, &record, &numbered) == RECORD_DAMAGED);
+		HOLDS(!numbered);
+	}
+}
+
 static void strangers_are_foreign(void)
 {
 	uint8_t arp[60] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 0x08, 0x06 };
@@ -215,6 +230,8 @@ int main(void)
 		{ "no flipped bit goes unnoticed", no_flipped_bit_goes_unnoticed },
 		{ "a cut frame keeps its number while the record is whole",
 		  a_cut_frame_keeps_its_number_while_the_record_is_whole },
+		{ "a frame longer than it was on the wire is damaged",
+		  a_frame_longer_than_it_was_on_the_wire_is_damaged },
 		{ "strangers are foreign", strangers_are_foreign },
 		{ "the IPv4 header checksum is right", the_ipv4_header_checksum_is_right },
 		{ "tags stand in the frame as asked", tags_stand_in_the_frame_as_asked },

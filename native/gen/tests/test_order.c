@@ -2,10 +2,10 @@
 /* What a person orders in words: sizes, traffic, numbers, pace. */
 #include <string.h>
 
+#include "../../tests/sentence.h"
 #include "command.h"
 #include "number.h"
 #include "pace.h"
-#include "sentence.h"
 #include "sizes.h"
 #include "traffic.h"
 
