@@ -39,8 +39,8 @@
 #endif
 
 struct options {
-	uint32_t ring_bytes;	 /* of each queue */
-	uint32_t block_bytes;	 /* largest frame plus its header must fit */
+	uint32_t ring_bytes;	   /* of each queue */
+	uint32_t block_bytes;	   /* largest frame plus its header must fit */
 	uint32_t block_timeout_ms; /* when the kernel hands over a block that is not full */
 	int fanout;
 };
@@ -88,8 +88,10 @@ static int parse_options(json_t *object, void **out, struct cap_error *err)
 	if (rc == 0)
 		rc = cap_settings_int(&in, "block_bytes", 128 << 10, 16 << 20, &block, err);
 	if (rc == 0 && (block % CAP_PAGE || ring % block || ring < 2 * block))
-		rc = cap_fail(err, EINVAL, "options.block_bytes: must be a multiple of %u that divides ring_bytes at least twice",
-			      CAP_PAGE);
+		rc = cap_fail(
+			err, EINVAL,
+			"options.block_bytes: must be a multiple of %u that divides ring_bytes at least twice",
+			CAP_PAGE);
 	if (rc == 0)
 		rc = cap_settings_int(&in, "block_timeout_ms", 1, 1000, &timeout, err);
 	if (rc == 0)
@@ -113,11 +115,15 @@ static int fail_queue(struct cap_error *err, const struct cap_port *port, int rc
 	const char *name = port->config->interface;
 
 	if (rc == -EPERM)
-		return cap_fail(err, EPERM, "%s: af_packet: %s is not permitted: start the engine as root or give it CAP_NET_RAW",
-				name, what);
+		return cap_fail(
+			err, EPERM,
+			"%s: af_packet: %s is not permitted: start the engine as root or give it CAP_NET_RAW",
+			name, what);
 	if (rc == -ENOMEM)
-		return cap_fail(err, ENOMEM, "%s: af_packet: no memory for a ring of %zu bytes: lower ring_bytes",
-				name, port->ring_bytes);
+		return cap_fail(
+			err, ENOMEM,
+			"%s: af_packet: no memory for a ring of %zu bytes: lower ring_bytes", name,
+			port->ring_bytes);
 	return cap_fail(err, -rc, "%s: af_packet: %s failed: %s", name, what, strerror(-rc));
 }
 
@@ -131,7 +137,8 @@ static int open_ring(struct cap_port *port, struct cap_queue *queue, const struc
 		.tp_frame_size = TPACKET_ALIGNMENT << 7,
 		.tp_retire_blk_tov = options->block_timeout_ms,
 	};
-	struct packet_mreq promiscuous = { .mr_ifindex = (int)port->ifindex, .mr_type = PACKET_MR_PROMISC };
+	struct packet_mreq promiscuous = { .mr_ifindex = (int)port->ifindex,
+					   .mr_type = PACKET_MR_PROMISC };
 	struct sockaddr_ll address = {
 		.sll_family = AF_PACKET,
 		.sll_protocol = htons(ETH_P_ALL),
@@ -207,7 +214,8 @@ static int open_filter(struct cap_port *port, struct cap_port_facts *facts, stru
 	port->filter_in_kernel = true;
 	for (unsigned i = 0; i < port->queue_count && port->filter_in_kernel; i++) {
 		if (cap_filter_load(port->filter, &port->queues[i].filter, &why)) {
-			cap_degraded(facts, "filter runs in the engine, not in the kernel: %s", why.text);
+			cap_degraded(facts, "filter runs in the engine, not in the kernel: %s",
+				     why.text);
 			port->filter_in_kernel = false;
 		}
 	}
@@ -237,9 +245,11 @@ static int check_device(const struct cap_port_config *config, struct cap_netdev 
 
 	if (rc)
 		return cap_fail(err, -rc, "%s: af_packet: %s", config->interface,
-				rc == -ENODEV ? "there is no such interface: see ip link" : strerror(-rc));
+				rc == -ENODEV ? "there is no such interface: see ip link" :
+						strerror(-rc));
 	if (device->arp_type != ARPHRD_ETHER && device->arp_type != ARPHRD_LOOPBACK)
-		return cap_fail(err, EINVAL, "%s: af_packet: is not an Ethernet interface: use method pcap",
+		return cap_fail(err, EINVAL,
+				"%s: af_packet: is not an Ethernet interface: use method pcap",
 				config->interface);
 	return 0;
 }
@@ -280,7 +290,8 @@ static int port_open(const struct cap_port_config *config, struct cap_port **out
 	facts->snaplen = config->snaplen;
 	if (config->queues > 1)
 		snprintf(facts->effective_mode, sizeof(facts->effective_mode),
-			 "tpacket_v3, fanout %s over %u queues", fanout_words[options->fanout], config->queues);
+			 "tpacket_v3, fanout %s over %u queues", fanout_words[options->fanout],
+			 config->queues);
 	else
 		snprintf(facts->effective_mode, sizeof(facts->effective_mode), "tpacket_v3");
 	*out = port;
@@ -369,7 +380,8 @@ static int rx_burst(struct cap_queue *queue, struct cap_packet *packets, unsigne
 		packet->data = (uint8_t *)frame + frame->tp_mac;
 		packet->len = frame->tp_snaplen;
 		packet->wire_len = frame->tp_len;
-		packet->timestamp_ns = (uint64_t)frame->tp_sec * UINT64_C(1000000000) + frame->tp_nsec;
+		packet->timestamp_ns =
+			(uint64_t)frame->tp_sec * UINT64_C(1000000000) + frame->tp_nsec;
 		packet->n_segments = 1;
 		packet->vlan_tpid = 0;
 		if (frame->tp_status & TP_STATUS_VLAN_VALID) {
@@ -385,7 +397,6 @@ static int rx_burst(struct cap_queue *queue, struct cap_packet *packets, unsigne
 	queue->next = frame;
 	return (int)n;
 }
-
 
 static void wait(struct cap_queue *queue, int timeout_ms)
 {
@@ -414,7 +425,8 @@ static void counters(struct cap_queue *queue, struct cap_source_counters *out)
 
 const struct cap_driver cap_driver_af_packet = {
 	.name = "af_packet",
-	.summary = "Linux packet socket with a TPACKET_V3 memory-mapped ring, fanned out over queues",
+	.summary =
+		"Linux packet socket with a TPACKET_V3 memory-mapped ring, fanned out over queues",
 	.sees = "tp_drops for a full ring and the filter's own counters; frames lost before the kernel only by the NIC's counters",
 	.features = CAP_FEATURE_KERNEL_FILTER | CAP_FEATURE_MULTI_QUEUE | CAP_FEATURE_NETDEV,
 	.privileges = CAP_PRIVILEGE_NET_RAW | CAP_PRIVILEGE_BPF,

@@ -127,9 +127,11 @@ static int parse_options(json_t *object, void **out, struct cap_error *err)
 		rc = cap_settings_int(&in, "frames", 512, 1 << 20, &options->frames, err);
 	if (rc == 0)
 		rc = cap_settings_int(&in, "ring", 64, 1 << 19, &options->ring, err);
-	if (rc == 0 && ((options->frames & (options->frames - 1)) || (options->ring & (options->ring - 1)) ||
-			options->ring > options->frames))
-		rc = cap_fail(err, EINVAL, "options.frames and options.ring: must be powers of two, the ring no larger than the frames");
+	if (rc == 0 && ((options->frames & (options->frames - 1)) ||
+			(options->ring & (options->ring - 1)) || options->ring > options->frames))
+		rc = cap_fail(
+			err, EINVAL,
+			"options.frames and options.ring: must be powers of two, the ring no larger than the frames");
 	if (rc == 0)
 		rc = cap_settings_int(&in, "busy_poll_us", 0, 10000, &options->busy_poll_us, err);
 	rc = cap_settings_close(&in, rc, err);
@@ -205,8 +207,8 @@ static int open_socket(struct cap_port *port, unsigned index, enum mode mode, bo
 			      &queue->completion, &umem_config);
 	if (rc)
 		return rc;
-	rc = xsk_socket__create(&queue->socket, port->config->interface, index, queue->umem, &queue->rx,
-				NULL, &socket_config);
+	rc = xsk_socket__create(&queue->socket, port->config->interface, index, queue->umem,
+				&queue->rx, NULL, &socket_config);
 	if (rc) {
 		queue_close_socket(queue);
 		return rc;
@@ -216,7 +218,8 @@ static int open_socket(struct cap_port *port, unsigned index, enum mode mode, bo
 	return 0;
 }
 
-static int open_socket_patiently(struct cap_port *port, unsigned index, enum mode mode, bool several)
+static int open_socket_patiently(struct cap_port *port, unsigned index, enum mode mode,
+				 bool several)
 {
 	const struct timespec pause = { .tv_nsec = BUSY_PAUSE_NS };
 	int rc = -EBUSY;
@@ -282,21 +285,28 @@ static int fail_modes(const struct cap_port *port, enum mode mode, int rc, struc
 
 	switch (rc) {
 	case -EPERM:
-		return cap_fail(err, EPERM, "%s: af_xdp: not permitted: start the engine as root or give it CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF",
-				name);
+		return cap_fail(
+			err, EPERM,
+			"%s: af_xdp: not permitted: start the engine as root or give it CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF",
+			name);
 	case -EBUSY:
-		return cap_fail(err, EBUSY, "%s: af_xdp: another XDP program or AF_XDP socket has the interface: see ip link show %s, and stop it",
-				name, name);
+		return cap_fail(
+			err, EBUSY,
+			"%s: af_xdp: another XDP program or AF_XDP socket has the interface: see ip link show %s, and stop it",
+			name, name);
 	case -ENOBUFS:
 	case -ENOMEM:
-		return cap_fail(err, ENOMEM, "%s: af_xdp: no memory for %lld frames a queue: lower frames, or raise the locked-memory limit",
-				name, (long long)port->options->frames);
+		return cap_fail(
+			err, ENOMEM,
+			"%s: af_xdp: no memory for %lld frames a queue: lower frames, or raise the locked-memory limit",
+			name, (long long)port->options->frames);
 	default:
-		return cap_fail(err, -rc, "%s: af_xdp: the kernel refuses mode %s: %s%s", name, mode_words[mode],
-				strerror(-rc),
-				port->mtu > FRAME_SIZE - FRAME_HEADROOM - LINK_OVERHEAD ?
-					": frames over one page need Linux 6.6; lower the interface's MTU or choose af_packet" :
-					": choose mode auto or method af_packet");
+		return cap_fail(
+			err, -rc, "%s: af_xdp: the kernel refuses mode %s: %s%s", name,
+			mode_words[mode], strerror(-rc),
+			port->mtu > FRAME_SIZE - FRAME_HEADROOM - LINK_OVERHEAD ?
+				": frames over one page need Linux 6.6; lower the interface's MTU or choose af_packet" :
+				": choose mode auto or method af_packet");
 	}
 }
 
@@ -322,14 +332,17 @@ static int choose_mode(struct cap_port *port, struct cap_port_facts *facts, stru
 		cap_degraded(facts, "asked for mode %s, the kernel gave %s: %s", mode_words[asked],
 			     mode_titles[mode], strerror(-first_rc));
 	if (!port->several_buffers)
-		cap_degraded(facts, "frames over %u bytes cannot be received: the kernel or the NIC's driver has no multi-buffer AF_XDP",
-			     FRAME_SIZE - FRAME_HEADROOM);
+		cap_degraded(
+			facts,
+			"frames over %u bytes cannot be received: the kernel or the NIC's driver has no multi-buffer AF_XDP",
+			FRAME_SIZE - FRAME_HEADROOM);
 	snprintf(facts->effective_mode, sizeof(facts->effective_mode), "%s", mode_titles[mode]);
 	return 0;
 }
 
 /* What the kernel says that the sockets have, not what was asked for. */
-static int check_zero_copy(struct cap_port *port, struct cap_port_facts *facts, struct cap_error *err)
+static int check_zero_copy(struct cap_port *port, struct cap_port_facts *facts,
+			   struct cap_error *err)
 {
 	for (unsigned i = 0; i < port->queue_count; i++) {
 		struct xdp_options got = { 0 };
@@ -338,8 +351,10 @@ static int check_zero_copy(struct cap_port *port, struct cap_port_facts *facts, 
 		if (getsockopt(port->queues[i].fd, SOL_XDP, XDP_OPTIONS, &got, &len))
 			return cap_fail(err, errno, "%s: af_xdp: reading the mode back failed: %s",
 					port->config->interface, strerror(errno));
-		if (strstr(facts->effective_mode, "zero-copy") && !(got.flags & XDP_OPTIONS_ZEROCOPY))
-			return cap_fail(err, EOPNOTSUPP, "%s: af_xdp: queue %u was bound for zero-copy but copies",
+		if (strstr(facts->effective_mode, "zero-copy") &&
+		    !(got.flags & XDP_OPTIONS_ZEROCOPY))
+			return cap_fail(err, EOPNOTSUPP,
+					"%s: af_xdp: queue %u was bound for zero-copy but copies",
 					port->config->interface, i);
 	}
 	return 0;
@@ -351,9 +366,11 @@ static int map_frames(struct cap_port *port, struct cap_port_facts *facts, struc
 		struct cap_queue *queue = &port->queues[i];
 
 		queue->frames_size = (size_t)port->options->frames * FRAME_SIZE;
-		queue->frames = cap_map_memory(&queue->frames_size, CAP_HUGEPAGES_AUTO, &queue->hugepages);
+		queue->frames =
+			cap_map_memory(&queue->frames_size, CAP_HUGEPAGES_AUTO, &queue->hugepages);
 		if (!queue->frames)
-			return cap_fail(err, ENOMEM, "%s: af_xdp: no memory for %lld frames: lower frames",
+			return cap_fail(err, ENOMEM,
+					"%s: af_xdp: no memory for %lld frames: lower frames",
 					port->config->interface, (long long)port->options->frames);
 		queue->counters = &port->program->bss->capstan_counters[i];
 	}
@@ -365,10 +382,12 @@ static int load_program(struct cap_port *port, struct cap_error *err)
 {
 	port->program = capstan_capture__open_and_load();
 	if (!port->program)
-		return cap_fail(err, errno, "%s: af_xdp: the kernel refuses the XDP program: %s%s",
-				port->config->interface, strerror(errno),
-				errno == EPERM ? ": start the engine as root or give it CAP_BPF and CAP_NET_ADMIN" :
-						 ": it needs Linux 5.18 or later");
+		return cap_fail(
+			err, errno, "%s: af_xdp: the kernel refuses the XDP program: %s%s",
+			port->config->interface, strerror(errno),
+			errno == EPERM ?
+				": start the engine as root or give it CAP_BPF and CAP_NET_ADMIN" :
+				": it needs Linux 5.18 or later");
 	return 0;
 }
 
@@ -380,12 +399,15 @@ static int check_device(const struct cap_port_config *config, struct cap_netdev 
 
 	if (rc)
 		return cap_fail(err, -rc, "%s: af_xdp: %s", config->interface,
-				rc == -ENODEV ? "there is no such interface: see ip link" : strerror(-rc));
+				rc == -ENODEV ? "there is no such interface: see ip link" :
+						strerror(-rc));
 	queues = cap_netdev_queues(config->interface);
 	if (queues != config->queues)
-		return cap_fail(err, EINVAL, "%s: af_xdp: has %u receive queues and %u were asked for: what arrives on a queue without a socket is lost; write queues %u, or ethtool -L %s combined %u (or rx %u)",
-				config->interface, queues, config->queues, queues, config->interface,
-				config->queues, config->queues);
+		return cap_fail(
+			err, EINVAL,
+			"%s: af_xdp: has %u receive queues and %u were asked for: what arrives on a queue without a socket is lost; write queues %u, or ethtool -L %s combined %u (or rx %u)",
+			config->interface, queues, config->queues, queues, config->interface,
+			config->queues, config->queues);
 	return 0;
 }
 
@@ -394,9 +416,11 @@ static void busy_poll(struct cap_port *port, struct cap_port_facts *facts)
 	int usec = (int)port->options->busy_poll_us, prefer = 1;
 
 	for (unsigned i = 0; usec && i < port->queue_count; i++) {
-		if (setsockopt(port->queues[i].fd, SOL_SOCKET, SO_PREFER_BUSY_POLL, &prefer, sizeof(prefer)) ||
+		if (setsockopt(port->queues[i].fd, SOL_SOCKET, SO_PREFER_BUSY_POLL, &prefer,
+			       sizeof(prefer)) ||
 		    setsockopt(port->queues[i].fd, SOL_SOCKET, SO_BUSY_POLL, &usec, sizeof(usec))) {
-			cap_degraded(facts, "busy polling was asked for and refused: %s", strerror(errno));
+			cap_degraded(facts, "busy polling was asked for and refused: %s",
+				     strerror(errno));
 			return;
 		}
 	}
@@ -506,7 +530,8 @@ static void gather(struct cap_queue *queue, struct cap_packet *packet, const str
 	       xsk_ring_cons__peek(&queue->rx, 1, &at)) {
 		desc = xsk_ring_cons__rx_desc(&queue->rx, at);
 		queue->returned[queue->descriptors++] = desc->addr;
-		segments[n++] = (struct cap_segment){ xsk_umem__get_data(queue->frames, desc->addr), desc->len };
+		segments[n++] = (struct cap_segment){ xsk_umem__get_data(queue->frames, desc->addr),
+						      desc->len };
 		packet->len += desc->len;
 	}
 	packet->n_segments = n;
@@ -520,7 +545,8 @@ static int rx_burst(struct cap_queue *queue, struct cap_packet *packets, unsigne
 	uint32_t at;
 
 	queue->descriptors = 0;
-	while (n < max && queue->descriptors < CAP_BURST && xsk_ring_cons__peek(&queue->rx, 1, &at)) {
+	while (n < max && queue->descriptors < CAP_BURST &&
+	       xsk_ring_cons__peek(&queue->rx, 1, &at)) {
 		const struct xdp_desc *desc = xsk_ring_cons__rx_desc(&queue->rx, at);
 		struct cap_packet *packet = &packets[n++];
 
@@ -544,7 +570,7 @@ static void release(struct cap_queue *queue)
 	xsk_ring_prod__reserve(&queue->fill, queue->descriptors, &at);
 	for (unsigned i = 0; i < queue->descriptors; i++)
 		*xsk_ring_prod__fill_addr(&queue->fill, at + i) = queue->returned[i] &
-								 ~(uint64_t)(FRAME_SIZE - 1);
+								  ~(uint64_t)(FRAME_SIZE - 1);
 	xsk_ring_prod__submit(&queue->fill, queue->descriptors);
 	xsk_ring_cons__release(&queue->rx, queue->descriptors);
 	/* A driver that ran out of frames sleeps until it is told that there are new ones. */
@@ -578,7 +604,8 @@ static void counters(struct cap_queue *queue, struct cap_source_counters *out)
 
 const struct cap_driver cap_driver_af_xdp = {
 	.name = "af_xdp",
-	.summary = "AF_XDP sockets, one a queue, fed by an own XDP program: zero-copy, copy or generic",
+	.summary =
+		"AF_XDP sockets, one a queue, fed by an own XDP program: zero-copy, copy or generic",
 	.sees = "every frame that reaches the XDP program, and rx_dropped and rx_ring_full of each socket; in zero-copy mode also the NIC's own drops",
 	.features = CAP_FEATURE_ZERO_COPY | CAP_FEATURE_MULTI_QUEUE | CAP_FEATURE_NETDEV,
 	.privileges = CAP_PRIVILEGE_NET_RAW | CAP_PRIVILEGE_NET_ADMIN | CAP_PRIVILEGE_BPF |

@@ -71,12 +71,16 @@ static int fail_activate(struct cap_port *port, int status, struct cap_error *er
 
 	switch (status) {
 	case PCAP_ERROR_NO_SUCH_DEVICE:
-		return cap_fail(err, ENODEV, "%s: pcap: there is no such interface: see ip link", name);
-	case PCAP_ERROR_PERM_DENIED:
-		return cap_fail(err, EPERM, "%s: pcap: not permitted: start the engine as root or give it CAP_NET_RAW",
+		return cap_fail(err, ENODEV, "%s: pcap: there is no such interface: see ip link",
 				name);
+	case PCAP_ERROR_PERM_DENIED:
+		return cap_fail(
+			err, EPERM,
+			"%s: pcap: not permitted: start the engine as root or give it CAP_NET_RAW",
+			name);
 	case PCAP_ERROR_IFACE_NOT_UP:
-		return cap_fail(err, ENETDOWN, "%s: pcap: the interface is down: ip link set %s up", name, name);
+		return cap_fail(err, ENETDOWN, "%s: pcap: the interface is down: ip link set %s up",
+				name, name);
 	default:
 		return cap_fail(err, EIO, "%s: pcap: %s: %s", name, pcap_statustostr(status), why);
 	}
@@ -90,8 +94,8 @@ static int drain(struct cap_port *port, struct cap_error *err)
 	int rc = cap_socket_take_nothing(port->queue.fd);
 
 	if (rc)
-		return cap_fail(err, -rc, "%s: pcap: attaching a filter failed: %s", port->config->interface,
-				strerror(-rc));
+		return cap_fail(err, -rc, "%s: pcap: attaching a filter failed: %s",
+				port->config->interface, strerror(-rc));
 	while ((rc = pcap_next_ex(port->queue.handle, &head, &bytes)) > 0)
 		;
 	return rc == PCAP_ERROR ? cap_fail(err, EIO, "%s: pcap: %s", port->config->interface,
@@ -115,12 +119,14 @@ static int activate(struct cap_port *port, struct cap_port_facts *facts, struct 
 	pcap_set_timeout(handle, options->timeout_ms);
 	pcap_set_buffer_size(handle, options->buffer_bytes);
 	if (pcap_set_tstamp_precision(handle, PCAP_TSTAMP_PRECISION_NANO))
-		cap_degraded(facts, "time stamps have microseconds only: this libpcap has no nanoseconds");
+		cap_degraded(facts,
+			     "time stamps have microseconds only: this libpcap has no nanoseconds");
 	status = pcap_activate(handle);
 	if (status < 0)
 		return fail_activate(port, status, err);
 	if (status > 0)
-		cap_degraded(facts, "libpcap warns: %s: %s", pcap_statustostr(status), pcap_geterr(handle));
+		cap_degraded(facts, "libpcap warns: %s: %s", pcap_statustostr(status),
+			     pcap_geterr(handle));
 	if (pcap_setdirection(handle, PCAP_D_IN))
 		return cap_fail(err, EIO, "%s: pcap: leaving out what this host sends failed: %s",
 				port->config->interface, pcap_geterr(handle));
@@ -128,8 +134,10 @@ static int activate(struct cap_port *port, struct cap_port_facts *facts, struct 
 		return cap_fail(err, EIO, "%s: pcap: %s", port->config->interface, text);
 	port->queue.fd = pcap_get_selectable_fd(handle);
 	if (port->queue.fd < 0)
-		return cap_fail(err, EINVAL, "%s: pcap: this kind of device cannot be waited for: use an Ethernet interface",
-				port->config->interface);
+		return cap_fail(
+			err, EINVAL,
+			"%s: pcap: this kind of device cannot be waited for: use an Ethernet interface",
+			port->config->interface);
 	facts->link_type = (uint32_t)pcap_datalink(handle);
 	return 0;
 }
@@ -148,7 +156,9 @@ static int open_filter(struct cap_port *port, struct cap_port_facts *facts, stru
 	facts->filter_in = "engine";
 	/* The program knows where Ethernet has its VLAN tag, and nothing of other link types. */
 	if (facts->link_type != CAP_LINKTYPE_ETHERNET)
-		cap_degraded(facts, "filter runs in the engine, not in the kernel: not an Ethernet interface");
+		cap_degraded(
+			facts,
+			"filter runs in the engine, not in the kernel: not an Ethernet interface");
 	else if (cap_filter_load(port->filter, &port->queue.filter, &why))
 		cap_degraded(facts, "filter runs in the engine, not in the kernel: %s", why.text);
 	else
@@ -244,7 +254,8 @@ static int rx_burst(struct cap_queue *queue, struct cap_packet *packets, unsigne
 		.data = bytes,
 		.len = head->caplen,
 		.wire_len = head->len,
-		.timestamp_ns = (uint64_t)head->ts.tv_sec * UINT64_C(1000000000) + (uint64_t)head->ts.tv_usec,
+		.timestamp_ns = (uint64_t)head->ts.tv_sec * UINT64_C(1000000000) +
+				(uint64_t)head->ts.tv_usec,
 		.n_segments = 1,
 	};
 	return 1;

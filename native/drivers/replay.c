@@ -29,12 +29,12 @@ enum pace { PACE_FAST, PACE_RECORDED };
 
 struct options {
 	char *file;
-	int64_t loops;	   /* times through the file */
+	int64_t loops; /* times through the file */
 	int pace;
-	int64_t packets;   /* to generate for each queue; 0: until stopped */
-	int64_t size;	   /* bytes of a generated frame */
-	int64_t flows;	   /* distinct addresses and ports */
-	int64_t distinct;  /* frames held in memory */
+	int64_t packets;  /* to generate for each queue; 0: until stopped */
+	int64_t size;	  /* bytes of a generated frame */
+	int64_t flows;	  /* distinct addresses and ports */
+	int64_t distinct; /* frames held in memory */
 };
 
 struct cap_queue {
@@ -71,15 +71,18 @@ static int read_generate(struct cap_settings *in, struct options *options, struc
 	if (!object) {
 		if (options->file)
 			return 0;
-		return cap_fail(err, EINVAL, "options: method replay needs \"file\" or \"generate\"");
+		return cap_fail(err, EINVAL,
+				"options: method replay needs \"file\" or \"generate\"");
 	}
 	if (options->file)
-		return cap_fail(err, EINVAL, "options: \"file\" and \"generate\" exclude each other: keep one");
+		return cap_fail(err, EINVAL,
+				"options: \"file\" and \"generate\" exclude each other: keep one");
 	rc = cap_settings_open(&inner, object, err, "options.generate");
 	if (rc == 0)
 		rc = cap_settings_int(&inner, "packets", 0, INT64_MAX, &options->packets, err);
 	if (rc == 0)
-		rc = cap_settings_int(&inner, "size", LEAST_GENERATED, MOST_GENERATED, &options->size, err);
+		rc = cap_settings_int(&inner, "size", LEAST_GENERATED, MOST_GENERATED,
+				      &options->size, err);
 	if (rc == 0)
 		rc = cap_settings_int(&inner, "flows", 1, 1 << 24, &options->flows, err);
 	if (rc == 0)
@@ -171,7 +174,8 @@ static int generate(struct cap_queue *queue, struct cap_error *err)
 	total = (size_t)queue->stride * (size_t)options->distinct;
 	queue->frames = aligned_alloc(64, total);
 	if (!queue->frames)
-		return cap_fail(err, ENOMEM, "%s: replay: no memory for %lld frames: lower distinct",
+		return cap_fail(err, ENOMEM,
+				"%s: replay: no memory for %lld frames: lower distinct",
 				queue->config->interface, (long long)options->distinct);
 	for (int64_t i = 0; i < options->distinct; i++)
 		generate_frame(queue->frames + (size_t)i * queue->stride, (uint32_t)options->size,
@@ -207,7 +211,8 @@ static int port_open(const struct cap_port_config *config, struct cap_port **out
 	for (unsigned i = 0; rc == 0 && i < config->queues; i++) {
 		port->queues[i].config = config;
 		port->queues[i].options = options;
-		rc = options->file ? open_file(&port->queues[i], err) : generate(&port->queues[i], err);
+		rc = options->file ? open_file(&port->queues[i], err) :
+				     generate(&port->queues[i], err);
 	}
 	if (rc) {
 		port_close(port);
@@ -258,7 +263,8 @@ static int burst_from_memory(struct cap_queue *queue, struct cap_packet *packets
 			n = (unsigned)left;
 	}
 	for (unsigned i = 0; i < n; i++) {
-		packets[i] = (struct cap_packet){ .data = queue->frames + queue->position * queue->stride,
+		packets[i] = (struct cap_packet){ .data = queue->frames +
+							  queue->position * queue->stride,
 						  .len = (uint32_t)options->size,
 						  .wire_len = (uint32_t)options->size,
 						  .timestamp_ns = now + i,
@@ -302,7 +308,8 @@ static bool is_due(struct cap_queue *queue, uint64_t recorded)
 
 static int give_up(struct cap_queue *queue, unsigned in_hand, const char *why)
 {
-	cap_alert("replay_failed", "%s: replay: %s: %s after %llu packets: the file is damaged or cut short",
+	cap_alert("replay_failed",
+		  "%s: replay: %s: %s after %llu packets: the file is damaged or cut short",
 		  queue->config->interface, queue->options->file, why,
 		  (unsigned long long)(queue->handed + in_hand));
 	queue->broken = true;
@@ -340,7 +347,8 @@ static int burst_from_file(struct cap_queue *queue, struct cap_packet *packets, 
 			.data = at,
 			.len = head->caplen,
 			.wire_len = head->len > head->caplen ? head->len : head->caplen,
-			.timestamp_ns = (uint64_t)head->ts.tv_sec * CAP_NS_PER_S + (uint64_t)head->ts.tv_usec,
+			.timestamp_ns = (uint64_t)head->ts.tv_sec * CAP_NS_PER_S +
+					(uint64_t)head->ts.tv_usec,
 			.n_segments = 1,
 		};
 		if (!is_due(queue, packets[n].timestamp_ns)) {
@@ -360,7 +368,8 @@ static int rx_burst(struct cap_queue *queue, struct cap_packet *packets, unsigne
 		return 0;
 	if (__atomic_load_n(&queue->stopped, __ATOMIC_RELAXED))
 		return -ENODATA;
-	n = queue->reader ? burst_from_file(queue, packets, max) : burst_from_memory(queue, packets, max);
+	n = queue->reader ? burst_from_file(queue, packets, max) :
+			    burst_from_memory(queue, packets, max);
 	if (n > 0)
 		queue->handed += (uint64_t)n;
 	return n;
@@ -386,7 +395,8 @@ static void counters(struct cap_queue *queue, struct cap_source_counters *out)
 
 const struct cap_driver cap_driver_replay = {
 	.name = "replay",
-	.summary = "a pcap or pcapng file, or packets generated in memory; loses nothing, waits for the engine",
+	.summary =
+		"a pcap or pcapng file, or packets generated in memory; loses nothing, waits for the engine",
 	.sees = "nothing to see: the source waits for the engine",
 	.features = CAP_FEATURE_MULTI_QUEUE | CAP_FEATURE_PACED_BY_ENGINE,
 	.parse_options = parse_options,

@@ -33,16 +33,20 @@ void *cap_map_memory(size_t *size, enum cap_hugepages huge, bool *got_huge)
 int cap_block_pool_init(struct cap_block_pool *pool, unsigned count, uint32_t block_size,
 			enum cap_hugepages huge, struct cap_error *err)
 {
-	*pool = (struct cap_block_pool){ .count = count, .memory_size = (size_t)count * block_size };
+	*pool = (struct cap_block_pool){ .count = count,
+					 .memory_size = (size_t)count * block_size };
 
 	pool->memory = cap_map_memory(&pool->memory_size, huge, &pool->hugepages);
 	if (!pool->memory)
-		return cap_fail(err, errno, "buffers: no memory for %u blocks of %u bytes%s: %s: lower buffers.blocks_per_queue or %s",
-				count, block_size, huge == CAP_HUGEPAGES_ON ? " in hugepages" : "",
-				strerror(errno),
-				huge == CAP_HUGEPAGES_ON ? "reserve more hugepages" : "add memory");
+		return cap_fail(
+			err, errno,
+			"buffers: no memory for %u blocks of %u bytes%s: %s: lower buffers.blocks_per_queue or %s",
+			count, block_size, huge == CAP_HUGEPAGES_ON ? " in hugepages" : "",
+			strerror(errno),
+			huge == CAP_HUGEPAGES_ON ? "reserve more hugepages" : "add memory");
 	pool->blocks = calloc(count, sizeof(*pool->blocks));
-	if (!pool->blocks || cap_spsc_init(&pool->full, count) || cap_spsc_init(&pool->free, count)) {
+	if (!pool->blocks || cap_spsc_init(&pool->full, count) ||
+	    cap_spsc_init(&pool->free, count)) {
 		cap_block_pool_free(pool);
 		return cap_fail(err, ENOMEM, "buffers: out of memory");
 	}

@@ -14,7 +14,8 @@ static void format_time(uint64_t ns, const char *date_format, unsigned digits, c
 	used = strftime(out, CAP_RFC3339_LEN, date_format, &utc);
 	for (unsigned cut = digits; cut < 9; cut++)
 		fraction /= 10;
-	snprintf(out + used, CAP_RFC3339_LEN - used, ".%0*luZ", (int)digits, (unsigned long)fraction);
+	snprintf(out + used, CAP_RFC3339_LEN - used, ".%0*luZ", (int)digits,
+		 (unsigned long)fraction);
 }
 
 void cap_rfc3339(uint64_t realtime_ns, char out[CAP_RFC3339_LEN])

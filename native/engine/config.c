@@ -26,12 +26,13 @@ static int read_cores(struct cap_settings *in, int *cores, unsigned *count, stru
 	if (!list)
 		return 0;
 	if (!json_is_array(list) || json_array_size(list) > CAP_MAX_QUEUES)
-		return cap_fail(err, EINVAL, "%s.cores: must be a list of at most %d CPU numbers", in->where,
-				CAP_MAX_QUEUES);
+		return cap_fail(err, EINVAL, "%s.cores: must be a list of at most %d CPU numbers",
+				in->where, CAP_MAX_QUEUES);
 	json_array_foreach(list, i, item) {
 		if (!json_is_integer(item) || json_integer_value(item) < 0 ||
 		    json_integer_value(item) >= CPU_SETSIZE)
-			return cap_fail(err, EINVAL, "%s.cores[%zu]: must be a CPU number", in->where, i);
+			return cap_fail(err, EINVAL, "%s.cores[%zu]: must be a CPU number",
+					in->where, i);
 		cores[i] = (int)json_integer_value(item);
 	}
 	*count = (unsigned)json_array_size(list);
@@ -51,8 +52,10 @@ static int read_port(json_t *object, struct cap_port_config *port, struct cap_er
 		rc = cap_settings_text(&in, "interface", &interface, err);
 	if (rc == 0 && (!interface || strlen(interface) >= sizeof(port->interface) ||
 			strpbrk(interface, "/ \t\n")))
-		rc = cap_fail(err, EINVAL, "%s.interface: must be an interface name of 1 to %d characters without space or slash",
-			      in.where, CAP_NAME_LEN - 1);
+		rc = cap_fail(
+			err, EINVAL,
+			"%s.interface: must be an interface name of 1 to %d characters without space or slash",
+			in.where, CAP_NAME_LEN - 1);
 	if (rc == 0) {
 		snprintf(port->interface, sizeof(port->interface), "%s", interface);
 		rc = cap_settings_text(&in, "method", &method, err);
@@ -60,8 +63,10 @@ static int read_port(json_t *object, struct cap_port_config *port, struct cap_er
 	if (rc == 0) {
 		port->driver = cap_driver_find(method ? method : "");
 		if (!port->driver)
-			rc = cap_fail(err, EINVAL, "%s.method: \"%s\" is not a method of this engine: see capstan-engine --methods",
-				      in.where, method ? method : "");
+			rc = cap_fail(
+				err, EINVAL,
+				"%s.method: \"%s\" is not a method of this engine: see capstan-engine --methods",
+				in.where, method ? method : "");
 	}
 	if (rc == 0)
 		rc = cap_settings_int(&in, "queues", 1, CAP_MAX_QUEUES, &queues, err);
@@ -79,7 +84,8 @@ static int read_port(json_t *object, struct cap_port_config *port, struct cap_er
 	if (rc == 0) {
 		port->queues = (unsigned)queues;
 		port->snaplen = (uint32_t)snaplen;
-		rc = port->driver->parse_options(cap_settings_take(&in, "options"), &port->options, err);
+		rc = port->driver->parse_options(cap_settings_take(&in, "options"), &port->options,
+						 err);
 		if (rc)
 			cap_fail_in(err, rc, "%s", in.where);
 	}
@@ -95,7 +101,8 @@ static int read_ports(struct cap_settings *in, struct cap_config *config, struct
 	int rc;
 
 	if (!json_is_array(list) || !json_array_size(list) || json_array_size(list) > CAP_MAX_PORTS)
-		return cap_fail(err, EINVAL, "ports: must be a list of 1 to %d ports", CAP_MAX_PORTS);
+		return cap_fail(err, EINVAL, "ports: must be a list of 1 to %d ports",
+				CAP_MAX_PORTS);
 	json_array_foreach(list, i, item) {
 		struct cap_port_config *port = &config->ports[i];
 
@@ -106,8 +113,10 @@ static int read_ports(struct cap_settings *in, struct cap_config *config, struct
 			return rc;
 		for (size_t k = 0; k < i; k++)
 			if (!strcmp(config->ports[k].interface, port->interface))
-				return cap_fail(err, EINVAL, "ports[%zu].interface: %s is port %zu already: name each interface once",
-						i, port->interface, k);
+				return cap_fail(
+					err, EINVAL,
+					"ports[%zu].interface: %s is port %zu already: name each interface once",
+					i, port->interface, k);
 	}
 	return 0;
 }
@@ -121,7 +130,8 @@ static int read_control(struct cap_settings *top, struct cap_config *config, str
 	if (rc == 0)
 		rc = cap_settings_text(&in, "path", &config->control_path, err);
 	if (rc == 0 && !config->control_path)
-		rc = cap_fail(err, EINVAL, "control.path: is missing: write the path of the control socket");
+		rc = cap_fail(err, EINVAL,
+			      "control.path: is missing: write the path of the control socket");
 	if (rc == 0)
 		rc = cap_settings_text(&in, "group", &config->control_group, err);
 	if (rc == 0)
@@ -130,7 +140,9 @@ static int read_control(struct cap_settings *top, struct cap_config *config, str
 	if (rc == 0 && mode) {
 		config->control_mode = (mode_t)strtoul(mode, &end, 8);
 		if (*end || (config->control_mode & ~0660U))
-			rc = cap_fail(err, EINVAL, "control.mode: must be an octal mode that gives nothing to others, such as \"0660\"");
+			rc = cap_fail(
+				err, EINVAL,
+				"control.mode: must be an octal mode that gives nothing to others, such as \"0660\"");
 	}
 	free(mode);
 	return cap_settings_close(&in, rc, err);
@@ -165,11 +177,14 @@ static int read_output(struct cap_settings *top, struct cap_config *config, stru
 	if (rc == 0 && !output->prefix && !(output->prefix = strdup("capstan")))
 		rc = cap_fail(err, ENOMEM, "output: out of memory");
 	if (rc == 0 && !plain_prefix(output->prefix))
-		rc = cap_fail(err, EINVAL, "output.prefix: must be 1 to 64 letters, digits, - and _");
+		rc = cap_fail(err, EINVAL,
+			      "output.prefix: must be 1 to 64 letters, digits, - and _");
 	if (rc == 0)
-		rc = cap_settings_int(&in, "rotate_bytes", 4 * MIB, INT64_MAX / 2, &rotate_bytes, err);
+		rc = cap_settings_int(&in, "rotate_bytes", 4 * MIB, INT64_MAX / 2, &rotate_bytes,
+				      err);
 	if (rc == 0)
-		rc = cap_settings_int(&in, "rotate_seconds", 0, INT64_C(366) * 86400, &rotate_seconds, err);
+		rc = cap_settings_int(&in, "rotate_seconds", 0, INT64_C(366) * 86400,
+				      &rotate_seconds, err);
 	if (rc == 0)
 		rc = cap_settings_int(&in, "min_free_bytes", 0, INT64_MAX / 2, &min_free, err);
 	if (rc == 0)
@@ -192,7 +207,8 @@ static int read_buffers(struct cap_settings *top, struct cap_config *config, str
 	if (rc == 0)
 		rc = cap_settings_int(&in, "block_bytes", LEAST_BLOCK, 64 * MIB, &block, err);
 	if (rc == 0 && block % CAP_PAGE)
-		rc = cap_fail(err, EINVAL, "buffers.block_bytes: must be a multiple of %u", CAP_PAGE);
+		rc = cap_fail(err, EINVAL, "buffers.block_bytes: must be a multiple of %u",
+			      CAP_PAGE);
 	if (rc == 0)
 		rc = cap_settings_int(&in, "blocks_per_queue", 4, 65536, &count, err);
 	if (rc == 0)
@@ -229,7 +245,8 @@ static int read_top(json_t *root, struct cap_config *config, struct cap_error *e
 	int rc = cap_settings_open(&in, root, err, "configuration");
 
 	if (rc == 0)
-		rc = cap_settings_int(&in, "version", CAP_CONFIG_VERSION, CAP_CONFIG_VERSION, &version, err);
+		rc = cap_settings_int(&in, "version", CAP_CONFIG_VERSION, CAP_CONFIG_VERSION,
+				      &version, err);
 	if (rc == 0 && !version)
 		rc = cap_fail(err, EINVAL, "version: is missing: write %d", CAP_CONFIG_VERSION);
 	if (rc == 0)
@@ -266,7 +283,8 @@ int cap_config_load(const char *path, struct cap_config *config, struct cap_erro
 	*config = (struct cap_config){ 0 };
 	if (!root) {
 		if (where.line > 0)
-			return cap_fail(err, EINVAL, "%s:%d: not valid JSON: %s", path, where.line, where.text);
+			return cap_fail(err, EINVAL, "%s:%d: not valid JSON: %s", path, where.line,
+					where.text);
 		return cap_fail(err, EINVAL, "%s: cannot be read: %s", path, where.text);
 	}
 	rc = read_top(root, config, err);

@@ -30,8 +30,8 @@ struct cap_output_config {
 
 struct cap_config {
 	char *instance;
-	char *netns;  /**< path of a network namespace to enter, or NULL */
-	char *user;   /**< to become after the ports are open, or NULL */
+	char *netns; /**< path of a network namespace to enter, or NULL */
+	char *user;  /**< to become after the ports are open, or NULL */
 	char *group;
 	char *ledger; /**< path of the ledger segment */
 	char *control_path;

@@ -59,7 +59,8 @@ static int watch(struct cap_control *control, int fd)
 	return epoll_ctl(control->epoll, EPOLL_CTL_ADD, fd, &event);
 }
 
-static int listen_on(struct cap_control *control, const struct cap_config *config, struct cap_error *err)
+static int listen_on(struct cap_control *control, const struct cap_config *config,
+		     struct cap_error *err)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	mode_t before;
@@ -67,25 +68,30 @@ static int listen_on(struct cap_control *control, const struct cap_config *confi
 
 	memcpy(address.sun_path, control->path, sizeof(control->path));
 	if (somebody_listens(&address))
-		return cap_fail(err, EADDRINUSE, "control.path: an engine listens on %s already: stop it first",
+		return cap_fail(err, EADDRINUSE,
+				"control.path: an engine listens on %s already: stop it first",
 				control->path);
 	if (unlink(control->path) && errno != ENOENT)
-		return cap_fail(err, errno, "control.path: %s cannot be replaced: %s", control->path,
-				strerror(errno));
+		return cap_fail(err, errno, "control.path: %s cannot be replaced: %s",
+				control->path, strerror(errno));
 	control->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	/* Nobody may connect before owner and mode are right. */
 	before = umask(0777);
-	rc = control->listener < 0 ? -1 :
-				     bind(control->listener, (struct sockaddr *)&address, sizeof(address));
+	rc = control->listener < 0 ?
+		     -1 :
+		     bind(control->listener, (struct sockaddr *)&address, sizeof(address));
 	if (rc)
 		rc = errno;
 	umask(before);
-	if (rc == 0 && (chown(control->path, control->uid, control->gid) ||
-			chmod(control->path, config->control_mode) ||
-			listen(control->listener, CAP_CONTROL_CLIENTS) || watch(control, control->listener)))
+	if (rc == 0 &&
+	    (chown(control->path, control->uid, control->gid) ||
+	     chmod(control->path, config->control_mode) ||
+	     listen(control->listener, CAP_CONTROL_CLIENTS) || watch(control, control->listener)))
 		rc = errno;
-	return rc ? cap_fail(err, rc, "control.path: cannot listen on %s: %s: make its directory and let the engine's user write there",
-			     control->path, strerror(rc)) :
+	return rc ? cap_fail(
+			    err, rc,
+			    "control.path: cannot listen on %s: %s: make its directory and let the engine's user write there",
+			    control->path, strerror(rc)) :
 		    0;
 }
 
@@ -111,12 +117,14 @@ int cap_control_create(struct cap_control **out, const struct cap_config *config
 		if (group)
 			control->gid = group->gr_gid;
 		else
-			rc = cap_fail(err, ENOENT, "control.group: there is no group \"%s\" on this host",
+			rc = cap_fail(err, ENOENT,
+				      "control.group: there is no group \"%s\" on this host",
 				      config->control_group);
 	}
-	if (rc == 0 && (size_t)snprintf(control->path, sizeof(control->path), "%s", config->control_path) >=
-			       sizeof(control->path))
-		rc = cap_fail(err, ENAMETOOLONG, "control.path: is longer than the %zu bytes of a socket's path",
+	if (rc == 0 && (size_t)snprintf(control->path, sizeof(control->path), "%s",
+					config->control_path) >= sizeof(control->path))
+		rc = cap_fail(err, ENAMETOOLONG,
+			      "control.path: is longer than the %zu bytes of a socket's path",
 			      sizeof(control->path) - 1);
 	if (rc == 0)
 		rc = listen_on(control, config, err);
@@ -152,7 +160,8 @@ static void reply(struct client *client, json_t *answer)
 
 	if (text)
 		text[len] = '\n'; /* in place of the terminator */
-	if (!text || send(client->fd, text, len + 1, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)(len + 1))
+	if (!text ||
+	    send(client->fd, text, len + 1, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)(len + 1))
 		drop_client(client);
 	free(text);
 	json_decref(answer);
@@ -187,10 +196,15 @@ static void accept_client(struct cap_control *control)
 		if (client->fd >= 0)
 			continue;
 		*client = (struct client){ .fd = fd };
-		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) || !is_member(control, &peer, fd)) {
-			cap_warn("control_refused", "control socket: uid %u is neither root, the engine's user nor in its group",
-				 peer.uid);
-			reply(client, cap_control_error("not permitted: become root or join the engine's group"));
+		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) ||
+		    !is_member(control, &peer, fd)) {
+			cap_warn(
+				"control_refused",
+				"control socket: uid %u is neither root, the engine's user nor in its group",
+				peer.uid);
+			reply(client,
+			      cap_control_error(
+				      "not permitted: become root or join the engine's group"));
 			if (client->fd >= 0)
 				drop_client(client);
 		} else if (watch(control, fd)) {
@@ -208,7 +222,9 @@ static void answer_line(struct client *client, char *line, size_t len, cap_contr
 	json_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES, &where);
 
 	if (!json_is_object(request))
-		reply(client, cap_control_error("a request is one JSON object a line, such as {\"cmd\":\"status\"}"));
+		reply(client,
+		      cap_control_error(
+			      "a request is one JSON object a line, such as {\"cmd\":\"status\"}"));
 	else
 		reply(client, handler(context, request));
 	json_decref(request);
@@ -216,7 +232,8 @@ static void answer_line(struct client *client, char *line, size_t len, cap_contr
 
 static void read_client(struct client *client, cap_control_handler handler, void *context)
 {
-	ssize_t n = recv(client->fd, client->line + client->used, sizeof(client->line) - client->used, 0);
+	ssize_t n = recv(client->fd, client->line + client->used,
+			 sizeof(client->line) - client->used, 0);
 	char *end;
 
 	if (n <= 0) {
@@ -233,7 +250,8 @@ static void read_client(struct client *client, cap_control_handler handler, void
 		memmove(client->line, end + 1, client->used);
 	}
 	if (client->fd >= 0 && client->used == sizeof(client->line)) {
-		reply(client, cap_control_error("the request is longer than %d bytes", CAP_CONTROL_LINE));
+		reply(client,
+		      cap_control_error("the request is longer than %d bytes", CAP_CONTROL_LINE));
 		if (client->fd >= 0)
 			drop_client(client);
 	}

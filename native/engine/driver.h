@@ -46,11 +46,11 @@ struct cap_segment {
  */
 struct cap_packet {
 	const uint8_t *data;
-	uint32_t len;	       /**< bytes present, over all segments */
-	uint32_t wire_len;     /**< bytes that the frame had on the wire, less a stripped VLAN tag */
+	uint32_t len;	   /**< bytes present, over all segments */
+	uint32_t wire_len; /**< bytes that the frame had on the wire, less a stripped VLAN tag */
 	uint64_t timestamp_ns; /**< nanoseconds since the epoch, UTC */
-	uint16_t vlan_tpid;    /**< of a tag that NIC or kernel took out of the frame; 0: none was */
-	uint16_t vlan_tci;     /**< all 16 bits: priority, drop eligible, VLAN id */
+	uint16_t vlan_tpid; /**< of a tag that NIC or kernel took out of the frame; 0: none was */
+	uint16_t vlan_tci;  /**< all 16 bits: priority, drop eligible, VLAN id */
 	uint32_t n_segments;
 	const struct cap_segment *segments;
 };
@@ -60,12 +60,12 @@ struct cap_packet {
  * figure it stays 0. No packet is in two of filtered, dropped, ring_full, unbound.
  */
 struct cap_source_counters {
-	uint64_t wire;	     /**< packets offered to the queue, by a counter apart from rx_burst */
-	uint64_t filtered;   /**< of these, rejected by the filter inside the kernel */
-	uint64_t dropped;    /**< of these, dropped by the kernel for want of ring or frame memory */
-	uint64_t ring_full;  /**< of these, dropped because the receive ring was full */
-	uint64_t unbound;    /**< of these, on a queue that no socket is bound to */
-	uint64_t freezes;    /**< times that the kernel stopped a full ring (not packets) */
+	uint64_t wire;	    /**< packets offered to the queue, by a counter apart from rx_burst */
+	uint64_t filtered;  /**< of these, rejected by the filter inside the kernel */
+	uint64_t dropped;   /**< of these, dropped by the kernel for want of ring or frame memory */
+	uint64_t ring_full; /**< of these, dropped because the receive ring was full */
+	uint64_t unbound;   /**< of these, on a queue that no socket is bound to */
+	uint64_t freezes;   /**< times that the kernel stopped a full ring (not packets) */
 	uint64_t fill_empty; /**< attempts that found no free frame (not packets) */
 };
 
@@ -74,10 +74,10 @@ struct cap_source_counters {
 
 /** What `open` really got, for status and reports. Written by open and arm only. */
 struct cap_port_facts {
-	char effective_mode[128];	/**< for people, e.g. "native XDP, copy" */
-	const char *filter_in;		/**< "none", "kernel" or "engine" */
-	uint32_t link_type;		/**< LINKTYPE_ value for the file's interface block */
-	uint32_t snaplen;		/**< bytes kept of each packet */
+	char effective_mode[128]; /**< for people, e.g. "native XDP, copy" */
+	const char *filter_in;	  /**< "none", "kernel" or "engine" */
+	uint32_t link_type;	  /**< LINKTYPE_ value for the file's interface block */
+	uint32_t snaplen;	  /**< bytes kept of each packet */
 	unsigned degraded_count;
 	char degraded[CAP_MAX_DEGRADED][256];
 };
@@ -91,9 +91,9 @@ struct cap_port_config {
 	int cores[CAP_MAX_QUEUES];
 	uint32_t snaplen;
 	bool promiscuous;
-	char *filter;	    /**< pcap filter expression, or NULL */
-	void *options;	    /**< the driver's own structure, from parse_options */
-	unsigned index;	    /**< position in the configuration */
+	char *filter;	/**< pcap filter expression, or NULL */
+	void *options;	/**< the driver's own structure, from parse_options */
+	unsigned index; /**< position in the configuration */
 };
 
 /** An open port and one queue of it; the definitions are the driver's own. */
@@ -102,12 +102,14 @@ struct cap_queue;
 
 /** Bits of cap_driver.features. */
 enum cap_feature {
-	CAP_FEATURE_KERNEL_FILTER = 1U << 0, /**< rejects packets before they are copied to user space */
+	CAP_FEATURE_KERNEL_FILTER =
+		1U << 0, /**< rejects packets before they are copied to user space */
 	CAP_FEATURE_HARDWARE_TIME = 1U << 1, /**< can give the NIC's own time stamps */
-	CAP_FEATURE_ZERO_COPY = 1U << 2,     /**< the NIC can write straight into the engine's memory */
-	CAP_FEATURE_MULTI_QUEUE = 1U << 3,   /**< more than one queue a port */
-	CAP_FEATURE_PACED_BY_ENGINE = 1U << 4, /**< the source waits for the engine: it never overruns */
-	CAP_FEATURE_NETDEV = 1U << 5,	     /**< the port is a network device of this host */
+	CAP_FEATURE_ZERO_COPY = 1U << 2, /**< the NIC can write straight into the engine's memory */
+	CAP_FEATURE_MULTI_QUEUE = 1U << 3, /**< more than one queue a port */
+	CAP_FEATURE_PACED_BY_ENGINE =
+		1U << 4,	      /**< the source waits for the engine: it never overruns */
+	CAP_FEATURE_NETDEV = 1U << 5, /**< the port is a network device of this host */
 };
 
 /** Bits of cap_driver.capabilities: what `open` needs when it runs again after privileges were dropped. */

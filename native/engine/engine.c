@@ -25,7 +25,8 @@
 static int allocate(struct cap_engine *engine, struct cap_error *err)
 {
 	engine->queue_count = cap_config_queues(engine->config);
-	engine->workers = aligned_alloc(CAP_CACHE_LINE, engine->queue_count * sizeof(*engine->workers));
+	engine->workers =
+		aligned_alloc(CAP_CACHE_LINE, engine->queue_count * sizeof(*engine->workers));
 	engine->pools = aligned_alloc(CAP_CACHE_LINE, engine->queue_count * sizeof(*engine->pools));
 	if (!engine->workers || !engine->pools)
 		return cap_fail(err, ENOMEM, "out of memory");
@@ -48,7 +49,8 @@ static void label_queues(struct cap_engine *engine)
 			struct cap_ledger_queue *ledger = &engine->ledger.queues[at];
 			struct cap_worker *worker = &engine->workers[at];
 
-			worker->cpu = config->core_count ? config->cores[q % config->core_count] : -1;
+			worker->cpu = config->core_count ? config->cores[q % config->core_count] :
+							   -1;
 			worker->driver = config->driver;
 			worker->order = &engine->ports[p].order;
 			worker->flush_ns = engine->config->flush_ms * CAP_NS_PER_MS;
@@ -132,8 +134,8 @@ static int set_up(struct cap_engine *engine, pid_t parent, struct cap_error *err
 	if (rc == 0)
 		rc = cap_control_create(&engine->control, config, &identity, err);
 	if (rc == 0)
-		rc = cap_ledger_create(&engine->ledger, config->ledger, engine->queue_count, identity.uid,
-				       identity.gid, err);
+		rc = cap_ledger_create(&engine->ledger, config->ledger, engine->queue_count,
+				       identity.uid, identity.gid, err);
 	if (rc == 0)
 		label_queues(engine);
 	for (unsigned p = 0; rc == 0 && p < config->port_count; p++)
@@ -147,8 +149,8 @@ static int set_up(struct cap_engine *engine, pid_t parent, struct cap_error *err
 	if (rc == 0)
 		rc = cap_output_recover(&engine->output, err);
 	for (unsigned i = 0; rc == 0 && i < engine->queue_count; i++)
-		rc = cap_block_pool_init(&engine->pools[i], config->blocks_per_queue, config->block_size,
-					 config->hugepages, err);
+		rc = cap_block_pool_init(&engine->pools[i], config->blocks_per_queue,
+					 config->block_size, config->hugepages, err);
 	if (rc == 0)
 		rc = create_writer(engine, err);
 	return rc;
@@ -172,12 +174,14 @@ static void tell_start(const struct cap_engine *engine)
 	for (unsigned p = 0; p < engine->config->port_count; p++) {
 		const struct cap_running_port *port = &engine->ports[p];
 
-		cap_info("capturing", "%s: %s (%s), %u queue%s, writing by %s%s", port->config->interface,
-			 port->config->driver->name, port->facts.effective_mode, port->config->queues,
+		cap_info("capturing", "%s: %s (%s), %u queue%s, writing by %s%s",
+			 port->config->interface, port->config->driver->name,
+			 port->facts.effective_mode, port->config->queues,
 			 port->config->queues == 1 ? "" : "s", cap_writer_io_name(engine->writer),
 			 engine->output.direct ? " with O_DIRECT" : "");
 		for (unsigned i = 0; i < port->facts.degraded_count; i++)
-			cap_warn("degraded", "%s: %s", port->config->interface, port->facts.degraded[i]);
+			cap_warn("degraded", "%s: %s", port->config->interface,
+				 port->facts.degraded[i]);
 	}
 }
 
@@ -238,7 +242,8 @@ static int supervise(struct cap_engine *engine, struct cap_error *err)
 			cap_running_port_tick(&engine->ports[p]);
 	}
 	if (error)
-		return cap_fail(err, -error, "a source failed: %s: see the record before this one", strerror(-error));
+		return cap_fail(err, -error, "a source failed: %s: see the record before this one",
+				strerror(-error));
 	return 0;
 }
 
@@ -260,7 +265,8 @@ static void tell_end(const struct cap_engine *engine)
 		json_t *causes = cap_ledger_causes(queue);
 		char *text = json_dumps(causes, JSON_COMPACT | JSON_SORT_KEYS);
 
-		cap_info("stopped", "%s queue %u: wire %llu, delivered %llu, dropped %s, unaccounted %lld",
+		cap_info("stopped",
+			 "%s queue %u: wire %llu, delivered %llu, dropped %s, unaccounted %lld",
 			 queue->interface, queue->queue,
 			 (unsigned long long)(queue->worker.wire_packets + queue->monitor.nic_lost),
 			 (unsigned long long)queue->writer.delivered_packets, text ? text : "?",
@@ -289,7 +295,9 @@ static void tear_down(struct cap_engine *engine)
 
 enum cap_exit cap_engine_run(const struct cap_config *config, pid_t parent, struct cap_error *err)
 {
-	struct cap_engine engine = { .config = config, .signals = -1, .output = { .directory = -1 } };
+	struct cap_engine engine = { .config = config,
+				     .signals = -1,
+				     .output = { .directory = -1 } };
 	enum cap_exit code = CAP_EXIT_CLEAN;
 
 	if (set_up(&engine, parent, err)) {
@@ -306,8 +314,8 @@ enum cap_exit cap_engine_run(const struct cap_config *config, pid_t parent, stru
 		tell_end(&engine);
 	}
 	if (engine.ledger.header)
-		cap_ledger_set_state(&engine.ledger, code == CAP_EXIT_CLEAN ? CAP_STATE_STOPPED :
-									       CAP_STATE_FAILED);
+		cap_ledger_set_state(&engine.ledger,
+				     code == CAP_EXIT_CLEAN ? CAP_STATE_STOPPED : CAP_STATE_FAILED);
 	tear_down(&engine);
 	return code;
 }

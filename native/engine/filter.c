@@ -18,7 +18,8 @@ int cap_filter_compile(const char *expression, uint32_t link_type, struct cap_fi
 	if (!made || !dead)
 		rc = cap_fail(err, ENOMEM, "filter: out of memory");
 	else if (pcap_compile(dead, &made->program, expression, 1, PCAP_NETMASK_UNKNOWN))
-		rc = cap_fail(err, EINVAL, "filter: \"%s\" does not compile: %s: correct it as for tcpdump",
+		rc = cap_fail(err, EINVAL,
+			      "filter: \"%s\" does not compile: %s: correct it as for tcpdump",
 			      expression, pcap_geterr(dead));
 	if (dead)
 		pcap_close(dead);
@@ -42,7 +43,8 @@ int cap_filter_load(const struct cap_filter *filter, struct cap_kernel_filter **
 		    struct cap_error *err)
 {
 	/* libpcap's struct bpf_insn and the kernel's struct sock_filter are the same four members. */
-	_Static_assert(sizeof(struct bpf_insn) == sizeof(struct sock_filter), "classic BPF differs");
+	_Static_assert(sizeof(struct bpf_insn) == sizeof(struct sock_filter),
+		       "classic BPF differs");
 
 	return cap_kernel_filter_load((const struct sock_filter *)filter->program.bf_insns,
 				      filter->program.bf_len, loaded, err);

@@ -82,7 +82,9 @@ static unsigned emit(struct translation *t, struct bpf_insn insn)
 
 static struct bpf_insn alu_imm(uint8_t op, uint8_t dst, int32_t imm)
 {
-	return (struct bpf_insn){ .code = (uint8_t)(BPF_ALU | op | BPF_K), .dst_reg = (dst & 0xfU), .imm = imm };
+	return (struct bpf_insn){ .code = (uint8_t)(BPF_ALU | op | BPF_K),
+				  .dst_reg = (dst & 0xfU),
+				  .imm = imm };
 }
 
 static struct bpf_insn alu_reg(uint8_t op, uint8_t dst, uint8_t src)
@@ -129,7 +131,8 @@ static void land(struct translation *t, unsigned from)
 	t->out[from].off = (int16_t)(t->used - from - 1);
 }
 
-static void jump_later(struct translation *t, struct bpf_insn insn, enum target target, unsigned classic)
+static void jump_later(struct translation *t, struct bpf_insn insn, enum target target,
+		       unsigned classic)
 {
 	unsigned at = emit(t, insn);
 
@@ -159,7 +162,8 @@ static void load_from_tag(struct translation *t, uint32_t offset, uint32_t size)
 	uint32_t shift = 8 * (TAG_END - offset - size);
 
 	emit(t, context_load(REG_RESULT, offsetof(struct __sk_buff, vlan_proto)));
-	emit(t, (struct bpf_insn){ .code = BPF_ALU | BPF_END | BPF_TO_BE, .dst_reg = REG_RESULT, .imm = 16 });
+	emit(t, (struct bpf_insn){
+			.code = BPF_ALU | BPF_END | BPF_TO_BE, .dst_reg = REG_RESULT, .imm = 16 });
 	emit(t, alu_imm(BPF_LSH, REG_RESULT, 16));
 	emit(t, context_load(REG_SCRATCH, offsetof(struct __sk_buff, vlan_tci)));
 	emit(t, alu_reg(BPF_OR, REG_RESULT, REG_SCRATCH));
@@ -283,7 +287,8 @@ static int arithmetic(struct translation *t, const struct sock_filter *in)
 	/* Classic BPF rejects the packet on a division by zero; eBPF would go on with 0. */
 	if (op == BPF_DIV || op == BPF_MOD)
 		jump_later(t,
-			   (struct bpf_insn){ .code = BPF_JMP32 | BPF_JEQ | BPF_K, .dst_reg = REG_X },
+			   (struct bpf_insn){ .code = BPF_JMP32 | BPF_JEQ | BPF_K,
+					      .dst_reg = REG_X },
 			   TO_REJECT, 0);
 	emit(t, alu_reg(op, REG_A, REG_X));
 	return 0;
@@ -296,10 +301,11 @@ static void branch(struct translation *t, const struct sock_filter *in, unsigned
 		return;
 	}
 	jump_later(t,
-		   (struct bpf_insn){ .code = (uint8_t)(BPF_JMP32 | BPF_OP(in->code) | BPF_SRC(in->code)),
-				      .dst_reg = REG_A,
-				      .src_reg = BPF_SRC(in->code) == BPF_X ? REG_X : 0,
-				      .imm = BPF_SRC(in->code) == BPF_K ? (int32_t)in->k : 0 },
+		   (struct bpf_insn){
+			   .code = (uint8_t)(BPF_JMP32 | BPF_OP(in->code) | BPF_SRC(in->code)),
+			   .dst_reg = REG_A,
+			   .src_reg = BPF_SRC(in->code) == BPF_X ? REG_X : 0,
+			   .imm = BPF_SRC(in->code) == BPF_K ? (int32_t)in->k : 0 },
 		   TO_CLASSIC, index + 1 + in->jt);
 	go(t, TO_CLASSIC, index + 1 + in->jf);
 }
@@ -383,14 +389,14 @@ static void finish(struct translation *t, int map_fd)
 
 	for (unsigned i = 0; i < t->fixup_count && !t->full; i++) {
 		const struct fixup *fix = &t->fixups[i];
-		unsigned to = fix->target == TO_CLASSIC ? t->starts[fix->classic] : targets[fix->target];
+		unsigned to = fix->target == TO_CLASSIC ? t->starts[fix->classic] :
+							  targets[fix->target];
 
 		t->out[fix->at].off = (int16_t)(to - fix->at - 1);
 	}
 }
 
-static int translate(const struct sock_filter *code, unsigned n, int map_fd,
-		     struct translation *t)
+static int translate(const struct sock_filter *code, unsigned n, int map_fd, struct translation *t)
 {
 	begin(t, map_fd);
 	for (unsigned i = 0; i < n; i++) {
@@ -408,13 +414,14 @@ static int translate(const struct sock_filter *code, unsigned n, int map_fd,
 static int load_program(const struct translation *t, struct cap_error *err)
 {
 	static char log[16384];
-	LIBBPF_OPTS(bpf_prog_load_opts, options, .log_buf = log, .log_size = sizeof(log), .log_level = 0);
-	int fd = bpf_prog_load(BPF_PROG_TYPE_SOCKET_FILTER, "capstan_filter", "Dual BSD/GPL", t->out,
-			       t->used, &options);
+	LIBBPF_OPTS(bpf_prog_load_opts, options, .log_buf = log, .log_size = sizeof(log),
+		    .log_level = 0);
+	int fd = bpf_prog_load(BPF_PROG_TYPE_SOCKET_FILTER, "capstan_filter", "Dual BSD/GPL",
+			       t->out, t->used, &options);
 
 	if (fd < 0)
-		return cap_fail(err, -fd, "the kernel refuses the filter program: %s%s%.200s", strerror(-fd),
-				*log ? ": " : "", log);
+		return cap_fail(err, -fd, "the kernel refuses the filter program: %s%s%.200s",
+				strerror(-fd), *log ? ": " : "", log);
 	return fd;
 }
 
@@ -430,7 +437,8 @@ static int map_counters(struct cap_kernel_filter *made, struct cap_error *err)
 				strerror(-made->map_fd));
 	memory = mmap(NULL, sizeof(struct counters), PROT_READ, MAP_SHARED, made->map_fd, 0);
 	if (memory == MAP_FAILED)
-		return cap_fail(err, errno, "cannot map the filter's counters: %s", strerror(errno));
+		return cap_fail(err, errno, "cannot map the filter's counters: %s",
+				strerror(errno));
 	made->counters = memory;
 	return 0;
 }
@@ -455,8 +463,9 @@ int cap_kernel_filter_load(const struct sock_filter *code, unsigned count,
 	if (rc == 0) {
 		rc = translate(code, count, made->map_fd, &t);
 		if (rc)
-			cap_fail(err, -rc, rc == -E2BIG ? "the filter is too long for the kernel" :
-							  "the filter reads what the kernel cannot show it");
+			cap_fail(err, -rc,
+				 rc == -E2BIG ? "the filter is too long for the kernel" :
+						"the filter reads what the kernel cannot show it");
 	}
 	if (rc == 0) {
 		made->program_fd = load_program(&t, err);
@@ -492,7 +501,8 @@ int cap_kernel_filter_fd(const struct cap_kernel_filter *loaded)
 
 int cap_kernel_filter_attach(const struct cap_kernel_filter *loaded, int fd)
 {
-	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_BPF, &loaded->program_fd, sizeof(loaded->program_fd)) ?
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_BPF, &loaded->program_fd,
+			  sizeof(loaded->program_fd)) ?
 		       -errno :
 		       0;
 }

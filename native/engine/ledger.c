@@ -21,9 +21,8 @@ struct counter_field {
 #define FIELD_ENTRY(line, name, role, stage, unit, meaning) \
 	{ #name, role, stage, unit, meaning, offsetof(struct cap_ledger_queue, line.name) },
 
-static const struct counter_field counter_fields[] = { CAP_LEDGER_WORKER(FIELD_ENTRY)
-							       CAP_LEDGER_WRITER(FIELD_ENTRY)
-								       CAP_LEDGER_MONITOR(FIELD_ENTRY) };
+static const struct counter_field counter_fields[] = { CAP_LEDGER_WORKER(
+	FIELD_ENTRY) CAP_LEDGER_WRITER(FIELD_ENTRY) CAP_LEDGER_MONITOR(FIELD_ENTRY) };
 
 #define N_COUNTERS (sizeof(counter_fields) / sizeof(counter_fields[0]))
 
@@ -46,19 +45,23 @@ int cap_ledger_create(struct cap_ledger *ledger, const char *path, unsigned queu
 	void *memory;
 	int fd;
 
-	if ((size_t)snprintf(ledger->path, sizeof(ledger->path), "%s", path) >= sizeof(ledger->path))
+	if ((size_t)snprintf(ledger->path, sizeof(ledger->path), "%s", path) >=
+	    sizeof(ledger->path))
 		return cap_fail(err, ENAMETOOLONG, "ledger: the path %s is too long", path);
 	snprintf(fresh, sizeof(fresh), "%s.new", path);
 
 	fd = open(fresh, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, LEDGER_MODE);
 	if (fd < 0)
-		return cap_fail(err, errno, "ledger: cannot create %s: %s: make its directory and let the engine's user write there",
-				fresh, strerror(errno));
+		return cap_fail(
+			err, errno,
+			"ledger: cannot create %s: %s: make its directory and let the engine's user write there",
+			fresh, strerror(errno));
 	/* posix_fallocate, unlike ftruncate, fails here when memory is short, not by SIGBUS later. */
 	int rc = posix_fallocate(fd, 0, (off_t)size);
 	if (rc) {
 		close(fd);
-		return cap_fail(err, rc, "ledger: no room for %zu bytes at %s: %s", size, path, strerror(rc));
+		return cap_fail(err, rc, "ledger: no room for %zu bytes at %s: %s", size, path,
+				strerror(rc));
 	}
 	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
 	if (memory == MAP_FAILED || fchown(fd, uid, gid) || fchmod(fd, LEDGER_MODE) ||
@@ -101,7 +104,8 @@ void cap_ledger_close(struct cap_ledger *ledger)
 	ledger->queues = NULL;
 }
 
-static uint64_t counter_value(const struct cap_ledger_queue *queue, const struct counter_field *field)
+static uint64_t counter_value(const struct cap_ledger_queue *queue,
+			      const struct counter_field *field)
 {
 	return cap_sample((const uint64_t *)(const void *)((const char *)queue + field->offset));
 }
@@ -155,21 +159,24 @@ json_t *cap_ledger_causes(const struct cap_ledger_queue *queue)
 		uint64_t value = counter_value(queue, &counter_fields[i]);
 
 		if (value && !strcmp(counter_fields[i].role, "drop"))
-			json_object_set_new(causes, counter_fields[i].name, json_integer((json_int_t)value));
+			json_object_set_new(causes, counter_fields[i].name,
+					    json_integer((json_int_t)value));
 	}
 	return causes;
 }
 
 static json_t *describe(const char *name, size_t offset, const char *type, const char *role)
 {
-	return json_pack("{s:s, s:i, s:s, s:s}", "name", name, "offset", (int)offset, "type", type, "role",
-			 role);
+	return json_pack("{s:s, s:i, s:s, s:s}", "name", name, "offset", (int)offset, "type", type,
+			 "role", role);
 }
 
-#define HEADER_FIELD(name, type) \
-	json_array_append_new(header, describe(#name, offsetof(struct cap_ledger_header, name), type, "header"))
-#define LABEL_FIELD(name, type) \
-	json_array_append_new(fields, describe(#name, offsetof(struct cap_ledger_queue, name), type, "label"))
+#define HEADER_FIELD(name, type)                                                                \
+	json_array_append_new(header, describe(#name, offsetof(struct cap_ledger_header, name), \
+					       type, "header"))
+#define LABEL_FIELD(name, type)                                                                \
+	json_array_append_new(fields, describe(#name, offsetof(struct cap_ledger_queue, name), \
+					       type, "label"))
 
 json_t *cap_ledger_layout(void)
 {
@@ -206,7 +213,8 @@ json_t *cap_ledger_layout(void)
 		json_object_set_new(states, key, json_string(state_names[i]));
 	}
 	return json_pack("{s:i, s:s, s:s, s:{s:i, s:o}, s:o, s:{s:i, s:o}}", "version",
-			 (int)CAP_LEDGER_VERSION, "magic", CAP_LEDGER_MAGIC, "byte_order", "little", "header",
-			 "size", (int)sizeof(struct cap_ledger_header), "fields", header, "states", states,
-			 "queue", "stride", (int)sizeof(struct cap_ledger_queue), "fields", fields);
+			 (int)CAP_LEDGER_VERSION, "magic", CAP_LEDGER_MAGIC, "byte_order", "little",
+			 "header", "size", (int)sizeof(struct cap_ledger_header), "fields", header,
+			 "states", states, "queue", "stride", (int)sizeof(struct cap_ledger_queue),
+			 "fields", fields);
 }

@@ -43,7 +43,7 @@ struct cap_ledger_header {
 	uint32_t queues;
 	uint32_t state; /**< enum cap_ledger_state */
 	uint64_t started_realtime_ns;
-	uint64_t armed_realtime_ns; /**< when counting began */
+	uint64_t armed_realtime_ns;	 /**< when counting began */
 	uint64_t heartbeat_monotonic_ns; /**< refreshed at least every second by the main thread */
 	uint64_t stopped_realtime_ns;	 /**< 0 while running */
 } __attribute__((aligned(256)));

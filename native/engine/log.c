@@ -53,12 +53,13 @@ void cap_log(enum cap_log_level level, const char *event, const char *format, ..
 	cap_rfc3339(cap_realtime_ns(), stamp);
 
 	if (log_text) {
-		len = snprintf(line, sizeof(line), "%s %-7s %s\n", stamp, level_names[level], message);
+		len = snprintf(line, sizeof(line), "%s %-7s %s\n", stamp, level_names[level],
+			       message);
 		write_whole(line, (size_t)len < sizeof(line) ? (size_t)len : sizeof(line) - 1);
 		return;
 	}
-	record = json_pack("{s:s, s:s, s:s, s:s%}", "time", stamp, "level", level_names[level], "event",
-			   event, "message", message, strlen(message));
+	record = json_pack("{s:s, s:s, s:s, s:s%}", "time", stamp, "level", level_names[level],
+			   "event", event, "message", message, strlen(message));
 	text = record ? json_dumps(record, JSON_COMPACT) : NULL;
 	if (text) {
 		len = snprintf(line, sizeof(line), "%s\n", text);

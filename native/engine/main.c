@@ -39,8 +39,10 @@ static const struct {
 	enum cap_feature feature;
 	const char *name;
 } features[] = {
-	{ CAP_FEATURE_KERNEL_FILTER, "kernel_filter" }, { CAP_FEATURE_HARDWARE_TIME, "hardware_time" },
-	{ CAP_FEATURE_ZERO_COPY, "zero_copy" },		{ CAP_FEATURE_MULTI_QUEUE, "multi_queue" },
+	{ CAP_FEATURE_KERNEL_FILTER, "kernel_filter" },
+	{ CAP_FEATURE_HARDWARE_TIME, "hardware_time" },
+	{ CAP_FEATURE_ZERO_COPY, "zero_copy" },
+	{ CAP_FEATURE_MULTI_QUEUE, "multi_queue" },
 };
 
 #define N_FEATURES (sizeof(features) / sizeof(features[0]))
@@ -90,7 +92,8 @@ static int check_filters(const struct cap_config *config, struct cap_error *err)
 
 		if (!config->ports[i].filter)
 			continue;
-		rc = cap_filter_compile(config->ports[i].filter, CAP_LINKTYPE_ETHERNET, &filter, err);
+		rc = cap_filter_compile(config->ports[i].filter, CAP_LINKTYPE_ETHERNET, &filter,
+					err);
 		if (rc)
 			return cap_fail_in(err, rc, "ports[%u]", i);
 		cap_filter_free(filter);
@@ -148,7 +151,9 @@ static int parse(int argc, char **argv, struct request *request)
 			break;
 		case LOG:
 			if (strcmp(optarg, "json") && strcmp(optarg, "text")) {
-				fprintf(stderr, CAP_PROGRAM ": --log: write json or text, not \"%s\"\n", optarg);
+				fprintf(stderr,
+					CAP_PROGRAM ": --log: write json or text, not \"%s\"\n",
+					optarg);
 				return CAP_EXIT_USAGE;
 			}
 			cap_log_as_text(!strcmp(optarg, "text"));

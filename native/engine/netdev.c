@@ -33,7 +33,8 @@ static void read_attributes(struct ifinfomsg *link, unsigned len, struct cap_net
 			memcpy(&value, RTA_DATA(at), sizeof(value));
 			device->mtu = value;
 		} else if (at->rta_type == IFLA_STATS64) {
-			size_t size = RTA_PAYLOAD(at) < sizeof(stats) ? RTA_PAYLOAD(at) : sizeof(stats);
+			size_t size = RTA_PAYLOAD(at) < sizeof(stats) ? RTA_PAYLOAD(at) :
+									sizeof(stats);
 
 			memset(&stats, 0, sizeof(stats));
 			memcpy(&stats, RTA_DATA(at), size);
@@ -84,7 +85,8 @@ int cap_netdev_read(const char *name, struct cap_netdev *device)
 	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	if (fd < 0)
 		return -errno;
-	if (send(fd, &ask, ask.head.nlmsg_len, 0) < 0 || (got = recv(fd, reply, sizeof(reply), 0)) < 0)
+	if (send(fd, &ask, ask.head.nlmsg_len, 0) < 0 ||
+	    (got = recv(fd, reply, sizeof(reply), 0)) < 0)
 		rc = -errno;
 	else
 		rc = parse_reply((struct nlmsghdr *)(void *)reply, (size_t)got, device);

@@ -8,12 +8,12 @@
 
 struct cap_netdev {
 	unsigned ifindex;
-	unsigned mtu;		/**< bytes, without the Ethernet header */
+	unsigned mtu;		 /**< bytes, without the Ethernet header */
 	unsigned short arp_type; /**< ARPHRD_ value */
-	bool up;		/**< administratively up and with carrier */
+	bool up;		 /**< administratively up and with carrier */
 	uint64_t rx_packets;
-	uint64_t rx_missed;	/**< rx_missed_errors: the NIC had no room */
-	uint64_t rx_no_buffer;	/**< rx_fifo_errors */
+	uint64_t rx_missed;    /**< rx_missed_errors: the NIC had no room */
+	uint64_t rx_no_buffer; /**< rx_fifo_errors */
 };
 
 /**

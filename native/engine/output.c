@@ -52,7 +52,8 @@ static int probe(const struct cap_output *output, int flags)
 	if (posix_memalign(&page, CAP_PAGE, CAP_PAGE))
 		return -ENOMEM;
 	memset(page, 0, CAP_PAGE);
-	fd = openat(output->directory, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | flags, FILE_MODE);
+	fd = openat(output->directory, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | flags,
+		    FILE_MODE);
 	if (fd < 0) {
 		rc = -errno;
 	} else {
@@ -76,13 +77,17 @@ int cap_output_open(struct cap_output *output, const struct cap_output_config *c
 		return 0;
 	output->directory = open(config->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (output->directory < 0)
-		return cap_fail(err, errno, "output.directory: %s cannot be opened: %s: create it and give it to the engine's user",
-				config->directory, strerror(errno));
+		return cap_fail(
+			err, errno,
+			"output.directory: %s cannot be opened: %s: create it and give it to the engine's user",
+			config->directory, strerror(errno));
 	rc = probe(output, 0);
 	if (rc && rc != -ENOSPC && rc != -EDQUOT) {
 		cap_output_close(output);
-		return cap_fail(err, -rc, "output.directory: no file can be written in %s: %s: give it to the engine's user",
-				config->directory, strerror(-rc));
+		return cap_fail(
+			err, -rc,
+			"output.directory: no file can be written in %s: %s: give it to the engine's user",
+			config->directory, strerror(-rc));
 	}
 	if (config->direct_io == CAP_SWITCH_OFF)
 		return 0;
@@ -90,8 +95,10 @@ int cap_output_open(struct cap_output *output, const struct cap_output_config *c
 	output->direct = rc == 0;
 	if (rc && config->direct_io == CAP_SWITCH_ON) {
 		cap_output_close(output);
-		return cap_fail(err, -rc, "output.direct_io: the file system of %s refuses O_DIRECT (%s): write auto or off",
-				config->directory, strerror(-rc));
+		return cap_fail(
+			err, -rc,
+			"output.direct_io: the file system of %s refuses O_DIRECT (%s): write auto or off",
+			config->directory, strerror(-rc));
 	}
 	return 0;
 }
@@ -118,8 +125,8 @@ static int64_t recover_one(struct cap_output *output, const char *part, char *na
 		return whole;
 	}
 	/* ".NAME.pcapng.part" becomes "NAME-recovered.pcapng". */
-	snprintf(name, NAME_MAX + 1, "%.*s%s", (int)(strlen(part) - 1 - strlen(PART_SUFFIX)), part + 1,
-		 RECOVERED_SUFFIX);
+	snprintf(name, NAME_MAX + 1, "%.*s%s", (int)(strlen(part) - 1 - strlen(PART_SUFFIX)),
+		 part + 1, RECOVERED_SUFFIX);
 	whole = cap_pcapng_whole_length(fd, &packets);
 	if (whole < 0)
 		whole = -errno;
@@ -130,8 +137,9 @@ static int64_t recover_one(struct cap_output *output, const char *part, char *na
 		whole = -errno;
 	close(fd);
 	if (whole > 0)
-		cap_warn("file_recovered", "%s: left by a crash; %llu packets kept, up to the last whole block",
-			 name, (unsigned long long)packets);
+		cap_warn("file_recovered",
+			 "%s: left by a crash; %llu packets kept, up to the last whole block", name,
+			 (unsigned long long)packets);
 	return whole;
 }
 
@@ -147,7 +155,8 @@ int cap_output_recover(struct cap_output *output, struct cap_error *err)
 	copy = openat(output->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	list = copy < 0 ? NULL : fdopendir(copy);
 	if (!list)
-		return cap_fail(err, errno, "output.directory: cannot be listed: %s", strerror(errno));
+		return cap_fail(err, errno, "output.directory: cannot be listed: %s",
+				strerror(errno));
 	while ((entry = readdir(list))) {
 		char name[NAME_MAX + 1];
 		int64_t rc;
@@ -158,8 +167,10 @@ int cap_output_recover(struct cap_output *output, struct cap_error *err)
 		rc = recover_one(output, entry->d_name, name);
 		/* EWOULDBLOCK: another engine is writing it. */
 		if (rc < 0 && rc != -EWOULDBLOCK)
-			cap_warn("recovery_failed", "%s: cannot be recovered: %s: its packets stay in that hidden file",
-				 entry->d_name, strerror((int)-rc));
+			cap_warn(
+				"recovery_failed",
+				"%s: cannot be recovered: %s: its packets stay in that hidden file",
+				entry->d_name, strerror((int)-rc));
 	}
 	closedir(list);
 	return 0;
@@ -173,8 +184,8 @@ int cap_output_create(struct cap_output *output, const char *interface, unsigned
 	int rc;
 
 	cap_file_stamp(cap_realtime_ns(), stamp);
-	snprintf(file->name, sizeof(file->name), "%s-%s-q%u-%s-%06u%s", output->config->prefix, interface,
-		 queue, stamp, sequence, SUFFIX);
+	snprintf(file->name, sizeof(file->name), "%s-%s-q%u-%s-%06u%s", output->config->prefix,
+		 interface, queue, stamp, sequence, SUFFIX);
 	part_name(file->name, part);
 	file->fd = openat(output->directory, part, flags, FILE_MODE);
 	if (file->fd < 0)
@@ -225,7 +236,8 @@ static int64_t find_oldest(struct cap_output *output, char *name)
 	while ((entry = readdir(list))) {
 		struct stat info;
 
-		if (!has_prefix(entry->d_name, output->config->prefix) || !ends_with(entry->d_name, SUFFIX) ||
+		if (!has_prefix(entry->d_name, output->config->prefix) ||
+		    !ends_with(entry->d_name, SUFFIX) ||
 		    fstatat(output->directory, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) ||
 		    !S_ISREG(info.st_mode))
 			continue;
@@ -259,7 +271,8 @@ int cap_output_keep_free(struct cap_output *output, uint64_t *removed, uint64_t 
 			return -errno;
 		++*removed;
 		*removed_bytes += (uint64_t)size;
-		cap_warn("file_removed", "%s: removed, the oldest of %s, to keep %llu bytes free", name,
-			 output->config->directory, (unsigned long long)output->config->min_free_bytes);
+		cap_warn("file_removed", "%s: removed, the oldest of %s, to keep %llu bytes free",
+			 name, output->config->directory,
+			 (unsigned long long)output->config->min_free_bytes);
 	}
 }

@@ -146,8 +146,8 @@ int cap_pcapng_head(uint8_t *page, const struct cap_pcapng_interface *interface)
 	       text_option_size(interface->description) + text_option_size(os);
 	/* The filter's first byte says what language it is in: 0 is a libpcap expression. */
 	if (interface->filter) {
-		uint32_t with_filter = size + OPTION_HEADER +
-				       cap_pad4(1 + (uint32_t)strlen(interface->filter));
+		uint32_t with_filter =
+			size + OPTION_HEADER + cap_pad4(1 + (uint32_t)strlen(interface->filter));
 
 		filter_fits = with_filter <= CAP_PAGE - 512;
 		if (filter_fits)
@@ -221,7 +221,8 @@ int64_t cap_pcapng_whole_length(int fd, uint64_t *packets)
 			return at;
 		if (at == 0 && head[0] != BLOCK_SECTION)
 			return 0;
-		if (pread(fd, &tail, sizeof(tail), at + head[1] - (int64_t)sizeof(tail)) != sizeof(tail))
+		if (pread(fd, &tail, sizeof(tail), at + head[1] - (int64_t)sizeof(tail)) !=
+		    sizeof(tail))
 			return -1;
 		if (tail != head[1])
 			return at;

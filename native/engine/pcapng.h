@@ -50,7 +50,8 @@ struct cap_pcapng_statistics {
 };
 
 struct cap_epb_header {
-	uint32_t type, total_len, interface_id, timestamp_high, timestamp_low, captured_len, original_len;
+	uint32_t type, total_len, interface_id, timestamp_high, timestamp_low, captured_len,
+		original_len;
 };
 
 static inline uint32_t cap_pad4(uint32_t len)

@@ -62,8 +62,10 @@ static int take_interface(struct cap_running_port *port, struct cap_error *err)
 	if (bind(port->lock, (struct sockaddr *)&address, len) == 0 && listen(port->lock, 1) == 0)
 		return 0;
 	if (errno == EADDRINUSE)
-		return cap_fail(err, EBUSY, "%s: is captured already by capstan-engine with pid %d: stop that one first",
-				port->config->interface, holder_of(&address, len));
+		return cap_fail(
+			err, EBUSY,
+			"%s: is captured already by capstan-engine with pid %d: stop that one first",
+			port->config->interface, holder_of(&address, len));
 	return cap_fail(err, errno, "%s: cannot take the interface: %s", port->config->interface,
 			strerror(errno));
 }
@@ -126,8 +128,8 @@ static void set_link(struct cap_running_port *port, enum cap_link link)
 	port->link = link;
 	cap_count(&port->ledger->monitor.link_changes, 1);
 	cap_publish(&port->ledger->monitor.link_up, link == CAP_LINK_UP);
-	cap_log(link == CAP_LINK_UP ? CAP_LOG_INFO : CAP_LOG_WARNING, "link_change", "%s: the link is %s",
-		port->config->interface, cap_link_name(link));
+	cap_log(link == CAP_LINK_UP ? CAP_LOG_INFO : CAP_LOG_WARNING, "link_change",
+		"%s: the link is %s", port->config->interface, cap_link_name(link));
 }
 
 int cap_running_port_arm(struct cap_running_port *port, struct cap_error *err)
@@ -137,8 +139,8 @@ int cap_running_port_arm(struct cap_running_port *port, struct cap_error *err)
 	int rc;
 
 	if (is_netdev(port) && (rc = cap_netdev_read(port->config->interface, &before)))
-		return cap_fail(err, -rc, "%s: its counters cannot be read: %s", port->config->interface,
-				strerror(-rc));
+		return cap_fail(err, -rc, "%s: its counters cannot be read: %s",
+				port->config->interface, strerror(-rc));
 	rc = port->config->driver->arm(port->handle, err);
 	if (rc)
 		return rc;
@@ -148,7 +150,8 @@ int cap_running_port_arm(struct cap_running_port *port, struct cap_error *err)
 		port->no_buffer_at_arm = before.rx_no_buffer;
 		if (cap_sample(&ledger->reopens) == 0) {
 			cap_publish(&ledger->nic_rx_at_arm, before.rx_packets);
-			cap_publish(&ledger->nic_rx_arm_spread, after.rx_packets - before.rx_packets);
+			cap_publish(&ledger->nic_rx_arm_spread,
+				    after.rx_packets - before.rx_packets);
 		}
 		cap_publish(&ledger->link_up, port->link == CAP_LINK_UP);
 		set_link(port, after.up ? CAP_LINK_UP : CAP_LINK_DOWN);
@@ -177,7 +180,8 @@ static bool any_worker(const struct cap_running_port *port, enum cap_worker_stat
 
 static void park(struct cap_running_port *port, const char *why)
 {
-	cap_alert("port_lost", "%s: %s: capture on it stops until it is back", port->config->interface, why);
+	cap_alert("port_lost", "%s: %s: capture on it stops until it is back",
+		  port->config->interface, why);
 	port->config->driver->disarm(port->handle);
 	port->phase = CAP_PORT_PARKING;
 	__atomic_store_n(&port->order, CAP_ORDER_PARK, __ATOMIC_RELEASE);
@@ -229,8 +233,8 @@ static void open_again(struct cap_running_port *port)
 		}
 	}
 	if (rc == 0) {
-		cap_info("port_back", "%s: is back and captured again (%s)", port->config->interface,
-			 port->facts.effective_mode);
+		cap_info("port_back", "%s: is back and captured again (%s)",
+			 port->config->interface, port->facts.effective_mode);
 	} else if (strncmp(port->last_error, err.text, sizeof(port->last_error) - 1)) {
 		snprintf(port->last_error, sizeof(port->last_error), "%.*s",
 			 (int)sizeof(port->last_error) - 1, err.text);
@@ -262,7 +266,8 @@ void cap_running_port_stop(struct cap_running_port *port)
 	if (port->handle && port->phase == CAP_PORT_OPEN)
 		port->config->driver->disarm(port->handle);
 	if (is_netdev(port) && port->phase == CAP_PORT_OPEN &&
-	    cap_netdev_read(port->config->interface, &device) == 0 && device.ifindex == port->ifindex)
+	    cap_netdev_read(port->config->interface, &device) == 0 &&
+	    device.ifindex == port->ifindex)
 		publish_nic(port, &device);
 	__atomic_store_n(&port->order, CAP_ORDER_STOP, __ATOMIC_RELEASE);
 }

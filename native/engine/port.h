@@ -21,13 +21,13 @@ struct cap_running_port {
 	struct cap_port_facts facts;
 	struct cap_port *handle; /**< the driver's, NULL while closed */
 	struct cap_filter *filter;
-	struct cap_worker *workers; /**< config->queues of them; owned by the engine */
+	struct cap_worker *workers;	 /**< config->queues of them; owned by the engine */
 	struct cap_ledger_queue *ledger; /**< of queue 0: carries the port's figures */
 	int order;			 /**< enum cap_order for the workers */
 	enum cap_port_phase phase;
 	enum cap_link link;
 	unsigned ifindex;
-	uint64_t missed_before, no_buffer_before;   /**< sums of earlier openings */
+	uint64_t missed_before, no_buffer_before; /**< sums of earlier openings */
 	uint64_t missed_at_arm, no_buffer_at_arm;
 	char last_error[256]; /**< why it could not be opened again, told once */
 	int lock;	      /**< says to other engines that the interface is taken */

@@ -39,20 +39,26 @@ int cap_identity_find(const struct cap_config *config, struct cap_identity *iden
 	if (config->user) {
 		user = getpwnam(config->user);
 		if (!user)
-			return cap_fail(err, ENOENT, "user: there is no user \"%s\" on this host: create it, or leave the key out",
-					config->user);
+			return cap_fail(
+				err, ENOENT,
+				"user: there is no user \"%s\" on this host: create it, or leave the key out",
+				config->user);
 		*identity = (struct cap_identity){ user->pw_uid, user->pw_gid, true };
 	}
 	if (config->group) {
 		group = getgrnam(config->group);
 		if (!group)
-			return cap_fail(err, ENOENT, "group: there is no group \"%s\" on this host: create it, or leave the key out",
-					config->group);
+			return cap_fail(
+				err, ENOENT,
+				"group: there is no group \"%s\" on this host: create it, or leave the key out",
+				config->group);
 		identity->gid = group->gr_gid;
 	}
 	if (identity->change && geteuid() != 0 && identity->uid != geteuid())
-		return cap_fail(err, EPERM, "user: only root can become \"%s\": start the engine as root, or leave the key out",
-				config->user);
+		return cap_fail(
+			err, EPERM,
+			"user: only root can become \"%s\": start the engine as root, or leave the key out",
+			config->user);
 	return 0;
 }
 
@@ -61,13 +67,14 @@ int cap_enter_netns(const char *path, struct cap_error *err)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 
 	if (fd < 0)
-		return cap_fail(err, errno, "netns: %s cannot be opened: %s: see ip netns list", path,
-				strerror(errno));
+		return cap_fail(err, errno, "netns: %s cannot be opened: %s: see ip netns list",
+				path, strerror(errno));
 	if (setns(fd, CLONE_NEWNET)) {
 		int rc = errno;
 
 		close(fd);
-		return cap_fail(err, rc, "netns: %s cannot be entered: %s: start the engine as root", path,
+		return cap_fail(err, rc,
+				"netns: %s cannot be entered: %s: start the engine as root", path,
 				strerror(rc));
 	}
 	close(fd);
@@ -88,8 +95,10 @@ static int keep_only(uint32_t privileges, struct cap_error *err)
 		     cap_set_flag(wanted, CAP_EFFECTIVE, 1, &value, CAP_SET);
 	}
 	if (!wanted || rc || cap_set_proc(wanted))
-		rc = cap_fail(err, errno, "dropping privileges: the capabilities cannot be set: %s: start the engine as root or with them",
-			      strerror(errno));
+		rc = cap_fail(
+			err, errno,
+			"dropping privileges: the capabilities cannot be set: %s: start the engine as root or with them",
+			strerror(errno));
 	cap_free(wanted);
 	return rc;
 }
@@ -132,7 +141,8 @@ json_t *cap_capability_names(void)
 	for (size_t i = 0; have && i < N_KNOWN; i++) {
 		cap_flag_value_t value = CAP_CLEAR;
 
-		if (cap_get_flag(have, known[i].capability, CAP_EFFECTIVE, &value) == 0 && value == CAP_SET)
+		if (cap_get_flag(have, known[i].capability, CAP_EFFECTIVE, &value) == 0 &&
+		    value == CAP_SET)
 			json_array_append_new(names, json_string(known[i].name));
 	}
 	cap_free(have);

@@ -35,8 +35,10 @@ int cap_settings_close(struct cap_settings *in, int rc, struct cap_error *err)
 	if (rc == 0) {
 		json_object_foreach(in->object, key, value) {
 			if (strcmp(key, TAKEN)) {
-				rc = cap_fail(err, EINVAL, "%s: unknown key \"%s\": remove it or correct its spelling",
-					      in->where, key);
+				rc = cap_fail(
+					err, EINVAL,
+					"%s: unknown key \"%s\": remove it or correct its spelling",
+					in->where, key);
 				break;
 			}
 		}
@@ -64,9 +66,10 @@ int cap_settings_int(struct cap_settings *in, const char *key, int64_t least, in
 
 	if (!found)
 		return 0;
-	if (!json_is_integer(found) || json_integer_value(found) < least || json_integer_value(found) > most)
-		return cap_fail(err, EINVAL, "%s.%s: must be a whole number from %lld to %lld", in->where, key,
-				(long long)least, (long long)most);
+	if (!json_is_integer(found) || json_integer_value(found) < least ||
+	    json_integer_value(found) > most)
+		return cap_fail(err, EINVAL, "%s.%s: must be a whole number from %lld to %lld",
+				in->where, key, (long long)least, (long long)most);
 	*value = json_integer_value(found);
 	return 0;
 }
@@ -101,8 +104,8 @@ int cap_settings_text(struct cap_settings *in, const char *key, char **value, st
 	return 0;
 }
 
-int cap_settings_word(struct cap_settings *in, const char *key, const char *const *words, int *value,
-		      struct cap_error *err)
+int cap_settings_word(struct cap_settings *in, const char *key, const char *const *words,
+		      int *value, struct cap_error *err)
 {
 	json_t *found = cap_settings_take(in, key);
 	char list[256] = "";
@@ -115,7 +118,8 @@ int cap_settings_word(struct cap_settings *in, const char *key, const char *cons
 			*value = i;
 			return 0;
 		}
-		used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", i ? ", " : "", words[i]);
+		used += (size_t)snprintf(list + used, sizeof(list) - used, "%s%s", i ? ", " : "",
+					 words[i]);
 		if (used >= sizeof(list))
 			break;
 	}

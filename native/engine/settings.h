@@ -37,11 +37,12 @@ int cap_settings_int(struct cap_settings *in, const char *key, int64_t least, in
 int cap_settings_bool(struct cap_settings *in, const char *key, bool *value, struct cap_error *err);
 
 /** Text; *value keeps its default (which may be NULL) when absent or null. @return a copy to free */
-int cap_settings_text(struct cap_settings *in, const char *key, char **value, struct cap_error *err);
+int cap_settings_text(struct cap_settings *in, const char *key, char **value,
+		      struct cap_error *err);
 
 /** One of a NULL-ended list of words; *value is its position. */
-int cap_settings_word(struct cap_settings *in, const char *key, const char *const *words, int *value,
-		      struct cap_error *err);
+int cap_settings_word(struct cap_settings *in, const char *key, const char *const *words,
+		      int *value, struct cap_error *err);
 
 /** Any value, borrowed until cap_settings_close; NULL when absent. */
 json_t *cap_settings_take(struct cap_settings *in, const char *key);

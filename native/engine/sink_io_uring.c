@@ -24,8 +24,10 @@ static int uring_open(struct cap_io **out, struct cap_error *err)
 	rc = io_uring_queue_init(RING_ENTRIES, &io->ring, 0);
 	if (rc) {
 		free(io);
-		return cap_fail(err, -rc, "io_uring is not to be had: %s: set writer.io to pwrite, or allow io_uring (sysctl kernel.io_uring_disabled)",
-				strerror(-rc));
+		return cap_fail(
+			err, -rc,
+			"io_uring is not to be had: %s: set writer.io to pwrite, or allow io_uring (sysctl kernel.io_uring_disabled)",
+			strerror(-rc));
 	}
 	*out = io;
 	return 0;
@@ -40,7 +42,8 @@ static void uring_submit(struct cap_io *io, struct cap_io_op *op)
 		if (op->kind == CAP_IO_SYNC)
 			io_uring_prep_fsync(entry, op->fd, 0);
 		else
-			io_uring_prep_writev(entry, op->fd, op->vectors, op->count, (uint64_t)op->offset);
+			io_uring_prep_writev(entry, op->fd, op->vectors, op->count,
+					     (uint64_t)op->offset);
 		io_uring_sqe_set_data(entry, op);
 		do {
 			rc = io_uring_submit(&io->ring);

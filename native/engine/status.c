@@ -22,10 +22,11 @@ static json_t *describe_port(const struct cap_running_port *port)
 		json_array_append_new(degraded, json_string(port->facts.degraded[i]));
 	for (unsigned i = 0; i < config->queues; i++)
 		json_array_append_new(cpus, json_integer(port->workers[i].cpu));
-	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:I, s:s, s:i, s:o, s:o}", "interface", config->interface,
-			 "method", config->driver->name, "effective_mode", port->facts.effective_mode,
-			 "filter", text_or_null(config->filter), "filter_in", port->facts.filter_in,
-			 "snaplen", (json_int_t)port->facts.snaplen, "link", cap_link_name(port->link),
+	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:I, s:s, s:i, s:o, s:o}", "interface",
+			 config->interface, "method", config->driver->name, "effective_mode",
+			 port->facts.effective_mode, "filter", text_or_null(config->filter),
+			 "filter_in", port->facts.filter_in, "snaplen",
+			 (json_int_t)port->facts.snaplen, "link", cap_link_name(port->link),
 			 "queues", (int)config->queues, "cpus", cpus, "degraded", degraded);
 }
 
@@ -35,9 +36,10 @@ static json_t *describe_output(const struct cap_engine *engine)
 
 	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o}", "sink",
 			 config->sink == CAP_SINK_NULL ? "null" : "file", "io",
-			 cap_writer_io_name(engine->writer), "direct_io", engine->output.direct, "directory",
-			 text_or_null(config->directory), "open_files", cap_writer_open_files(engine->writer),
-			 "last_files", cap_writer_whole_files(engine->writer));
+			 cap_writer_io_name(engine->writer), "direct_io", engine->output.direct,
+			 "directory", text_or_null(config->directory), "open_files",
+			 cap_writer_open_files(engine->writer), "last_files",
+			 cap_writer_whole_files(engine->writer));
 }
 
 static json_t *status(const struct cap_engine *engine)
@@ -50,14 +52,15 @@ static json_t *status(const struct cap_engine *engine)
 	cap_rfc3339(header->started_realtime_ns, started);
 	for (unsigned p = 0; p < engine->config->port_count; p++)
 		json_array_append_new(ports, describe_port(&engine->ports[p]));
-	return json_pack("{s:b, s:s, s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:{s:I, s:i, s:b}}", "ok", 1,
-			 "version", CAP_VERSION, "pid", (int)getpid(), "state",
-			 cap_state_name((enum cap_ledger_state)header->state), "started", started, "netns",
-			 text_or_null(engine->config->netns), "user", text_or_null(user ? user->pw_name : NULL),
-			 "capabilities", cap_capability_names(), "ports", ports, "output",
-			 describe_output(engine), "buffers", "block_bytes",
-			 (json_int_t)engine->config->block_size, "blocks_per_queue",
-			 (int)engine->config->blocks_per_queue, "hugepages", engine->pools[0].hugepages);
+	return json_pack("{s:b, s:s, s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:{s:I, s:i, s:b}}",
+			 "ok", 1, "version", CAP_VERSION, "pid", (int)getpid(), "state",
+			 cap_state_name((enum cap_ledger_state)header->state), "started", started,
+			 "netns", text_or_null(engine->config->netns), "user",
+			 text_or_null(user ? user->pw_name : NULL), "capabilities",
+			 cap_capability_names(), "ports", ports, "output", describe_output(engine),
+			 "buffers", "block_bytes", (json_int_t)engine->config->block_size,
+			 "blocks_per_queue", (int)engine->config->blocks_per_queue, "hugepages",
+			 engine->pools[0].hugepages);
 }
 
 json_t *cap_status_answer(void *context, json_t *request)

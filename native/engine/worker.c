@@ -93,9 +93,12 @@ static uint32_t assemble(uint8_t *to, const struct cap_packet *packet, uint32_t 
 {
 	const struct cap_segment whole = { packet->data, packet->len };
 	const struct cap_segment *segments = packet->n_segments > 1 ? packet->segments : &whole;
-	const uint8_t tag[VLAN_TAG_LEN] = { (uint8_t)(packet->vlan_tpid >> 8), (uint8_t)packet->vlan_tpid,
-					    (uint8_t)(packet->vlan_tci >> 8), (uint8_t)packet->vlan_tci };
-	const uint32_t first = packet->vlan_tpid && segments[0].len >= MAC_ADDRESSES_LEN ? MAC_ADDRESSES_LEN : 0;
+	const uint8_t tag[VLAN_TAG_LEN] = { (uint8_t)(packet->vlan_tpid >> 8),
+					    (uint8_t)packet->vlan_tpid,
+					    (uint8_t)(packet->vlan_tci >> 8),
+					    (uint8_t)packet->vlan_tci };
+	const uint32_t first =
+		packet->vlan_tpid && segments[0].len >= MAC_ADDRESSES_LEN ? MAC_ADDRESSES_LEN : 0;
 	uint8_t *at = to;
 
 	if (first) {
@@ -115,7 +118,8 @@ static uint32_t assemble(uint8_t *to, const struct cap_packet *packet, uint32_t 
 	return (uint32_t)(at - to);
 }
 
-static inline void store(struct cap_worker *worker, const struct cap_packet *packet, struct tally *tally)
+static inline void store(struct cap_worker *worker, const struct cap_packet *packet,
+			 struct tally *tally)
 {
 	const uint32_t tag = packet->vlan_tpid ? VLAN_TAG_LEN : 0;
 	const uint32_t wire = packet->wire_len + tag, present = packet->len + tag;
@@ -125,12 +129,14 @@ static inline void store(struct cap_worker *worker, const struct cap_packet *pac
 
 	tally->received++;
 	tally->bytes += wire;
-	if (worker->filter && plain && !cap_filter_match(worker->filter, packet->data, wire, present)) {
+	if (worker->filter && plain &&
+	    !cap_filter_match(worker->filter, packet->data, wire, present)) {
 		tally->filtered++;
 		return;
 	}
 	/* A frame in pieces is judged in its place in the block, whole, and cut afterwards. */
-	if (!make_room(worker, cap_epb_size(worker->filter && !plain ? present : captured) + CAP_EPB_OPTIONS)) {
+	if (!make_room(worker, cap_epb_size(worker->filter && !plain ? present : captured) +
+				       CAP_EPB_OPTIONS)) {
 		tally->no_block++;
 		worker->dropped_here++;
 		return;
@@ -143,12 +149,14 @@ static inline void store(struct cap_worker *worker, const struct cap_packet *pac
 
 		limit = assemble(at + sizeof(struct cap_epb_header), packet, limit);
 		if (worker->filter &&
-		    !cap_filter_match(worker->filter, at + sizeof(struct cap_epb_header), wire, limit)) {
+		    !cap_filter_match(worker->filter, at + sizeof(struct cap_epb_header), wire,
+				      limit)) {
 			tally->filtered++;
 			return;
 		}
 	}
-	worker->block->used += cap_epb_close(at, captured, wire, packet->timestamp_ns, worker->dropped_here);
+	worker->block->used +=
+		cap_epb_close(at, captured, wire, packet->timestamp_ns, worker->dropped_here);
 	worker->block->packets++;
 	worker->block->bytes += wire;
 	worker->dropped_here = 0;
@@ -235,7 +243,8 @@ static void do_chores(struct cap_worker *worker, uint64_t now)
 
 	worker->chores_at = now + CHORES_NS;
 	publish_counters(worker, &counters);
-	if (worker->block && worker->block->packets && now - worker->block_since >= worker->flush_ns)
+	if (worker->block && worker->block->packets &&
+	    now - worker->block_since >= worker->flush_ns)
 		seal(worker);
 	rotate_if_asked(worker);
 }
@@ -247,7 +256,8 @@ static uint64_t still_in_ring(struct cap_worker *worker, struct cap_source_count
 	uint64_t gone;
 
 	publish_counters(worker, counters);
-	gone = received + counters->filtered + counters->dropped + counters->ring_full + counters->unbound;
+	gone = received + counters->filtered + counters->dropped + counters->ring_full +
+	       counters->unbound;
 	return counters->wire > gone ? counters->wire - gone : 0;
 }
 
@@ -288,7 +298,8 @@ static void drain(struct cap_worker *worker)
 		cap_count(&worker->ledger->worker.port_removed, left);
 	else if (left)
 		cap_alert("not_drained", "%s queue %u: the kernel still owes %llu packets",
-			  worker->ledger->interface, worker->ledger->queue, (unsigned long long)left);
+			  worker->ledger->interface, worker->ledger->queue,
+			  (unsigned long long)left);
 	add_counters(&worker->before, &counters);
 	if (worker->block && worker->block->packets)
 		seal(worker);
@@ -335,7 +346,8 @@ static void run(struct cap_worker *worker)
 		}
 	}
 	drain(worker);
-	set_state(worker, n < 0 || order_of(worker) == CAP_ORDER_STOP ? CAP_WORKER_ENDED : CAP_WORKER_PARKED);
+	set_state(worker, n < 0 || order_of(worker) == CAP_ORDER_STOP ? CAP_WORKER_ENDED :
+									CAP_WORKER_PARKED);
 }
 
 static void pin(const struct cap_worker *worker)
@@ -349,8 +361,9 @@ static void pin(const struct cap_worker *worker)
 	CPU_SET((size_t)worker->cpu, &cpus);
 	rc = pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
 	if (rc)
-		cap_warn("not_pinned", "%s queue %u: cannot be pinned to CPU %d: %s", worker->ledger->interface,
-			 worker->ledger->queue, worker->cpu, strerror(rc));
+		cap_warn("not_pinned", "%s queue %u: cannot be pinned to CPU %d: %s",
+			 worker->ledger->interface, worker->ledger->queue, worker->cpu,
+			 strerror(rc));
 }
 
 static void *worker_main(void *argument)
@@ -399,7 +412,8 @@ int cap_worker_start(struct cap_worker *worker, struct cap_error *err)
 
 	if (rc)
 		return cap_fail(err, rc, "a worker's thread cannot be started: %s", strerror(rc));
-	snprintf(name, sizeof(name), "cap-%.7s-%u", worker->ledger->interface, worker->ledger->queue);
+	snprintf(name, sizeof(name), "cap-%.7s-%u", worker->ledger->interface,
+		 worker->ledger->queue);
 	pthread_setname_np(worker->thread, name);
 	worker->started = true;
 	return 0;

@@ -44,15 +44,15 @@ struct cap_worker {
 	struct cap_writer *writer;
 
 	/* Shared, each with one writing thread. */
-	int state;	       /**< enum cap_worker_state; written by the worker */
-	int error;	       /**< negative errno behind LOST, or behind ENDED when the source failed */
+	int state; /**< enum cap_worker_state; written by the worker */
+	int error; /**< negative errno behind LOST, or behind ENDED when the source failed */
 	unsigned rotate_asked; /**< counted up by the main thread */
 
 	/* The worker's own. */
 	struct cap_block *block;
-	uint64_t block_since;	 /**< coarse monotonic time of the block's first packet */
+	uint64_t block_since; /**< coarse monotonic time of the block's first packet */
 	uint64_t chores_at;
-	uint64_t dropped_here;	 /**< not yet told by an epb_dropcount */
+	uint64_t dropped_here; /**< not yet told by an epb_dropcount */
 	unsigned rotate_done;
 	uint64_t received_before; /**< received_packets when this opening of the port was armed */
 	struct cap_source_counters before; /**< sums of earlier openings */

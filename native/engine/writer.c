@@ -47,7 +47,7 @@ struct stream {
 	unsigned count;
 	uint32_t sequence;
 	bool blocked;
-	int blocked_by;	    /* negative errno */
+	int blocked_by; /* negative errno */
 	uint64_t retry_at;
 	uint64_t space_checked;
 };
@@ -97,7 +97,8 @@ static void dropped(struct stream *stream, struct cap_block *block)
 {
 	struct cap_ledger_writer *ledger = &stream->from.ledger->writer;
 
-	cap_count(means_full(stream->blocked_by) ? &ledger->sink_full : &ledger->sink_error, block->packets);
+	cap_count(means_full(stream->blocked_by) ? &ledger->sink_full : &ledger->sink_error,
+		  block->packets);
 	give_back(stream, block);
 }
 
@@ -107,14 +108,17 @@ static void take_from_batch(struct stream *stream, unsigned n)
 	memmove(stream->batch, stream->batch + n, stream->count * sizeof(stream->batch[0]));
 }
 
-static void block_stream(struct cap_writer *writer, struct stream *stream, int rc, const char *doing)
+static void block_stream(struct cap_writer *writer, struct stream *stream, int rc,
+			 const char *doing)
 {
 	cap_count(&stream->from.ledger->writer.write_errors, 1);
 	if (!stream->blocked)
-		cap_alert("sink_blocked", "%s queue %u: %s in %s failed: %s: packets are held, then dropped as %s, until it works again",
-			  stream->from.port->interface, stream->from.queue, doing,
-			  writer->config->output.directory, strerror(-rc),
-			  means_full(rc) ? "sink_full" : "sink_error");
+		cap_alert(
+			"sink_blocked",
+			"%s queue %u: %s in %s failed: %s: packets are held, then dropped as %s, until it works again",
+			stream->from.port->interface, stream->from.queue, doing,
+			writer->config->output.directory, strerror(-rc),
+			means_full(rc) ? "sink_full" : "sink_error");
 	stream->blocked = true;
 	stream->blocked_by = rc;
 	stream->retry_at = cap_monotonic_ns() + RETRY_NS;
@@ -123,8 +127,8 @@ static void block_stream(struct cap_writer *writer, struct stream *stream, int r
 static void unblock_stream(struct stream *stream)
 {
 	if (stream->blocked)
-		cap_info("sink_recovered", "%s queue %u: writing works again", stream->from.port->interface,
-			 stream->from.queue);
+		cap_info("sink_recovered", "%s queue %u: writing works again",
+			 stream->from.port->interface, stream->from.queue);
 	stream->blocked = false;
 }
 
@@ -143,7 +147,8 @@ static void read_figures(const struct stream *stream, struct cap_pcapng_statisti
 		.ifrecv = wire + nic,
 		.ifdrop = nic,
 		.filteraccept = wire - filtered,
-		.osdrop = cap_sample(&ledger->worker.kernel_dropped) + cap_sample(&ledger->worker.ring_full) +
+		.osdrop = cap_sample(&ledger->worker.kernel_dropped) +
+			  cap_sample(&ledger->worker.ring_full) +
 			  cap_sample(&ledger->worker.unbound),
 		.usrdeliv = cap_sample(&ledger->writer.delivered_packets),
 	};
@@ -158,8 +163,8 @@ static void free_file(struct file *file)
 static void remember_whole(struct cap_writer *writer, const char *name)
 {
 	pthread_mutex_lock(&writer->names_lock);
-	snprintf(writer->whole[writer->whole_count++ % CAP_RECENT_FILES], sizeof(writer->whole[0]), "%s",
-		 name);
+	snprintf(writer->whole[writer->whole_count++ % CAP_RECENT_FILES], sizeof(writer->whole[0]),
+		 "%s", name);
 	pthread_mutex_unlock(&writer->names_lock);
 }
 
@@ -177,8 +182,10 @@ static void commit_file(struct cap_writer *writer, struct file *file)
 
 	if (rc) {
 		cap_count(&ledger->write_errors, 1);
-		cap_alert("file_not_committed", "%s: cannot be given its name: %s: its packets stay in the hidden .part file",
-			  file->out.name, strerror(-rc));
+		cap_alert(
+			"file_not_committed",
+			"%s: cannot be given its name: %s: its packets stay in the hidden .part file",
+			file->out.name, strerror(-rc));
 	} else {
 		cap_count(&ledger->files_whole, 1);
 		remember_whole(writer, file->out.name);
@@ -206,7 +213,8 @@ static void submit_trailer(struct cap_writer *writer, struct file *file)
 	char comment[1024];
 
 	read_figures(stream, &figures);
-	snprintf(comment, sizeof(comment), "capstan ledger: wire %llu, delivered %llu, filtered %llu, dropped %s",
+	snprintf(comment, sizeof(comment),
+		 "capstan ledger: wire %llu, delivered %llu, filtered %llu, dropped %s",
 		 (unsigned long long)figures.ifrecv, (unsigned long long)figures.usrdeliv,
 		 (unsigned long long)(figures.ifrecv - figures.ifdrop - figures.filteraccept),
 		 text ? text : "?");
@@ -254,15 +262,17 @@ static int begin_file(struct cap_writer *writer, struct stream *stream)
 		free(file);
 		return -ENOMEM;
 	}
-	rc = cap_output_create(writer->output, from->port->interface, from->queue, ++stream->sequence,
-			       &file->out);
+	rc = cap_output_create(writer->output, from->port->interface, from->queue,
+			       ++stream->sequence, &file->out);
 	if (rc) {
 		free_file(file);
 		return rc;
 	}
 	if (cap_pcapng_head(file->pages, &interface))
-		cap_warn("filter_not_in_file", "%s: the filter is too long for the file's header; it applies all the same",
-			 file->out.name);
+		cap_warn(
+			"filter_not_in_file",
+			"%s: the filter is too long for the file's header; it applies all the same",
+			file->out.name);
 	file->op.fd = file->out.fd;
 	file->stream = stream;
 	file->opened_ns = cap_monotonic_ns();
@@ -446,8 +456,8 @@ static void write_done(struct cap_writer *writer, struct stream *stream)
 	 * half block stays in the file, which is ended here; the rest waits for the next one.
 	 */
 	if (ftruncate(file->op.fd, file->offset))
-		cap_alert("file_not_cut", "%s: cannot be cut to its last whole block: %s", file->out.name,
-			  strerror(errno));
+		cap_alert("file_not_cut", "%s: cannot be cut to its last whole block: %s",
+			  file->out.name, strerror(errno));
 	block_stream(writer, stream, result < 0 ? (int)result : -ENOSPC, "writing");
 	if (result >= 0)
 		stream->retry_at = 0;
@@ -475,8 +485,10 @@ static void file_done(struct cap_writer *writer, struct file *file)
 	case FILE_SYNC:
 		if (result < 0) {
 			cap_count(&file->stream->from.ledger->writer.write_errors, 1);
-			cap_alert("sync_failed", "%s: the disk did not confirm it: %s: it may not outlive a power cut",
-				  file->out.name, strerror((int)-result));
+			cap_alert(
+				"sync_failed",
+				"%s: the disk did not confirm it: %s: it may not outlive a power cut",
+				file->out.name, strerror((int)-result));
 		}
 		commit_file(writer, file);
 		return;
@@ -527,15 +539,16 @@ static void sleep_until_woken(struct cap_writer *writer)
 {
 	struct pollfd ready[2] = {
 		{ .fd = writer->event, .events = POLLIN },
-		{ .fd = writer->backend ? writer->backend->wait_fd(writer->io) : -1, .events = POLLIN },
+		{ .fd = writer->backend ? writer->backend->wait_fd(writer->io) : -1,
+		  .events = POLLIN },
 	};
 	uint64_t count;
 
 	/* Blocks pushed before the flag was up are looked for once more; later ones wake us. */
 	__atomic_store_n(&writer->sleeping, true, __ATOMIC_SEQ_CST);
 	for (unsigned i = 0; i < writer->stream_count; i++) {
-		if (cap_spsc_count(&writer->streams[i].from.pool->full) && !writer->streams[i].blocked &&
-		    !writer->streams[i].in_flight) {
+		if (cap_spsc_count(&writer->streams[i].from.pool->full) &&
+		    !writer->streams[i].blocked && !writer->streams[i].in_flight) {
 			__atomic_store_n(&writer->sleeping, false, __ATOMIC_RELAXED);
 			return;
 		}
@@ -592,7 +605,8 @@ static void pin(const struct cap_config *config)
 		CPU_SET((size_t)config->writer_cores[i], &cpus);
 	rc = pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
 	if (rc)
-		cap_warn("not_pinned", "the writer cannot be pinned to its cores: %s", strerror(rc));
+		cap_warn("not_pinned", "the writer cannot be pinned to its cores: %s",
+			 strerror(rc));
 }
 
 static void *writer_main(void *argument)
@@ -630,8 +644,8 @@ static int choose_backend(struct cap_writer *writer, struct cap_error *err)
 }
 
 int cap_writer_create(struct cap_writer **out, const struct cap_config *config,
-		      struct cap_output *output, const struct cap_stream_source *sources, unsigned count,
-		      struct cap_error *err)
+		      struct cap_output *output, const struct cap_stream_source *sources,
+		      unsigned count, struct cap_error *err)
 {
 	struct cap_writer *writer = calloc(1, sizeof(*writer));
 	int rc;
@@ -714,7 +728,8 @@ json_t *cap_writer_open_files(struct cap_writer *writer)
 	pthread_mutex_lock(&writer->names_lock);
 	for (unsigned i = 0; i < writer->stream_count; i++)
 		if (writer->streams[i].file)
-			json_array_append_new(names, json_string(writer->streams[i].file->out.name));
+			json_array_append_new(names,
+					      json_string(writer->streams[i].file->out.name));
 	pthread_mutex_unlock(&writer->names_lock);
 	return names;
 }

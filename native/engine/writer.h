@@ -36,8 +36,8 @@ struct cap_writer;
  * @return 0, or negative errno with a sentence
  */
 int cap_writer_create(struct cap_writer **writer, const struct cap_config *config,
-		      struct cap_output *output, const struct cap_stream_source *sources, unsigned count,
-		      struct cap_error *err);
+		      struct cap_output *output, const struct cap_stream_source *sources,
+		      unsigned count, struct cap_error *err);
 
 int cap_writer_start(struct cap_writer *writer, struct cap_error *err);
 

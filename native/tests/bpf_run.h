@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** @file Run a loaded BPF program once. Apart, since libpcap and libbpf name one struct differently. */
+#ifndef CAPSTAN_TESTS_BPF_RUN_H
+#define CAPSTAN_TESTS_BPF_RUN_H
+
+#include <stdint.h>
+
+/** @return what the program returned for @p frame, or -1 when the kernel refused to run it */
+int64_t bpf_run(int program, const uint8_t *frame, uint32_t len);
+
+#endif
