@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,7 +17,7 @@ from capstan.errors import OperatorError
 from capstan.logs import logger
 
 EXIT_MEANING = {
-    0: "stopped by itself",
+    0: "stopped",
     2: "found its settings wrong",
     3: "could not set itself up",
     4: "failed while running",
@@ -27,8 +27,8 @@ EXIT_MEANING = {
 class Engine:
     """One run of capstan-engine."""
 
-    def __init__(self, command: Sequence[str | Path]) -> None:
-        """Start it.
+    def __init__(self, command: Sequence[str | Path], on_end: Callable[[], object] = lambda: None) -> None:
+        """Start it; `on_end` is called from another thread when it ends.
 
         Raises:
             OperatorError: when there is nothing to start.
@@ -51,6 +51,7 @@ class Engine:
             ) from error
         self.pid = self._process.pid
         assert self._process.stderr is not None  # noqa: S101 - for the type checker: it was asked for above
+        self._on_end = on_end
         self._relay = threading.Thread(target=self._read, args=(self._process.stderr,), name="engine-log", daemon=True)
         self._relay.start()
 
@@ -95,6 +96,8 @@ class Engine:
     def _read(self, stream: IO[bytes]) -> None:
         for line in stream:
             self._log(line.decode(errors="replace").strip())
+        self._process.wait()
+        self._on_end()
 
     def _log(self, line: str) -> None:
         try:

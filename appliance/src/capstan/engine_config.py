@@ -146,7 +146,9 @@ def _queues(config: CaptureConfig, links: Sequence[Link | None], placement: Plac
             counts.append(1)
         else:
             channels = link.channels.receive if link.channels else link.rx_queues
-            counts.append(max(1, min(channels, share)))
+            # A veth with fewer receive queues than its peer sends on loses native XDP (ENOSPC): all of them, then.
+            keep_all = config.method_of(interface) == "af_xdp" and link.kind == "veth"
+            counts.append(channels if keep_all else max(1, min(channels, share)))
     return counts
 
 

@@ -158,7 +158,8 @@ def _change(route: Any, ethtool: Ethtool, port: Wanted, original: Original) -> l
         _set_features(ethtool, name, dict.fromkeys(original.features, False))
     if not original.up:
         _set_up(route, name, up=True)
-    logger().info("port_prepared", interface=name, off=list(original.features), queues=port.channels)
+    if original.features or original.channels or not original.up:
+        logger().info("port_prepared", interface=name, off=list(original.features), queues=port.channels)
     features = ethtool.features(name)
     return [
         f"{name}: the driver does not let {feature} be turned off, so frames may differ from those on the wire."

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from capstan import alarms, captures, control, journal, state
-from capstan.accounting import Session, rx_at_arm
+from capstan.accounting import Session, rx_at_arm, settle
 from capstan.config import CaptureConfig
 from capstan.engine import Engine, Load
 from capstan.ledger import History, Layout, LedgerFile, Snapshot
@@ -89,6 +89,7 @@ class Observer:
             return
         clean = engine.clean and last.state == "stopped"
         self.session = self.session.close_run(last, clean=clean)
+        ports = {name: last.port(name) for name in last.interfaces}
         record = {
             "record": "run",
             "host": self._config.host,
@@ -96,7 +97,7 @@ class Observer:
             "seconds": round(time.monotonic() - engine.started, 3),
             "clean": clean,
             "ending": engine.explain(),
-            "ports": {name: journal.balance_json(last.port(name)) for name in last.interfaces},
+            "ports": {name: journal.balance_json(b if clean else settle(b)) for name, b in ports.items()},
         }
         journal.append(self._paths.journal, record)
 

@@ -35,7 +35,7 @@ class Timing:
     """For writing out what is in memory; then the engine is killed and the rest is counted as lost."""
     heartbeat: float = 5.0
     """An engine whose main thread shows no sign of life for so long is hung."""
-    first_backoff: float = 0.5
+    first_backoff: float = 0.1
     longest_backoff: float = 15.0
     stable: float = 60.0
     """A run of this length makes the next back-off the first again."""
@@ -66,6 +66,8 @@ class Supervisor:
         self._observer = Observer(paths, config)
         self._ports = nic.PortSettings(paths.nic_snapshot, config.netns)
         self._stopping = threading.Event()
+        self._wake = threading.Event()
+        """Cuts a pause short: something happened."""
         self._rotating = threading.Event()
         self._told = ""
         self._captured = False
@@ -76,6 +78,12 @@ class Supervisor:
     def stop(self) -> None:
         """Ask for a clean stop; may be called from a signal handler or another thread."""
         self._stopping.set()
+        self._wake.set()
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, but not longer than until the engine ends or we are to stop."""
+        self._wake.wait(seconds)
+        self._wake.clear()
 
     def rotate(self) -> None:
         """Ask for new capture files; may be called from a signal handler or another thread."""
@@ -150,7 +158,7 @@ class Supervisor:
         backoff = Backoff(self._timing)
         while not self._stopping.is_set():
             self._prepare_new_ports(plan)
-            engine = Engine([self._paths.engine, "--config", self._paths.engine_config])
+            engine = Engine([self._paths.engine, "--config", self._paths.engine_config], self._wake.set)
             logger().info("engine_started", pid=engine.pid)
             try:
                 trouble = self._await_capturing(engine) or self._watch(engine, plan)
@@ -182,7 +190,7 @@ class Supervisor:
             notify(WATCHDOG="1")  # for the length of one start the service manager has to be patient
             if time.monotonic() > deadline:
                 return f"The engine did not begin to capture within {self._timing.start:.0f} s; see its log."
-            self._stopping.wait(_START_POLL_SECONDS)
+            self._pause(_START_POLL_SECONDS)
         return None
 
     def _watch(self, engine: Engine, plan: Plan) -> str | None:
@@ -206,7 +214,7 @@ class Supervisor:
                 self._observer.ask("rotate")
             self._prepare_new_ports(plan)
             self._observer.publish("capturing", engine, load)
-            self._stopping.wait(self._timing.tick)
+            self._pause(self._timing.tick)
         return None
 
     def _wait_restart(self, seconds: float, reason: str) -> None:
@@ -215,7 +223,7 @@ class Supervisor:
             self._observer.publish("restarting", reason=reason)
             # Nothing is captured, and this is the cure: for one back-off the service manager has to be patient.
             notify(WATCHDOG="1", STATUS=reason)
-            self._stopping.wait(min(left, self._timing.tick))
+            self._pause(min(left, self._timing.tick))
 
     def _end(self, engine: Engine) -> bool:
         """Stop the engine, if it still runs, without losing what is in its memory; returns whether that was done."""

@@ -9,6 +9,7 @@ import click
 from capstan import __version__
 from capstan.cli.lab import lab
 from capstan.cli.life import down, rotate, supervise, up
+from capstan.cli.report import report
 from capstan.cli.settings import check_config, preflight_command, schema
 from capstan.cli.watch import ledger, status_command
 from capstan.errors import OperatorError
@@ -45,6 +46,7 @@ for command in (
     check_config,
     schema,
     lab,
+    report,
     supervise,
 ):
     main.add_command(command)

@@ -39,15 +39,21 @@ def status_command(context: click.Context, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found, indent=2))
     else:
-        Console().print(_overview(found))
+        _console().print(_overview(found))
     if found["state"] in status.NOT_RUNNING:
         context.exit(EXIT_NOT_RUNNING)
+
+
+def _console() -> Console:
+    # Without a terminal rich assumes 80 columns and folds; a file or a pipe has room.
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=160)
 
 
 def _overview(found: Mapping[str, Any]) -> RenderableType:
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="dim")
-    table.add_column()
+    table.add_column(overflow="fold")
     name = found["state"]
     table.add_row("state", Text(name, style=_STATE_STYLE.get(name, "bold yellow")))
     if found.get("reason"):
@@ -56,7 +62,7 @@ def _overview(found: Mapping[str, Any]) -> RenderableType:
         return table
     table.add_row("host", found["host"])
     table.add_row("method", f"{found['method']}  [dim]{found['effective_mode'] or ''}[/dim]")
-    for port in found["ports"]:
+    for port in found["ports"] if name not in status.NOT_RUNNING else ():
         told = f"{port['interface']}: link {port['link']}, {port['queues']} queues"
         table.add_row(
             "port", told + (f", filter {port['filter']!r} in the {port['filter_in']}" if port["filter"] else "")
@@ -103,9 +109,9 @@ def ledger(paths: Paths, once: bool, as_json: bool, interval: float) -> None:
                 if once:
                     return
         elif once:
-            Console().print(_rates(*next(looks)))
+            _console().print(_rates(*next(looks)))
         else:
-            with Live(console=Console(), auto_refresh=False) as live:
+            with Live(console=_console(), auto_refresh=False) as live:
                 for look in looks:
                     live.update(_rates(*look), refresh=True)
     except KeyboardInterrupt:
@@ -159,10 +165,16 @@ def _document(before: Snapshot, now: Snapshot, unaccounted: int) -> dict[str, An
 
 
 def _rates(before: Snapshot, now: Snapshot, unaccounted: int) -> RenderableType:
-    table = Table(title=f"ledger of engine {now.pid}, {now.state}", title_justify="left", header_style="bold")
+    table = Table(
+        title=f"ledger of engine {now.pid}, {now.state}",
+        title_justify="left",
+        header_style="bold",
+        box=None,
+        padding=(0, 1),
+    )
     table.add_column("port")
-    for column in ("queue", "CPU", "wire/s", "bytes/s", "wire", "delivered", "filtered", "dropped", "pending"):
-        table.add_column(column, justify="right")
+    for column in ("q", "cpu", "wire/s", "bytes/s", "wire", "delivered", "filtered", "dropped", "pending"):
+        table.add_column(column, justify="right", no_wrap=True)
     seconds = now.taken - before.taken
     earlier = {(queue.interface, queue.queue): queue.balance for queue in before.queues}
     for queue in now.queues:

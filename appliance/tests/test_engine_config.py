@@ -1,0 +1,143 @@
+"""From settings and facts to engine.json: who captures what, where."""
+
+from typing import Any
+
+import pytest
+
+from capstan.config import CaptureConfig
+from capstan.engine_config import Plan, engine_json, resolve
+from capstan.errors import UsageError
+from capstan.ethtool import Channels
+from capstan.links import Link, Network
+from capstan.paths import Paths
+from capstan.topology import Cpus, parse_cpu_list, place
+
+
+def combined(count: int) -> Channels:
+    return Channels(rx=0, tx=0, combined=count, max_rx=0, max_tx=0, max_combined=16)
+
+
+NETWORK = Network(
+    (
+        Link("lo", 1, ethernet=False, loopback=True),
+        Link("eth0", 2, pci="0000:00:03.0", channels=combined(1)),
+        Link("eth1", 3, pci="0000:19:00.0", channels=combined(8)),
+        Link("eth2", 4, pci="0000:19:00.1", channels=combined(8)),
+        Link("cap0", 5, kind="veth", channels=Channels(rx=2, tx=2, combined=0, max_rx=4, max_tx=4, max_combined=0)),
+        Link("port1", 6, pci="0000:20:00.0"),
+        Link("port2", 7, pci="0000:20:00.0"),
+    )
+)
+TWO, EIGHT = Cpus((0, 1)), Cpus(tuple(range(8)))
+
+
+def plan(cpus: Cpus = EIGHT, **settings: Any) -> Plan:
+    return resolve(CaptureConfig.model_validate(settings), NETWORK, cpus)
+
+
+def test_an_interface_is_found_by_its_pci_address() -> None:
+    assert plan(interfaces=[{"pci": "0000:19:00.1"}]).ports[0].interface == "eth2"
+
+
+@pytest.mark.parametrize(
+    ("interface", "sentence"),
+    [
+        ({"name": "eth9"}, "interfaces[0]: name: there is no interface eth9; here are eth0, eth1"),
+        ({"pci": "0000:99:00.0"}, "interfaces[0]: pci: no interface belongs to 0000:99:00.0"),
+        ({"pci": "0000:20:00.0"}, "several interfaces (port1, port2); write name:"),
+    ],
+)
+def test_what_is_not_there_is_told(interface: dict[str, str], sentence: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        plan(interfaces=[interface])
+    assert sentence in str(caught.value)
+
+
+def test_one_interface_by_two_names_and_unusable_cpus_are_told_together() -> None:
+    with pytest.raises(UsageError) as caught:
+        plan(interfaces=[{"name": "eth1"}, {"pci": "0000:19:00.0"}], cores=[2, 77])
+    assert "eth1 is listed by its name and by its PCI address" in str(caught.value)
+    assert "CPU 77 cannot be used here" in str(caught.value)
+
+
+def test_auto_queues_are_the_channels_as_far_as_worker_cpus_go() -> None:
+    assert plan(interfaces=[{"name": "eth1"}]).ports[0].queues == 6
+    assert plan(TWO, interfaces=[{"name": "eth1"}]).ports[0].queues == 1
+    assert [port.queues for port in plan(interfaces=[{"name": "eth1"}, {"name": "eth2"}]).ports] == [3, 3]
+    assert plan(interfaces=[{"name": "eth0"}]).ports[0].queues == 1
+    assert plan(method="pcap", interfaces=[{"name": "eth1"}]).ports[0].queues == 1
+
+
+def test_af_xdp_needs_as_many_channels_as_sockets() -> None:
+    port = plan(method="af_xdp", interfaces=[{"name": "eth1"}]).ports[0]
+    assert (port.queues, port.channels) == (6, 6)
+    assert plan(interfaces=[{"name": "eth1"}]).ports[0].channels is None
+
+
+def test_af_xdp_leaves_a_veth_its_queues_because_native_xdp_needs_them() -> None:
+    assert plan(TWO, method="af_xdp", interfaces=[{"name": "cap0"}]).ports[0].queues == 2
+
+
+def test_ports_get_cores_of_their_own_while_there_are_enough() -> None:
+    ports = plan(interfaces=[{"name": "eth1"}, {"name": "eth2"}]).ports
+    assert [port.cores for port in ports] == [(2, 3, 4), (5, 6, 7)]
+
+
+def test_the_operators_cores_are_the_workers_and_the_writer_keeps_off_them() -> None:
+    chosen = plan(interfaces=[{"name": "eth1", "queues": 2}], cores=[3, 5])
+    assert chosen.ports[0].cores == (3, 5)
+    assert chosen.writers == (0, 1, 2, 4, 6, 7)
+
+
+def test_placement() -> None:
+    assert place(Cpus((4,))).workers == (4,)
+    assert place(Cpus((4,))).writers == ()
+    assert place(TWO) == place(TWO, None)
+    assert place(TWO).workers == (1,)
+    assert place(TWO).writers == (0,)
+    isolated = place(Cpus((0, 1, 2, 3), isolated=(2, 3)))
+    assert (isolated.workers, isolated.writers) == ((2, 3), (0, 1))
+    nodes = tuple((cpu, cpu // 4) for cpu in range(8))
+    assert place(Cpus(tuple(range(8)), node_of=nodes), near=[1]).workers == (4, 5, 6, 7)
+    assert place(Cpus(tuple(range(8)), node_of=nodes), near=[7]).workers == (2, 3, 4, 5, 6, 7)
+
+
+def test_cpu_lists_are_read_as_the_kernel_writes_them() -> None:
+    assert parse_cpu_list("0-3,8\n") == (0, 1, 2, 3, 8)
+    assert parse_cpu_list("") == ()
+
+
+def test_engine_json_says_everything() -> None:
+    made = plan(
+        interfaces=[{"name": "eth1", "queues": 2}, {"name": "eth2", "method": "af_xdp", "queues": 1}],
+        netns="lab",
+        filter="udp",
+        output={"directory": "/data", "rotate_size": "64MiB"},
+    )
+    document = engine_json(made, Paths())
+    assert document["netns"] == "/run/netns/lab"
+    assert document["ledger"] == "/dev/shm/capstan/ledger"
+    assert document["ports"][0] == {
+        "interface": "eth1",
+        "method": "af_packet",
+        "queues": 2,
+        "cores": [2, 3],
+        "snaplen": 262144,
+        "promiscuous": True,
+        "filter": "udp",
+        "options": {"ring_bytes": 67108864, "block_bytes": 1048576, "fanout": "hash"},
+    }
+    assert document["ports"][1]["options"] == {"mode": "auto", "frames": 16384, "ring": 4096}
+    assert document["output"]["rotate_bytes"] == 64 << 20
+
+
+def test_replay_needs_no_interface() -> None:
+    made = plan(method="replay", interfaces=[{"name": "label"}], replay={"file": "/a.pcapng"})
+    assert engine_json(made, Paths())["ports"][0]["options"] == {"file": "/a.pcapng", "loops": 1, "pace": "fast"}
+    assert made.ports[0].link is None
+
+
+def test_memory_is_the_sum_over_queues() -> None:
+    made = plan(interfaces=[{"name": "eth1", "queues": 4}])
+    assert sum(size for _, size in made.ring_bytes()) == 4 * (64 << 20)
+    assert made.pool_bytes == 4 * 64 * (1 << 20)
