@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "output.h"
+#include "pcapng.h"
+#include "sentence.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char directory[] = "/tmp/capstan-output-XXXXXX";
+static char prefix[] = "capstan";
+static struct cap_output_config config = { .directory = directory, .prefix = prefix };
+
+static struct cap_output open_output(void)
+{
+	struct cap_output output;
+	struct cap_error err;
+
+	HOLDS(cap_output_open(&output, &config, &err) == 0);
+	return output;
+}
+
+static bool there(const char *name)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	return access(path, F_OK) == 0;
+}
+
+static unsigned entries(void)
+{
+	DIR *list = opendir(directory);
+	unsigned count = 0;
+
+	while (readdir(list))
+		count++;
+	closedir(list);
+	return count - 2;
+}
+
+static void put(const char *name, const void *bytes, size_t len, time_t age)
+{
+	const struct timespec times[2] = { { .tv_sec = age }, { .tv_sec = age } };
+	char path[512];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	HOLDS(fd >= 0 && write(fd, bytes, len) == (ssize_t)len);
+	futimens(fd, times);
+	close(fd);
+}
+
+static void take_away(const char *name)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/%s", directory, name);
+	HOLDS(unlink(path) == 0);
+}
+
+static void a_file_is_hidden_until_it_is_whole(void)
+{
+	struct cap_output output = open_output();
+	struct cap_output_file file;
+	char part[NAME_MAX + 8];
+
+	HOLDS(cap_output_create(&output, "cap0", 3, 1, &file) == 0);
+	snprintf(part, sizeof(part), ".%s.part", file.name);
+	HOLDS(there(part) && !there(file.name));
+	HOLDS(!strncmp(file.name, "capstan-cap0-q3-2", 17));
+	HOLDS(cap_output_commit(&output, &file) == 0);
+	HOLDS(!there(part) && there(file.name));
+	take_away(file.name);
+	cap_output_close(&output);
+}
+
+static void the_probe_leaves_nothing_behind(void)
+{
+	struct cap_output output = open_output();
+
+	HOLDS(entries() == 0);
+	cap_output_close(&output);
+}
+
+static void the_oldest_files_of_our_prefix_go_first(void)
+{
+	struct cap_output output = open_output();
+	uint64_t removed = 0, bytes = 0;
+
+	put("capstan-b.pcapng", "22", 2, 200);
+	put("capstan-a.pcapng", "333", 3, 100);
+	put("other-c.pcapng", "1", 1, 50);
+	put("capstanlike.pcapng", "1", 1, 50);
+	put("capstan-d.txt", "1", 1, 50);
+	config.min_free_bytes = UINT64_MAX; /* more than any disk has: all of ours must go */
+	HOLDS(cap_output_keep_free(&output, &removed, &bytes) == -ENOSPC);
+	HOLDS(removed == 2 && bytes == 5);
+	HOLDS(there("other-c.pcapng") && there("capstanlike.pcapng") && there("capstan-d.txt"));
+	config.min_free_bytes = 0;
+	HOLDS(cap_output_keep_free(&output, &removed, &bytes) == 0);
+	take_away("other-c.pcapng");
+	take_away("capstanlike.pcapng");
+	take_away("capstan-d.txt");
+	cap_output_close(&output);
+}
+
+static void what_a_crash_left_is_cut_and_named(void)
+{
+	static uint8_t file[3 * CAP_PAGE];
+	const struct cap_pcapng_interface interface = {
+		.name = "cap0", .description = "", .link_type = 1, .snaplen = 65535
+	};
+	struct cap_output output = open_output();
+	struct cap_error err;
+	struct stat info;
+	char path[512];
+
+	cap_pcapng_head(file, &interface);
+	cap_epb_close(file + CAP_PAGE, 60, 60, 1, 0);
+	put(".capstan-cap0-q0-x.pcapng.part", file, CAP_PAGE + cap_epb_size(60) + 7, 100);
+	put(".capstan-cap0-q0-empty.pcapng.part", file, CAP_PAGE, 100);
+	put(".other-cap0-q0-x.pcapng.part", file, CAP_PAGE, 100);
+	HOLDS(cap_output_recover(&output, &err) == 0);
+	HOLDS(there("capstan-cap0-q0-x-recovered.pcapng"));
+	HOLDS(!there(".capstan-cap0-q0-x.pcapng.part") &&
+	      !there(".capstan-cap0-q0-empty.pcapng.part"));
+	HOLDS(there(".other-cap0-q0-x.pcapng.part"));
+	snprintf(path, sizeof(path), "%s/capstan-cap0-q0-x-recovered.pcapng", directory);
+	HOLDS(stat(path, &info) == 0 && info.st_size == CAP_PAGE + cap_epb_size(60));
+	take_away("capstan-cap0-q0-x-recovered.pcapng");
+	take_away(".other-cap0-q0-x.pcapng.part");
+	cap_output_close(&output);
+}
+
+static void a_file_that_another_engine_writes_is_left_alone(void)
+{
+	struct cap_output output = open_output();
+	struct cap_output_file file;
+	struct cap_error err;
+	char part[NAME_MAX + 8];
+
+	HOLDS(cap_output_create(&output, "cap0", 0, 1, &file) == 0);
+	snprintf(part, sizeof(part), ".%s.part", file.name);
+	HOLDS(cap_output_recover(&output, &err) == 0);
+	HOLDS(there(part));
+	cap_output_discard(&output, &file);
+	HOLDS(entries() == 0);
+	cap_output_close(&output);
+}
+
+static void a_directory_that_is_not_there_is_told(void)
+{
+	struct cap_output_config missing = config;
+	char nowhere[] = "/nowhere/captures";
+	struct cap_output output;
+	struct cap_error err;
+
+	missing.directory = nowhere;
+	HOLDS(cap_output_open(&output, &missing, &err) == -ENOENT);
+	HOLDS(strstr(err.text, "/nowhere/captures"));
+}
+
+int main(void)
+{
+	static const struct sentence sentences[] = {
+		{ "the probe leaves nothing behind", the_probe_leaves_nothing_behind },
+		{ "a file is hidden until it is whole", a_file_is_hidden_until_it_is_whole },
+		{ "the oldest files of our prefix go first",
+		  the_oldest_files_of_our_prefix_go_first },
+		{ "what a crash left is cut and named", what_a_crash_left_is_cut_and_named },
+		{ "a file that another engine writes is left alone",
+		  a_file_that_another_engine_writes_is_left_alone },
+		{ "a directory that is not there is told", a_directory_that_is_not_there_is_told },
+	};
+	int rc;
+
+	HOLDS(mkdtemp(directory));
+	rc = HOLD_ALL(sentences);
+	rmdir(directory);
+	return rc;
+}

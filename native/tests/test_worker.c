@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: Apache-2.0
+/* A worker between a scripted driver and a pool of blocks that nobody writes. */
+#include "pcapng.h"
+#include "sentence.h"
+#include "worker.h"
+
+#include <string.h>
+#include <time.h>
+
+#define BLOCKS 4
+#define BLOCK_SIZE (512U * 1024U)
+
+struct cap_queue {
+	struct cap_packet *packets;
+	unsigned count, given;
+};
+
+static int rx_burst(struct cap_queue *queue, struct cap_packet *packets, unsigned max)
+{
+	unsigned n = queue->count - queue->given < max ? queue->count - queue->given : max;
+
+	memcpy(packets, queue->packets + queue->given, n * sizeof(*packets));
+	queue->given += n;
+	return (int)n;
+}
+
+static void release(struct cap_queue *queue)
+{
+	(void)queue;
+}
+
+static void wait(struct cap_queue *queue, int timeout_ms)
+{
+	const struct timespec pause = { .tv_nsec = 100000 };
+
+	(void)queue;
+	(void)timeout_ms;
+	nanosleep(&pause, NULL);
+}
+
+static void counters(struct cap_queue *queue, struct cap_source_counters *out)
+{
+	*out = (struct cap_source_counters){ .wire = queue->given };
+}
+
+static const struct cap_driver scripted = {
+	.name = "scripted",
+	.rx_burst = rx_burst,
+	.release = release,
+	.wait = wait,
+	.counters = counters,
+};
+
+struct bench {
+	struct cap_worker worker;
+	struct cap_block_pool pool;
+	struct cap_ledger ledger;
+	struct cap_writer *writer;
+	struct cap_output output;
+	struct cap_config config;
+	struct cap_filter *filter;
+	int order;
+};
+
+/* Run @p count packets through a worker until it has ended. */
+static void run(struct bench *bench, struct cap_packet *packets, unsigned count, uint32_t snaplen,
+		const char *filter)
+{
+	struct cap_queue queue = { packets, count, 0 };
+	struct cap_error err;
+
+	memset(bench, 0, sizeof(*bench));
+	bench->config.output.sink = CAP_SINK_NULL;
+	bench->order = CAP_ORDER_RUN;
+	HOLDS(cap_ledger_create(&bench->ledger, "/tmp/capstan-test-worker", 1, 0, 0, &err) == 0);
+	HOLDS(cap_block_pool_init(&bench->pool, BLOCKS, BLOCK_SIZE, CAP_HUGEPAGES_OFF, &err) == 0);
+	HOLDS(cap_writer_create(&bench->writer, &bench->config, &bench->output, NULL, 0, &err) ==
+	      0);
+	if (filter)
+		HOLDS(cap_filter_compile(filter, 1, &bench->filter, &err) == 0);
+	bench->worker = (struct cap_worker){
+		.driver = &scripted,
+		.queue = &queue,
+		.filter = bench->filter,
+		.order = &bench->order,
+		.snaplen = snaplen,
+		.cpu = -1,
+		.flush_ns = UINT64_MAX,
+		.pool = &bench->pool,
+		.ledger = bench->ledger.queues,
+		.header = bench->ledger.header,
+		.writer = bench->writer,
+	};
+	HOLDS(cap_worker_start(&bench->worker, &err) == 0);
+	while (cap_sample(&bench->ledger.queues->worker.received_packets) < count)
+		wait(&queue, 1);
+	__atomic_store_n(&bench->order, CAP_ORDER_STOP, __ATOMIC_RELEASE);
+	cap_worker_join(&bench->worker);
+}
+
+static void put_away(struct bench *bench)
+{
+	cap_writer_free(bench->writer);
+	cap_block_pool_free(&bench->pool);
+	cap_ledger_close(&bench->ledger);
+	cap_filter_free(bench->filter);
+	remove("/tmp/capstan-test-worker");
+}
+
+/* A block of the sealed one at hand; NULL at its end. Walks packet blocks, skips statistics. */
+struct stored {
+	struct cap_epb_header header;
+	const uint8_t *bytes;
+	uint64_t dropped;
+};
+
+static bool next_packet(const struct cap_block *block, uint32_t *at, struct stored *out)
+{
+	while (*at < block->used) {
+		const uint8_t *here = block->data + *at;
+		uint32_t plain;
+
+		memcpy(&out->header, here, sizeof(out->header));
+		*at += out->header.total_len;
+		if (out->header.type != 6)
+			continue;
+		out->bytes = here + sizeof(out->header);
+		out->dropped = 0;
+		plain = cap_epb_size(out->header.captured_len);
+		if (out->header.total_len > plain)
+			memcpy(&out->dropped, out->bytes + cap_pad4(out->header.captured_len) + 4,
+			       8);
+		return true;
+	}
+	return false;
+}
+
+static struct cap_packet packet_of(const uint8_t *data, uint32_t len)
+{
+	return (struct cap_packet){
+		.data = data, .len = len, .wire_len = len, .timestamp_ns = 5, .n_segments = 1
+	};
+}
+
+static void a_packet_is_stored_as_it_came(void)
+{
+	const uint8_t bytes[61] = { 1, 2, 3, [60] = 9 };
+	struct cap_packet packet = packet_of(bytes, 61);
+	struct bench bench;
+	struct stored stored;
+	uint32_t at = 0;
+
+	run(&bench, &packet, 1, 65535, NULL);
+	struct cap_block *block = cap_spsc_pop(&bench.pool.full);
+
+	HOLDS(block && block->packets == 1 && block->bytes == 61 && block->used % CAP_PAGE == 0);
+	HOLDS(next_packet(block, &at, &stored));
+	HOLDS(stored.header.captured_len == 61 && stored.header.original_len == 61);
+	HOLDS(!memcmp(stored.bytes, bytes, 61));
+	HOLDS(!next_packet(block, &at, &stored));
+	put_away(&bench);
+}
+
+static void a_vlan_tag_is_put_back_with_all_its_bits(void)
+{
+	const uint8_t bytes[60] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45 };
+	struct cap_packet packet = packet_of(bytes, 60);
+	struct bench bench;
+	struct stored stored;
+	uint32_t at = 0;
+
+	packet.vlan_tpid = 0x88a8;
+	packet.vlan_tci = 0xfabc;
+	run(&bench, &packet, 1, 65535, NULL);
+	HOLDS(next_packet(cap_spsc_pop(&bench.pool.full), &at, &stored));
+	HOLDS(stored.header.captured_len == 64 && stored.header.original_len == 64);
+	HOLDS(!memcmp(stored.bytes, bytes, 12));
+	HOLDS(!memcmp(stored.bytes + 12, "\x88\xa8\xfa\xbc", 4));
+	HOLDS(!memcmp(stored.bytes + 16, bytes + 12, 48));
+	put_away(&bench);
+}
+
+static void pieces_become_one_packet(void)
+{
+	static uint8_t first[3000], second[4000], third[11];
+	const struct cap_segment segments[] = { { first, 3000 }, { second, 4000 }, { third, 11 } };
+	struct cap_packet packet = packet_of(first, 7011);
+	struct bench bench;
+	struct stored stored;
+	uint32_t at = 0;
+
+	memset(first, 1, sizeof(first));
+	memset(second, 2, sizeof(second));
+	memset(third, 3, sizeof(third));
+	packet.n_segments = 3;
+	packet.segments = segments;
+	run(&bench, &packet, 1, 65535, NULL);
+	HOLDS(next_packet(cap_spsc_pop(&bench.pool.full), &at, &stored));
+	HOLDS(stored.header.captured_len == 7011);
+	HOLDS(!memcmp(stored.bytes, first, 3000));
+	HOLDS(!memcmp(stored.bytes + 3000, second, 4000));
+	HOLDS(!memcmp(stored.bytes + 7000, third, 11));
+	put_away(&bench);
+}
+
+static void the_snap_length_cuts_and_keeps_the_length(void)
+{
+	static uint8_t bytes[1514];
+	const struct cap_segment segments[] = { { bytes, 50 }, { bytes + 50, 1464 } };
+	struct cap_packet packets[3] = { packet_of(bytes, 1514), packet_of(bytes, 1514),
+					 packet_of(bytes, 1514) };
+	struct bench bench;
+	struct stored stored;
+	uint32_t at = 0;
+
+	packets[1].vlan_tpid = 0x8100;
+	packets[2].n_segments = 2;
+	packets[2].segments = segments;
+	run(&bench, packets, 3, 96, NULL);
+	struct cap_block *block = cap_spsc_pop(&bench.pool.full);
+
+	for (unsigned i = 0; i < 3; i++) {
+		HOLDS(next_packet(block, &at, &stored));
+		HOLDS(stored.header.captured_len == 96);
+		HOLDS(stored.header.original_len == (i == 1 ? 1518 : 1514));
+	}
+	HOLDS(bench.ledger.queues->worker.cut_packets == 3);
+	HOLDS(bench.ledger.queues->worker.short_packets == 0);
+	put_away(&bench);
+}
+
+static void a_packet_that_its_ring_cut_is_told(void)
+{
+	static uint8_t bytes[1514];
+	struct cap_packet packet = packet_of(bytes, 1000);
+	struct bench bench;
+
+	packet.wire_len = 1514;
+	run(&bench, &packet, 1, 65535, NULL);
+	HOLDS(bench.ledger.queues->worker.short_packets == 1);
+	put_away(&bench);
+}
+
+static void the_filter_sees_the_frame_of_the_wire(void)
+{
+	uint8_t bytes[60] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, [23] = 17 };
+	const struct cap_segment segments[] = { { bytes, 13 }, { bytes + 13, 47 } };
+	struct cap_packet packets[4] = { packet_of(bytes, 60), packet_of(bytes, 60),
+					 packet_of(bytes, 60), packet_of(bytes, 60) };
+	struct bench bench;
+
+	packets[1].vlan_tpid =
+		0x8100; /* "udp" alone does not match a tagged frame, nor in tcpdump */
+	packets[2].n_segments = 2;
+	packets[2].segments = segments;
+	run(&bench, packets, 4, 65535, "udp");
+	HOLDS(bench.ledger.queues->worker.filtered_engine == 1);
+	HOLDS(((struct cap_block *)cap_spsc_pop(&bench.pool.full))->packets == 3);
+	put_away(&bench);
+
+	run(&bench, packets, 4, 65535, "vlan and udp");
+	HOLDS(bench.ledger.queues->worker.filtered_engine == 3);
+	HOLDS(((struct cap_block *)cap_spsc_pop(&bench.pool.full))->packets == 1);
+	put_away(&bench);
+}
+
+static void what_finds_no_block_is_counted_and_its_place_marked(void)
+{
+	static uint8_t bytes[1500];
+	static struct cap_packet packets[3000];
+	struct cap_ledger_queue *ledger;
+	struct cap_block *block;
+	struct bench bench;
+	uint64_t stored = 0;
+
+	for (unsigned i = 0; i < 3000; i++)
+		packets[i] = packet_of(bytes, 1500);
+	run(&bench, packets, 3000, 65535, NULL);
+	ledger = bench.ledger.queues;
+	HOLDS(ledger->worker.received_packets == 3000 && ledger->worker.no_block > 0);
+	while ((block = cap_spsc_pop(&bench.pool.full)))
+		stored += block->packets;
+	HOLDS(stored + ledger->worker.no_block == 3000);
+	HOLDS(cap_ledger_pending(ledger) == stored);
+	HOLDS(cap_ledger_unaccounted(ledger) == 0);
+	/* The next packet that finds room would tell how many are missing before it. */
+	HOLDS(bench.worker.dropped_here == ledger->worker.no_block);
+	put_away(&bench);
+}
+
+static void the_first_packet_after_a_loss_tells_how_many(void)
+{
+	uint8_t room[256];
+	uint64_t told;
+
+	cap_epb_close(room, 60, 60, 1, 12345);
+	memcpy(&told, room + sizeof(struct cap_epb_header) + 60 + 4, sizeof(told));
+	HOLDS(told == 12345);
+}
+
+static void an_idle_worker_passes_the_wish_to_rotate_on(void)
+{
+	const uint8_t bytes[60] = { 0 };
+	struct cap_packet packet = packet_of(bytes, 60);
+	struct cap_block *block;
+	struct bench bench;
+
+	run(&bench, &packet, 1, 65535, NULL);
+	block = cap_spsc_pop(&bench.pool.full);
+	HOLDS(block->packets == 1 && !block->last_of_file);
+
+	/* Parked, as when the port is away: the wish still reaches the writer. */
+	bench.order = CAP_ORDER_PARK;
+	bench.worker.state = CAP_WORKER_PARKED;
+	bench.worker.rotate_asked = 1;
+	struct cap_error err;
+	HOLDS(cap_worker_start(&bench.worker, &err) == 0);
+	while (!(block = cap_spsc_pop(&bench.pool.full)))
+		wait(NULL, 1);
+	HOLDS(block->packets == 0 && block->used == 0 && block->last_of_file);
+	__atomic_store_n(&bench.order, CAP_ORDER_STOP, __ATOMIC_RELEASE);
+	cap_worker_join(&bench.worker);
+	put_away(&bench);
+}
+
+int main(void)
+{
+	static const struct sentence sentences[] = {
+		{ "a packet is stored as it came", a_packet_is_stored_as_it_came },
+		{ "a VLAN tag is put back with all its bits",
+		  a_vlan_tag_is_put_back_with_all_its_bits },
+		{ "pieces become one packet", pieces_become_one_packet },
+		{ "the snap length cuts and keeps the length",
+		  the_snap_length_cuts_and_keeps_the_length },
+		{ "a packet that its ring cut is told", a_packet_that_its_ring_cut_is_told },
+		{ "the filter sees the frame of the wire", the_filter_sees_the_frame_of_the_wire },
+		{ "what finds no block is counted and its place marked",
+		  what_finds_no_block_is_counted_and_its_place_marked },
+		{ "the first packet after a loss tells how many",
+		  the_first_packet_after_a_loss_tells_how_many },
+		{ "an idle worker passes the wish to rotate on",
+		  an_idle_worker_passes_the_wish_to_rotate_on },
+	};
+
+	return HOLD_ALL(sentences);
+}
