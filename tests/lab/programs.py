@@ -1,0 +1,48 @@
+"""The programs under test, and how other programs are run."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+_ROOT = Path(__file__).resolve().parents[2]
+_SECONDS = 60
+
+
+def _find(variable: str, path: str) -> Path:
+    """The program that the environment names, or else the one that was built last."""
+    if named := os.environ.get(variable):
+        return Path(named).resolve()
+    built = [found for build in ("test", "engine") if (found := _ROOT / "build" / build / path).exists()]
+    if not built:
+        raise FileNotFoundError(f"{path} is not built: run ./test, or name it in {variable}")
+    return max(built, key=lambda found: found.stat().st_mtime)
+
+
+def engine() -> Path:
+    """capstan-engine."""
+    return _find("CAPSTAN_ENGINE", "engine/capstan-engine")
+
+
+def generator() -> Path:
+    """capstan-gen."""
+    return _find("CAPSTAN_GEN", "gen/capstan-gen")
+
+
+def run(*words: object, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end; with `check` it must succeed."""
+    command = [str(word) for word in words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    assert not check or done.returncode == 0, f"{' '.join(command)}: {done.returncode}\n{done.stdout}{done.stderr}"
+    return done
+
+
+def generate(*words: object) -> dict[str, Any]:
+    """Run capstan-gen and return what it tells; a check that finds something missing is no failure of it."""
+    done = run(generator(), *words, "--json", check=False)
+    assert done.returncode in {0, 1} and done.stdout, f"{words}: {done.returncode}\n{done.stderr}"
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer

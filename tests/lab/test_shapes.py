@@ -1,0 +1,86 @@
+"""Every method captures every kind of frame whole and undamaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from engine import DRIVERS, Driver, Engine, assert_balanced
+from lab import Lab
+from traffic import Sent, Shape, assert_all_there
+
+from capstan import lab as veth
+from capstan.ledger import Snapshot
+
+FRAMES = 20_000
+FEW_FRAMES = 4_000
+MANY_BYTES = 1514
+
+SHAPES = (
+    Shape("64 bytes"),
+    Shape("512 bytes", size="512"),
+    Shape("1514 bytes", size="1514"),
+    Shape("jumbo", size="9014"),
+    Shape("VLAN", size="68", vlan="0xf064"),
+    Shape("QinQ", size="72", vlan="0xb007,0xffff"),
+    Shape("IPv6", size="128", shape="udp6"),
+    Shape("fragments", size="600", shape="fragments"),
+    Shape("runt", size="34", shape="raw"),
+    # A receiver takes a VLAN tag's length more than its MTU, whatever fills it.
+    Shape("oversize", size="9018"),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One engine that all shapes were sent to, one after the other."""
+
+    files: list[Path]
+    sent: dict[Shape, Sent]
+    too_long: Sent
+    ledger: Snapshot
+
+
+@pytest.fixture(scope="module", params=DRIVERS, ids=lambda driver: driver.name)
+def run(request: pytest.FixtureRequest, lab: Lab, workspace: Path) -> Run:
+    driver: Driver = request.param
+    place = workspace / f"shapes-{driver.name}"
+    place.mkdir()
+    with Engine(place, driver.port(), netns=lab.netns) as engine, longer_frames(lab):
+        sent = {
+            shape: lab.send(shape, stream=stream, count=FRAMES if int(shape.size) < MANY_BYTES else FEW_FRAMES)
+            for stream, shape in enumerate(SHAPES)
+        }
+        too_long = lab.send(Shape("too long", size="9019"), stream=len(SHAPES), count=10)
+        ledger = engine.stop()
+    return Run(engine.files(), sent, too_long, ledger)
+
+
+@contextmanager
+def longer_frames(lab: Lab) -> Iterator[None]:
+    """The sender may send more than the receiver takes."""
+    lab.wire("mtu", veth.MTU + 100)
+    try:
+        yield
+    finally:
+        lab.wire("mtu", veth.MTU)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+def test_every_frame_of_a_shape_is_in_the_files(run: Run, shape: Shape) -> None:
+    assert_all_there(run.files, run.sent[shape])
+
+
+def test_what_the_link_took_is_what_was_delivered(run: Run) -> None:
+    assert_balanced(run.ledger)
+    total = run.ledger.total
+    assert total.wire == total.delivered == sum(sent.accepted for sent in run.sent.values())
+    assert total.dropped == total.filtered == 0
+
+
+def test_what_the_link_refused_as_too_long_is_not_counted_as_lost(run: Run) -> None:
+    assert run.too_long.accepted == 0
+    assert run.too_long.refused == run.too_long.frames
