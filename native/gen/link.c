@@ -72,6 +72,16 @@ static uint32_t read_tx_queues(const char *name)
 	return queues ? queues : 1;
 }
 
+/* Asks the driver: IFF_RUNNING trails the carrier by up to a second, both ways. */
+static bool has_carrier(const char *name)
+{
+	struct ethtool_value link = { .cmd = ETHTOOL_GLINK };
+	struct ifreq ifr = { .ifr_data = (void *)&link };
+
+	/* A driver without the question has no carrier to lose. */
+	return request(SIOCETHTOOL, name, &ifr) != 0 || link.data;
+}
+
 int link_open(const char *name, struct link *link, struct fault *fault)
 {
 	struct ifreq ifr = { 0 };
@@ -89,7 +99,7 @@ int link_open(const char *name, struct link *link, struct fault *fault)
 	if (!(ifr.ifr_flags & IFF_UP))
 		return fault_set(fault, "%s is down; bring it up with `ip link set %s up`.", name,
 				 name);
-	if (!(ifr.ifr_flags & IFF_RUNNING))
+	if (!has_carrier(name))
 		return fault_set(
 			fault, "%s has no carrier; bring the other end up (for a veth: its peer).",
 			name);

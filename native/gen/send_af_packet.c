@@ -91,8 +91,15 @@ static int64_t af_packet_send(void *state, uint64_t first, uint32_t count, uint6
 
 		if (sent > 0) {
 			done += (uint32_t)sent;
+			/*
+			 * Short of the count, the frame behind was thrown away by driver or queue
+			 * and the error kept back: it is spent. Offered again it would count twice.
+			 */
+			if (done < count) {
+				refused++;
+				done++;
+			}
 		} else if (errno == ENOBUFS) {
-			/* The driver or the queue threw this frame away: it is spent, go on. */
 			refused++;
 			done++;
 		} else if (errno != EINTR && errno != EAGAIN) {

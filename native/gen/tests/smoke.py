@@ -104,17 +104,21 @@ def what_the_link_accepted_is_what_the_receiver_got(_: Path) -> None:
         links = json.loads(run("ip", "-j", "-s", "-n", RECEIVER, "link", "show", "cap0"))
         return links[0]["stats64"]["rx"]["packets"]
 
-    for method in ("af_packet", "xdp"):
+    # A receiver in a thread of its own is slower than the sender: its ring overflows.
+    run("ip", "netns", "exec", RECEIVER, "sh", "-c", "echo 1 >/sys/class/net/cap0/threaded")
+    refused = 0
+    for method, flows in (("af_packet", "1"), ("af_packet", "32"), ("xdp", "1"), ("xdp", "32")):
         before = received()
-        result = send("--method", method, "--seconds", "0.5", "--flows", "32")
+        result = send("--method", method, "--seconds", "0.5", "--flows", flows)
         assert result["accepted"] + result["refused"] == result["frames"], result
+        assert not result["disturbed"], result
         assert received() - before == result["accepted"], result
+        refused += result["refused"]
+    run("ip", "netns", "exec", RECEIVER, "sh", "-c", "echo 0 >/sys/class/net/cap0/threaded")
+    assert refused > 0, "no overload came about, so nothing was shown"
 
 
 def flows_reach_every_queue(_: Path) -> None:
-    # Only then do frames from a socket take the receiver's queues, which count them.
-    run("ip", "netns", "exec", SENDER, "ethtool", "-K", "wire0", "tso", "off")
-
     def packets() -> list[int]:
         lines = run("ip", "netns", "exec", RECEIVER, "ethtool", "-S", "cap0").splitlines()
         counts = dict(line.split(":") for line in lines if "_xdp_packets" in line)
@@ -214,7 +218,9 @@ def main() -> int:
     ]
     try:
         make_link()
+        # Only so do frames from a socket take the receiver's queues, which count them.
         run("ip", "netns", "exec", RECEIVER, "ethtool", "-K", "cap0", "gro", "on")
+        run("ip", "netns", "exec", SENDER, "ethtool", "-K", "wire0", "tso", "off")
         with tempfile.TemporaryDirectory(prefix="capstan-gen-") as folder:
             for test in tests:
                 test(Path(folder))
