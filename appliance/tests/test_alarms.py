@@ -35,5 +35,5 @@ def test_drops_are_those_of_the_last_interval() -> None:
     assert alarm.sentence == "40 packets (40 %) were dropped within 10 s: ring_full 40."
     for second in range(2, 12):
         interval.add(second, Balance(wire=1_000_100 + second, drops={"ring_full": 40}))
-    assert interval.drops() == (10, {})
+    assert interval.drops() == (11, {})
     assert names(interval=interval) == []

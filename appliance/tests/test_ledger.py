@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import fake_engine
 from capstan.errors import OperatorError
-from capstan.ledger import Balance, History, Layout, LedgerFile
+from capstan.ledger import Balance, History, Layout, LedgerFile, describe
 
 
 def layout(**changes: Any) -> Layout:
@@ -79,7 +79,7 @@ def test_a_layout_of_another_version_is_refused(changes: dict[str, Any], sentenc
 
 def test_an_engine_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="install the package capstan-engine"):
-        Layout.of_engine(tmp_path / "nothing")
+        describe(tmp_path / "nothing")
 
 
 def test_losses_in_the_nic_are_kept_apart_from_what_it_received(tmp_path: Path) -> None:

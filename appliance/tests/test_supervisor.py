@@ -17,7 +17,7 @@ import pytest
 from capstan import state, status
 from capstan.errors import OperatorError
 from capstan.files import PidLock
-from capstan.ledger import Balance, Layout, LedgerFile
+from capstan.ledger import Balance, Layout, LedgerFile, describe
 from capstan.supervisor import Backoff, Supervisor, Timing
 from conftest import Host, wait_until
 
@@ -138,7 +138,7 @@ def test_after_a_crash_the_engine_is_restarted_and_every_packet_of_the_gap_has_i
 
 def test_the_gap_is_exact_to_the_packet(host: Host) -> None:
     host.script({"crash": 0.3}, {})
-    ledger = LedgerFile(host.paths.ledger, Layout.of_engine(host.paths.engine))
+    ledger = LedgerFile(host.paths.ledger, Layout.parse(describe(host.paths.engine)))
     with running(host) as run:
         run.await_state("capturing")
         first = ledger.snapshot()
@@ -270,6 +270,14 @@ def test_an_orphaned_engine_is_stopped_before_the_next_one_starts(host: Host) ->
     assert_closes(closed.closed)
 
 
+def test_the_ledger_of_an_engine_of_another_version_does_not_hinder_a_start(host: Host) -> None:
+    host.paths.ledger.parent.mkdir(parents=True)
+    host.paths.ledger.write_bytes(b"CAPLEDGR" + b"\xff" * 1000)
+    with running(host) as run:
+        run.await_state("capturing")
+    assert run.error is None
+
+
 def test_the_service_manager_hears_of_readiness_watchdog_and_stop(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     address = host.paths.root / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
@@ -289,7 +297,7 @@ def test_the_service_manager_hears_of_readiness_watchdog_and_stop(host: Host, mo
 def test_the_watchdog_is_not_fed_while_the_engine_hangs(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.script({"hang": 0.0})
     address = host.paths.root / "notify"
-    timing = Timing(tick=0.6, start=2, stop=0.5, heartbeat=0.3, first_backoff=30, longest_backoff=30)
+    timing = Timing(tick=1.1, start=2, stop=0.5, heartbeat=0.3, first_backoff=30, longest_backoff=30)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(address))
         manager.settimeout(5)
@@ -297,7 +305,7 @@ def test_the_watchdog_is_not_fed_while_the_engine_hangs(host: Host, monkeypatch:
         with running(host, timing):
             while b"READY=1" not in manager.recv(4096):
                 pass
-            # Looks at 0 s (breathing), 0.6 s (stale) and 1.2 s (stale again: killed): one of them may feed.
+            # Looks at 0 s (breathing), 1.1 s (stale) and 2.2 s (stale again: killed): the first alone feeds.
             fed = 0
             while b"no sign of life" not in (heard := manager.recv(4096)):
                 fed += heard == b"WATCHDOG=1"

@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Any
 
 
-def write_json(
-    path: Path, content: object, mode: int = 0o640, group: int | None = None, *, durable: bool = False
-) -> None:
+def write_text(path: Path, text: str, mode: int = 0o640, group: int | None = None, *, durable: bool = False) -> None:
     """Replace a file at once by rename: a reader sees the old content or the new one, never a part.
 
     Args:
         path: the file.
-        content: what json can write.
+        text: its content.
         mode: permissions of the file.
         group: group id that the file belongs to; None leaves our own.
         durable: the content is on the disk when this returns.
@@ -26,7 +24,7 @@ def write_json(
     fresh = path.with_name(f".{path.name}.new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        json.dump(content, stream, indent=1, default=str)
+        stream.write(text)
         stream.flush()
         os.fchmod(descriptor, mode)
         if group is not None:
@@ -34,6 +32,11 @@ def write_json(
         if durable:
             os.fsync(descriptor)
     fresh.replace(path)
+
+
+def write_json(path: Path, content: object, group: int | None = None, *, durable: bool = False) -> None:
+    """Replace a file by a JSON document; see write_text."""
+    write_text(path, json.dumps(content, indent=1), group=group, durable=durable)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from capstan.errors import OperatorError
+from capstan.paths import Paths
 
 LAYOUT_VERSION = 1
 SETTLE_SECONDS = 2.0
@@ -104,20 +105,34 @@ class Layout:
         return layout
 
     @classmethod
-    def of_engine(cls, engine: Path) -> Layout:
-        """Ask an engine for its layout.
+    def of_last_start(cls, paths: Paths) -> Layout:
+        """The layout of the ledger that is there: of the engine started last, not of one installed since.
 
         Raises:
-            OperatorError: when there is no such engine, or it does not answer.
+            OperatorError: when nothing was ever started and no engine can be asked.
 
         """
         try:
-            answer = subprocess.run([engine, "--ledger-layout"], capture_output=True, text=True, timeout=10, check=True)
-        except (OSError, subprocess.SubprocessError) as error:
-            raise OperatorError(
-                f"{engine} did not tell the layout of its ledger ({error}); install the package capstan-engine."
-            ) from error
-        return cls.parse(answer.stdout)
+            text = paths.layout.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            text = describe(paths.engine)
+        return cls.parse(text)
+
+
+def describe(engine: Path) -> str:
+    """Have an engine describe its ledger.
+
+    Raises:
+        OperatorError: when there is no such engine, or it does not answer.
+
+    """
+    try:
+        answer = subprocess.run([engine, "--ledger-layout"], capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise OperatorError(
+            f"{engine} did not tell the layout of its ledger ({error}); install the package capstan-engine."
+        ) from error
+    return answer.stdout
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,9 @@ from capstan import alarms, captures, control, journal, state
 from capstan.accounting import Session, rx_at_arm, settle
 from capstan.config import CaptureConfig
 from capstan.engine import Engine, Load
-from capstan.ledger import History, Layout, LedgerFile, Snapshot
+from capstan.errors import OperatorError
+from capstan.files import write_text
+from capstan.ledger import History, Layout, LedgerFile, Snapshot, describe
 from capstan.logs import logger
 from capstan.nic import boot_id
 from capstan.paths import Paths
@@ -37,14 +39,21 @@ class Observer:
         self._status: dict[str, Any] = {}
         self._answers = True
 
-    def open_ledger(self) -> LedgerFile:
-        """Learn the engine's ledger layout."""
-        self._ledger = LedgerFile(self._paths.ledger, Layout.of_engine(self._paths.engine))
-        return self._ledger
+    def expect_ledger(self) -> None:
+        """Learn the ledger of the engine that is to start; an upgrade may have changed it since the last one."""
+        text = describe(self._paths.engine)
+        write_text(self._paths.layout, text, group=self.group)
+        self._paths.ledger.unlink(missing_ok=True)  # its run is in the balance
+        self._ledger = LedgerFile(self._paths.ledger, Layout.parse(text))
 
     def snapshot_of(self, engine: Engine) -> Snapshot | None:
         """The ledger, once it is that of this engine."""
-        snapshot = self._ledger.snapshot() if self._ledger is not None else None
+        try:
+            snapshot = self._ledger.snapshot() if self._ledger is not None else None
+        except OperatorError as error:
+            # An engine whose ledger makes no sense still has to be stopped, and given up by whoever waits for it.
+            logger().error("ledger_unreadable", message=str(error))
+            return None
         return snapshot if snapshot is not None and snapshot.pid == engine.pid else None
 
     def ask(self, command: str) -> dict[str, Any] | None:

@@ -8,24 +8,24 @@ import signal
 import time
 
 from capstan import control
-from capstan.ledger import LedgerFile, Snapshot
+from capstan.ledger import Layout, LedgerFile, Snapshot
 from capstan.logs import logger
 from capstan.paths import Paths
 
 
-def end_orphan(paths: Paths, ledger: LedgerFile, pid: int | None, patience: float) -> Snapshot | None:
+def end_orphan(paths: Paths, pid: int | None, patience: float) -> Snapshot | None:
     """End the engine that a dead supervisor left, if it still runs.
 
     Args:
-        paths: where its control socket is.
-        ledger: its ledger.
-        pid: the engine, as the dead supervisor published it.
+        paths: where its control socket and its ledger are.
+        pid: the engine, as the dead supervisor published it; None when it published none.
         patience: seconds for a clean stop, after which it is killed.
 
     Returns:
         Its ledger after its end; None when it left none.
 
     """
+    pid = pid or _listening(paths)
     if pid is None:
         return None
     if _is_engine(paths, pid):
@@ -40,8 +40,16 @@ def end_orphan(paths: Paths, ledger: LedgerFile, pid: int | None, patience: floa
                 _signal(pid, signal.SIGKILL)
                 deadline += patience
             time.sleep(0.05)
-    snapshot = ledger.snapshot()
+    snapshot = LedgerFile(paths.ledger, Layout.of_last_start(paths)).snapshot()
     return snapshot if snapshot is not None and snapshot.pid == pid else None
+
+
+def _listening(paths: Paths) -> int | None:
+    """Pid of whoever answers at the control socket; None when nobody does."""
+    try:
+        return int(control.ask(paths.control, "status")["pid"])
+    except control.ControlError:
+        return None
 
 
 def _is_engine(paths: Paths, pid: int) -> bool:

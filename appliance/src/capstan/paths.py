@@ -68,6 +68,11 @@ class Paths:
         return self.root / "dev/shm/capstan/ledger"
 
     @property
+    def layout(self) -> Path:
+        """The ledger's description by the engine that was started last; an upgrade may have replaced it since."""
+        return self.run / "ledger-layout.json"
+
+    @property
     def library(self) -> Path:
         """What outlives a boot: captures and the journal."""
         return self.root / "var/lib/capstan"

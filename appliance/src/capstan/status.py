@@ -51,7 +51,7 @@ def _live(paths: Paths, published: state.State) -> Snapshot | None:
     """The ledger of the engine whose run is not in the published balance yet."""
     if published.live_pid is None:
         return None
-    snapshot = LedgerFile(paths.ledger, Layout.of_engine(paths.engine)).snapshot()
+    snapshot = LedgerFile(paths.ledger, Layout.of_last_start(paths)).snapshot()
     return snapshot if snapshot is not None and snapshot.pid == published.live_pid else None
 
 

@@ -23,6 +23,7 @@ from capstan.orphan import end_orphan
 from capstan.paths import Paths
 
 _START_POLL_SECONDS = 0.02
+_FEED_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,7 @@ class Supervisor:
         """Cuts a pause short: something happened."""
         self._rotating = threading.Event()
         self._told = ""
+        self._next_feed = 0.0
         self._captured = False
         """Whether any engine of ours ever captured."""
         self._stopped_cleanly = False
@@ -79,6 +81,12 @@ class Supervisor:
         """Ask for a clean stop; may be called from a signal handler or another thread."""
         self._stopping.set()
         self._wake.set()
+
+    def _feed_watchdog(self) -> None:
+        """Tell the service manager that all is in order, once a second."""
+        if time.monotonic() >= self._next_feed:
+            self._next_feed = time.monotonic() + _FEED_SECONDS
+            notify(WATCHDOG="1")
 
     def _pause(self, seconds: float) -> None:
         """Wait, but not longer than until the engine ends or we are to stop."""
@@ -116,13 +124,13 @@ class Supervisor:
     def _prepare(self) -> Plan:
         """Clear what a dead supervisor left, look at everything, and only then change the ports."""
         earlier = state.read(self._paths)
-        ledger = self._observer.open_ledger()
-        if earlier is not None and earlier.state not in state.FINAL:
+        died = earlier if earlier is not None and earlier.state not in state.FINAL else None
+        if died is not None:
             logger().warning("session_resumed", message="The last supervisor died; its balance is carried on.")
-            self._observer.session = earlier.session
-            last = end_orphan(self._paths, ledger, earlier.live_pid, self._timing.stop)
-            if last is not None:
-                self._observer.session = earlier.session.close_run(last, clean=last.state == "stopped")
+            self._observer.session = died.session
+        last = end_orphan(self._paths, died.live_pid if died is not None else None, self._timing.stop)
+        if died is not None and last is not None:
+            self._observer.session = died.session.close_run(last, clean=last.state == "stopped")
         self._ports.restore()
         found = preflight.inspect(self._config, self._paths, preflight.controller_of_ssh())
         for check in found.checks:
@@ -158,6 +166,7 @@ class Supervisor:
         backoff = Backoff(self._timing)
         while not self._stopping.is_set():
             self._prepare_new_ports(plan)
+            self._observer.expect_ledger()
             engine = Engine([self._paths.engine, "--config", self._paths.engine_config], self._wake.set)
             logger().info("engine_started", pid=engine.pid)
             try:
@@ -187,7 +196,7 @@ class Supervisor:
                 logger().info("capturing", pid=engine.pid)
                 notify(READY="1", STATUS=f"capturing on {', '.join(snapshot.interfaces)}", WATCHDOG="1")
                 return None
-            notify(WATCHDOG="1")  # for the length of one start the service manager has to be patient
+            self._feed_watchdog()  # for the length of one start the service manager has to be patient
             if time.monotonic() > deadline:
                 return f"The engine did not begin to capture within {self._timing.start:.0f} s; see its log."
             self._pause(_START_POLL_SECONDS)
@@ -205,7 +214,7 @@ class Supervisor:
                 engine.kill()
                 return f"The engine gave no sign of life for {self._timing.heartbeat:.0f} s and was killed."
             if fresh:
-                notify(WATCHDOG="1")
+                self._feed_watchdog()
                 self._observer.ask_status()
             if self._config.strict and self._observer.degraded:
                 raise OperatorError("\n".join(f"{text} The settings say strict." for text in self._observer.degraded))
@@ -218,11 +227,12 @@ class Supervisor:
         return None
 
     def _wait_restart(self, seconds: float, reason: str) -> None:
+        notify(STATUS=reason)
         deadline = time.monotonic() + seconds
         while not self._stopping.is_set() and (left := deadline - time.monotonic()) > 0:
             self._observer.publish("restarting", reason=reason)
             # Nothing is captured, and this is the cure: for one back-off the service manager has to be patient.
-            notify(WATCHDOG="1", STATUS=reason)
+            self._feed_watchdog()
             self._pause(min(left, self._timing.tick))
 
     def _end(self, engine: Engine) -> bool:

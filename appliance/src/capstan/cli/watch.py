@@ -100,7 +100,7 @@ def _totals(table: Table, totals: Mapping[str, Any]) -> None:
 @click.pass_obj
 def ledger(paths: Paths, once: bool, as_json: bool, interval: float) -> None:
     """Show where every packet went, live, by queue; end with Ctrl-C."""
-    file = LedgerFile(paths.ledger, Layout.of_engine(paths.engine))
+    file = LedgerFile(paths.ledger, Layout.of_last_start(paths))
     looks = _looks(file, paths, interval)
     try:
         if as_json:
