@@ -39,7 +39,7 @@ class Driver:
         return {"interface": interface, "method": self.method, "queues": queues, "options": options, **settings}
 
 
-_XDP = {"frames": 65536, "ring": 32768}
+_XDP = {"frames": 16384, "ring": 16384}
 _TINY_XDP = {"frames": 512, "ring": 64}
 PCAP = Driver("pcap", "pcap", tiny={"buffer_bytes": 1 << 20}, multi_queue=False)
 AF_PACKET = Driver("af_packet", "af_packet", tiny={"ring_bytes": 1 << 20, "block_bytes": 128 << 10})

@@ -1,0 +1,55 @@
+"""More than the machine can take: what is lost is lost by name, and counted to the packet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from engine import AF_PACKET, AF_XDP_COPY, DRIVERS, Driver, Engine, assert_balanced, suspended
+from lab import Lab
+from traffic import SMALL, Shape, assert_undamaged, check
+from waiting import wait_until
+
+FRAMES = 200_000
+SMALLEST_BUFFERS = {"block_bytes": 512 << 10, "blocks_per_queue": 4, "hugepages": "off"}
+UNPACED = 0
+"""As fast as the sender can."""
+
+
+@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+def test_an_engine_that_is_held_up_names_every_packet_it_lost(driver: Driver, lab: Lab, place: Path) -> None:
+    port = driver.port(options=driver.tiny)
+    with Engine(place, port, netns=lab.netns, buffers=SMALLEST_BUFFERS) as engine:
+        with lab.sending(SMALL, count=FRAMES, rate=UNPACED, method="auto") as traffic:
+            engine.wait_for(lambda ledger: ledger.total.wire > 0, "traffic arrives")
+            with suspended(engine):
+                held_up_at = lab.received()
+                wait_until(lambda: lab.received() > held_up_at + FRAMES // 8 or not traffic.running(), "more arrives")
+            sent = traffic.finish()
+        ledger = engine.stop()
+    assert_balanced(ledger)
+    total = ledger.total
+    assert total.dropped > 0, total
+    assert sent.accepted == total.wire == total.delivered + total.filtered + total.dropped, (sent, total)
+    assert_undamaged(engine.files(), sent, total.delivered)
+
+
+@pytest.mark.parametrize("driver", [AF_PACKET, AF_XDP_COPY], ids=lambda driver: driver.name)
+def test_losses_of_several_queues_add_up(driver: Driver, wide_lab: Lab, place: Path) -> None:
+    shape = Shape("many flows", flows=256)
+    port = driver.port(queues=wide_lab.queues, options=driver.tiny)
+    with Engine(place, port, netns=wide_lab.netns, buffers=SMALLEST_BUFFERS) as engine:
+        with wide_lab.sending(shape, count=FRAMES, rate=UNPACED) as traffic:
+            engine.wait_for(lambda ledger: ledger.total.wire > 0, "traffic arrives")
+            with suspended(engine):
+                held_up_at = wide_lab.received()
+                wait_until(lambda: wide_lab.received() > held_up_at + FRAMES // 8 or not traffic.running(), "more")
+            sent = traffic.finish()
+        ledger = engine.stop()
+    assert_balanced(ledger)
+    total = ledger.total
+    assert total.dropped > 0, total
+    assert sent.accepted == total.wire == total.delivered + total.dropped, (sent, total)
+    found = check(engine.files(), FRAMES)
+    assert found.numbered == found.distinct == total.delivered
+    assert found.damaged == found.out_of_order == 0, found
