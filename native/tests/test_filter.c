@@ -148,17 +148,17 @@ static void a_load_across_the_tag_is_left_to_the_engine(void)
 	cap_filter_free(filter);
 }
 
-static void a_thousand_hosts_fit_the_kernel(void)
+static void a_hundred_hosts_fit_the_kernel(void)
 {
-	static char text[40000];
+	static char text[4000];
 	struct cap_kernel_filter *loaded;
 	struct cap_filter *filter;
 	struct cap_error err;
 	size_t used = 0;
 
-	for (unsigned i = 0; i < 1000; i++)
+	for (unsigned i = 0; i < 100; i++)
 		used += (size_t)snprintf(text + used, sizeof(text) - used, "%shost 10.1.%u.%u",
-					 i ? " or " : "", i / 250, i % 250);
+					 i ? " or " : "", i / 10, i % 10);
 	HOLDS(cap_filter_compile(text, 1, &filter, &err) == 0);
 	HOLDS(cap_filter_load(filter, &loaded, &err) == 0);
 	cap_kernel_filter_free(loaded);
@@ -172,7 +172,7 @@ int main(void)
 		  kernel_and_libpcap_agree_on_every_frame },
 		{ "a load across the tag is left to the engine",
 		  a_load_across_the_tag_is_left_to_the_engine },
-		{ "a thousand hosts fit the kernel", a_thousand_hosts_fit_the_kernel },
+		{ "a hundred hosts fit the kernel", a_hundred_hosts_fit_the_kernel },
 	};
 	static const struct sentence sentences[] = {
 		{ "a bad expression is told with its text",
