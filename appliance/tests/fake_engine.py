@@ -12,6 +12,7 @@ Run n behaves as runs[n] says, the last entry for all later ones:
 Its "NIC" counts from the epoch on, with or without an engine: arrived = (now - epoch) * rate.
 """
 
+import ctypes
 import json
 import mmap
 import os
@@ -122,6 +123,10 @@ def main() -> int:
     if "refuse" in behaviour:
         log("error", "setup", behaviour["refuse"])
         return 3
+
+    if "netns" in config:
+        descriptor = os.open(config["netns"], os.O_RDONLY)
+        assert ctypes.CDLL(None).setns(descriptor, 0x40000000) == 0
 
     stop = False
 

@@ -99,6 +99,21 @@ def test_a_port_made_anew_is_prepared_again_and_the_old_original_is_forgotten(po
     assert not read_network(port).named("cap0").up  # type: ignore[union-attr]
 
 
+def test_the_port_of_a_namespace_made_anew_is_another_one_although_its_index_is_the_same(
+    port: str, tmp_path: Path
+) -> None:
+    settings = nic.PortSettings(tmp_path / "snapshot.json", port)
+    settings.apply([nic.Wanted("cap0", channels=1)])
+    index = read_network(port).named("cap0").index  # type: ignore[union-attr]
+    lab.down(port)
+    lab.up(port, 2)
+    assert read_network(port).named("cap0").index == index  # type: ignore[union-attr]
+    settings.apply([nic.Wanted("cap0", channels=1)])
+    assert channels(port).receive == 1  # type: ignore[union-attr]
+    settings.restore()
+    assert channels(port).receive == 2  # type: ignore[union-attr]
+
+
 def test_more_queues_than_the_port_has_are_refused_in_a_sentence(port: str, tmp_path: Path) -> None:
     settings = nic.PortSettings(tmp_path / "snapshot.json", port)
     with pytest.raises(OperatorError, match="cap0: cannot be set to 40 receive queues"):

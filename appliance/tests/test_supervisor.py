@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from capstan import state, status
+from capstan import lab, state, status
 from capstan.errors import OperatorError
 from capstan.files import PidLock
 from capstan.ledger import Balance, Layout, LedgerFile, describe
@@ -276,6 +276,22 @@ def test_the_ledger_of_an_engine_of_another_version_does_not_hinder_a_start(host
     with running(host) as run:
         run.await_state("capturing")
     assert run.error is None
+
+
+@pytest.mark.root
+def test_ports_in_a_namespace_are_prepared_and_given_back_and_a_new_namespace_is_entered(
+    host: Host, veth_lab: str
+) -> None:
+    with running(host, method="af_packet", netns=veth_lab, interfaces=[{"name": "cap0"}]) as run:
+        run.await_state("capturing")
+        assert json.loads(host.paths.nic_snapshot.read_text())["ports"].keys() == {"cap0"}
+        lab.down(veth_lab)
+        lab.up(veth_lab, 2)
+        wait_until(lambda: run.runs() == 1 and run.name() == "capturing", "the return to the namespace")
+    assert not host.paths.nic_snapshot.exists()
+    first = journal(host)[0]
+    assert first["clean"]
+    assert_closes(final(host).session.closed)
 
 
 def test_the_service_manager_hears_of_readiness_watchdog_and_stop(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

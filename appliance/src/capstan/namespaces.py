@@ -29,6 +29,17 @@ def exists(netns: str) -> bool:
     return path.exists() and path.stat().st_dev != DIRECTORY.stat().st_dev
 
 
+def left_behind(netns: str, pid: int) -> bool:
+    """Whether a process is in an older namespace of that name: a new one was made since it entered."""
+    if not exists(netns):
+        return False
+    try:
+        theirs = Path(f"/proc/{pid}/ns/net").stat()
+    except FileNotFoundError:  # the process has ended
+        return False
+    return theirs.st_ino != path_of(netns).stat().st_ino
+
+
 def inside(netns: str | None, work: Callable[[], T]) -> T:
     """Do `work` in a network namespace and hand back what it returns; None is the namespace we are in.
 

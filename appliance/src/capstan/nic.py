@@ -52,8 +52,9 @@ class Wanted:
 class Original:
     """The settings of one port that were changed, as they were before."""
 
+    namespace: int
+    """Inode of the network namespace; with the index it tells the port from a later one of the same name."""
     index: int
-    """Tells the port from a later one of the same name."""
     up: bool
     features: Mapping[str, bool] = field(default_factory=dict)
     channels: Channels | None = None
@@ -62,7 +63,12 @@ class Original:
     def from_json(cls, raw: Mapping[str, Any]) -> Original:
         """What asdict made of one."""
         channels = Channels(**raw["channels"]) if raw["channels"] else None
-        return cls(raw["index"], raw["up"], raw["features"], channels)
+        return cls(raw["namespace"], raw["index"], raw["up"], raw["features"], channels)
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """What tells the port from a later one of the same name."""
+        return self.namespace, self.index
 
 
 class PortSettings:
@@ -91,8 +97,14 @@ class PortSettings:
     def _unknown(self, ports: tuple[Wanted, ...]) -> bool:
         """Whether any of the ports has not been prepared since it was made."""
         indexes = {name: index for index, name in socket.if_nameindex()}
-        known = {name: original.index for name, original in self._originals.items()}
-        return any(port.interface in indexes and indexes[port.interface] != known.get(port.interface) for port in ports)
+        here = _namespace()
+        return any(
+            not self._knows(port, (here, indexes[port.interface])) for port in ports if port.interface in indexes
+        )
+
+    def _knows(self, port: Wanted, identity: tuple[int, int]) -> bool:
+        known = self._originals.get(port.interface)
+        return known is not None and known.identity == identity
 
     def _apply(self, ports: tuple[Wanted, ...]) -> list[str]:
         complaints: list[str] = []
@@ -133,8 +145,7 @@ class PortSettings:
         indexes = route.link_lookup(ifname=port.interface)
         if not indexes:
             return None
-        known = self._originals.get(port.interface)
-        if known is not None and known.index == indexes[0]:
+        if self._knows(port, (_namespace(), indexes[0])):
             return None
         features = ethtool.features(port.interface)
         active = {name: True for name in UNWANTED_FEATURES if name in features and features[name].active}
@@ -142,7 +153,7 @@ class PortSettings:
         channels = ethtool.channels(port.interface)
         differs = port.channels is not None and channels is not None and channels.receive != port.channels
         up = bool(route.get_links(indexes[0])[0]["flags"] & 1)  # IFF_UP
-        return Original(indexes[0], up, changeable, channels if differs else None)
+        return Original(_namespace(), indexes[0], up, changeable, channels if differs else None)
 
     def _save(self) -> None:
         ports = {name: asdict(original) for name, original in self._originals.items()}
@@ -171,7 +182,7 @@ def _change(route: Any, ethtool: Ethtool, port: Wanted, original: Original) -> l
 def _restore(originals: Mapping[str, Original]) -> None:
     with IPRoute() as route, Ethtool() as ethtool:
         for name, original in originals.items():
-            if route.link_lookup(ifname=name) != [original.index]:
+            if [(_namespace(), index) for index in route.link_lookup(ifname=name)] != [original.identity]:
                 logger().info("port_gone", interface=name, message=f"{name} is gone; nothing to restore.")
                 continue
             try:
@@ -243,6 +254,11 @@ def rx_packets(netns: str | None, interfaces: Iterable[str]) -> dict[str, int]:
             return found
 
     return namespaces.inside(netns, read)
+
+
+def _namespace() -> int:
+    """Inode of the network namespace that we are in."""
+    return Path("/proc/thread-self/ns/net").stat().st_ino
 
 
 def boot_id() -> str:

@@ -10,7 +10,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from capstan import journal, nic, preflight, state, workspace
+from capstan import journal, namespaces, nic, preflight, state, workspace
 from capstan.config import CaptureConfig
 from capstan.engine import Engine, Load
 from capstan.engine_config import Plan, engine_json
@@ -218,6 +218,9 @@ class Supervisor:
                 self._observer.ask_status()
             if self._config.strict and self._observer.degraded:
                 raise OperatorError("\n".join(f"{text} The settings say strict." for text in self._observer.degraded))
+            netns = self._config.netns
+            if netns is not None and namespaces.left_behind(netns, engine.pid):
+                return f"The network namespace {netns} was made anew, and the engine has to enter it."
             if self._rotating.is_set():
                 self._rotating.clear()
                 self._observer.ask("rotate")
