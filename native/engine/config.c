@@ -148,11 +148,11 @@ static int read_control(struct cap_settings *top, struct cap_config *config, str
 	return cap_settings_close(&in, rc, err);
 }
 
-/* The prefix begins every file's name and is matched when old files are removed: no surprises in it. */
+/* The prefix ends at the first dash of a file's name: old files are told from others by it. */
 static bool plain_prefix(const char *prefix)
 {
 	for (const char *c = prefix; *c; c++)
-		if (!isalnum((unsigned char)*c) && *c != '_' && *c != '-')
+		if (!isalnum((unsigned char)*c) && *c != '_')
 			return false;
 	return *prefix && strlen(prefix) <= 64;
 }
@@ -177,8 +177,7 @@ static int read_output(struct cap_settings *top, struct cap_config *config, stru
 	if (rc == 0 && !output->prefix && !(output->prefix = strdup("capstan")))
 		rc = cap_fail(err, ENOMEM, "output: out of memory");
 	if (rc == 0 && !plain_prefix(output->prefix))
-		rc = cap_fail(err, EINVAL,
-			      "output.prefix: must be 1 to 64 letters, digits, - and _");
+		rc = cap_fail(err, EINVAL, "output.prefix: must be 1 to 64 letters, digits and _");
 	if (rc == 0)
 		rc = cap_settings_int(&in, "rotate_bytes", 4 * MIB, INT64_MAX / 2, &rotate_bytes,
 				      err);

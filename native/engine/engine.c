@@ -265,13 +265,15 @@ static void tell_end(const struct cap_engine *engine)
 		json_t *causes = cap_ledger_causes(queue);
 		char *text = json_dumps(causes, JSON_COMPACT | JSON_SORT_KEYS);
 
-		cap_info("stopped",
-			 "%s queue %u: wire %llu, delivered %llu, filtered %llu, dropped %s, unaccounted %lld",
-			 queue->interface, queue->queue,
-			 (unsigned long long)(queue->worker.wire_packets + queue->monitor.nic_lost),
-			 (unsigned long long)queue->writer.delivered_packets,
-			 (unsigned long long)(queue->worker.filtered_kernel + queue->worker.filtered_engine),
-			 text ? text : "?", (long long)cap_ledger_unaccounted(queue));
+		cap_info(
+			"stopped",
+			"%s queue %u: wire %llu, delivered %llu, filtered %llu, dropped %s, unaccounted %lld",
+			queue->interface, queue->queue,
+			(unsigned long long)(queue->worker.wire_packets + queue->monitor.nic_lost),
+			(unsigned long long)queue->writer.delivered_packets,
+			(unsigned long long)(queue->worker.filtered_kernel +
+					     queue->worker.filtered_engine),
+			text ? text : "?", (long long)cap_ledger_unaccounted(queue));
 		free(text);
 		json_decref(causes);
 	}

@@ -21,19 +21,28 @@
 #define PART_SUFFIX ".pcapng.part"
 #define RECOVERED_SUFFIX "-recovered" SUFFIX
 
-static bool ends_with(const char *text, const char *end)
-{
-	size_t len = strlen(text), end_len = strlen(end);
+/* What follows the prefix in a name of ours: interface, queue, time, sequence. */
+#define NAME_PATTERN "-[^/]+-q[0-9]+-[0-9]{8}T[0-9]{6}\\.[0-9]{9}Z-[0-9]{6,}"
 
-	return len >= end_len && !strcmp(text + len - end_len, end);
+static int compile_patterns(struct cap_output *output, struct cap_error *err)
+{
+	const char *prefix = output->config->prefix;
+	char whole[256], part[256];
+
+	snprintf(whole, sizeof(whole), "^%s" NAME_PATTERN "(-recovered)?\\.pcapng$", prefix);
+	snprintf(part, sizeof(part), "^\\.%s" NAME_PATTERN "\\.pcapng\\.part$", prefix);
+	if (regcomp(&output->whole, whole, REG_EXTENDED | REG_NOSUB))
+		return cap_fail(err, ENOMEM, "output: out of memory");
+	if (regcomp(&output->part, part, REG_EXTENDED | REG_NOSUB)) {
+		regfree(&output->whole);
+		return cap_fail(err, ENOMEM, "output: out of memory");
+	}
+	return 0;
 }
 
-/* PREFIX-..., not PREFIXother-... */
-static bool has_prefix(const char *name, const char *prefix)
+static bool matches(const regex_t *pattern, const char *name)
 {
-	size_t len = strlen(prefix);
-
-	return !strncmp(name, prefix, len) && name[len] == '-';
+	return regexec(pattern, name, 0, NULL, 0) == 0;
 }
 
 static void part_name(const char *name, char out[NAME_MAX + 8])
@@ -75,12 +84,18 @@ int cap_output_open(struct cap_output *output, const struct cap_output_config *c
 	*output = (struct cap_output){ .config = config, .directory = -1 };
 	if (config->sink == CAP_SINK_NULL)
 		return 0;
+	rc = compile_patterns(output, err);
+	if (rc)
+		return rc;
 	output->directory = open(config->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (output->directory < 0)
+	if (output->directory < 0) {
+		regfree(&output->whole);
+		regfree(&output->part);
 		return cap_fail(
 			err, errno,
 			"output.directory: %s cannot be opened: %s: create it and give it to the engine's user",
 			config->directory, strerror(errno));
+	}
 	rc = probe(output, 0);
 	if (rc && rc != -ENOSPC && rc != -EDQUOT) {
 		cap_output_close(output);
@@ -105,9 +120,12 @@ int cap_output_open(struct cap_output *output, const struct cap_output_config *c
 
 void cap_output_close(struct cap_output *output)
 {
-	if (output->directory >= 0)
-		close(output->directory);
+	if (output->directory < 0)
+		return;
+	close(output->directory);
 	output->directory = -1;
+	regfree(&output->whole);
+	regfree(&output->part);
 }
 
 /* @return bytes kept, 0 when nothing was worth keeping, or negative errno */
@@ -145,7 +163,6 @@ static int64_t recover_one(struct cap_output *output, const char *part, char *na
 
 int cap_output_recover(struct cap_output *output, struct cap_error *err)
 {
-	const char *prefix = output->config->prefix;
 	struct dirent *entry;
 	DIR *list;
 	int copy;
@@ -161,8 +178,7 @@ int cap_output_recover(struct cap_output *output, struct cap_error *err)
 		char name[NAME_MAX + 1];
 		int64_t rc;
 
-		if (entry->d_name[0] != '.' || !has_prefix(entry->d_name + 1, prefix) ||
-		    !ends_with(entry->d_name, PART_SUFFIX))
+		if (!matches(&output->part, entry->d_name))
 			continue;
 		rc = recover_one(output, entry->d_name, name);
 		/* EWOULDBLOCK: another engine is writing it. */
@@ -236,8 +252,7 @@ static int64_t find_oldest(struct cap_output *output, char *name)
 	while ((entry = readdir(list))) {
 		struct stat info;
 
-		if (!has_prefix(entry->d_name, output->config->prefix) ||
-		    !ends_with(entry->d_name, SUFFIX) ||
+		if (!matches(&output->whole, entry->d_name) ||
 		    fstatat(output->directory, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) ||
 		    !S_ISREG(info.st_mode))
 			continue;

@@ -3,7 +3,9 @@
  * @file The output directory: names of capture files, free space, and what a crash left behind.
  *
  * A file is written as `.NAME.part`, locked (flock) while it is, and renamed to NAME when it is whole:
- * the rename is the commit mark. NAME is PREFIX-IFACE-qQUEUE-TIME-SEQUENCE.pcapng, UTC.
+ * the rename is the commit mark. NAME is PREFIX-IFACE-qQUEUE-TIME-SEQUENCE.pcapng, UTC. Only names of
+ * exactly this form are ever removed or recovered; a prefix has no dash, so that it cannot be taken
+ * for the beginning of another.
  */
 #ifndef CAPSTAN_OUTPUT_H
 #define CAPSTAN_OUTPUT_H
@@ -11,6 +13,7 @@
 #include "config.h"
 
 #include <limits.h>
+#include <regex.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -19,8 +22,9 @@
 
 struct cap_output {
 	const struct cap_output_config *config;
-	int directory; /**< descriptor, or -1 with the null sink */
-	bool direct;   /**< files are opened with O_DIRECT */
+	int directory;	     /**< descriptor, or -1 with the null sink */
+	bool direct;	     /**< files are opened with O_DIRECT */
+	regex_t whole, part; /**< names of our whole files, and of those being written */
 };
 
 /** A file that is being written. */

@@ -160,7 +160,7 @@ static inline void store(struct cap_worker *worker, const struct cap_packet *pac
 	worker->block->packets++;
 	worker->block->bytes += wire;
 	worker->dropped_here = 0;
-	tally->cut += captured < present;
+	tally->cut += captured < wire && captured == worker->snaplen;
 	tally->too_short += present < wire && present < worker->snaplen;
 }
 

@@ -11,6 +11,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Name of a file of ours up to the last digit of its time. */
+#define OURS "capstan-cap0-q0-20260101T000000.00000000"
+
 static char directory[] = "/tmp/capstan-output-XXXXXX";
 static char prefix[] = "capstan";
 static struct cap_output_config config = { .directory = directory, .prefix = prefix };
@@ -93,19 +96,20 @@ static void the_oldest_files_of_our_prefix_go_first(void)
 	struct cap_output output = open_output();
 	uint64_t removed = 0, bytes = 0;
 
-	put("capstan-b.pcapng", "22", 2, 200);
-	put("capstan-a.pcapng", "333", 3, 100);
+	put(OURS "2Z-000001.pcapng", "22", 2, 200);
+	put(OURS "1Z-000001-recovered.pcapng", "333", 3, 100);
 	put("other-c.pcapng", "1", 1, 50);
-	put("capstanlike.pcapng", "1", 1, 50);
+	put("capstan-evidence.pcapng", "1", 1, 50);
 	put("capstan-d.txt", "1", 1, 50);
 	config.min_free_bytes = UINT64_MAX; /* more than any disk has: all of ours must go */
 	HOLDS(cap_output_keep_free(&output, &removed, &bytes) == -ENOSPC);
 	HOLDS(removed == 2 && bytes == 5);
-	HOLDS(there("other-c.pcapng") && there("capstanlike.pcapng") && there("capstan-d.txt"));
+	HOLDS(there("other-c.pcapng") && there("capstan-evidence.pcapng") &&
+	      there("capstan-d.txt"));
 	config.min_free_bytes = 0;
 	HOLDS(cap_output_keep_free(&output, &removed, &bytes) == 0);
 	take_away("other-c.pcapng");
-	take_away("capstanlike.pcapng");
+	take_away("capstan-evidence.pcapng");
 	take_away("capstan-d.txt");
 	cap_output_close(&output);
 }
@@ -123,18 +127,17 @@ static void what_a_crash_left_is_cut_and_named(void)
 
 	cap_pcapng_head(file, &interface);
 	cap_epb_close(file + CAP_PAGE, 60, 60, 1, 0);
-	put(".capstan-cap0-q0-x.pcapng.part", file, CAP_PAGE + cap_epb_size(60) + 7, 100);
-	put(".capstan-cap0-q0-empty.pcapng.part", file, CAP_PAGE, 100);
-	put(".other-cap0-q0-x.pcapng.part", file, CAP_PAGE, 100);
+	put("." OURS "3Z-000001.pcapng.part", file, CAP_PAGE + cap_epb_size(60) + 7, 100);
+	put("." OURS "4Z-000002.pcapng.part", file, CAP_PAGE, 100);
+	put(".other-cap0-q0-20260101T000000.000000003Z-000001.pcapng.part", file, CAP_PAGE, 100);
 	HOLDS(cap_output_recover(&output, &err) == 0);
-	HOLDS(there("capstan-cap0-q0-x-recovered.pcapng"));
-	HOLDS(!there(".capstan-cap0-q0-x.pcapng.part") &&
-	      !there(".capstan-cap0-q0-empty.pcapng.part"));
-	HOLDS(there(".other-cap0-q0-x.pcapng.part"));
-	snprintf(path, sizeof(path), "%s/capstan-cap0-q0-x-recovered.pcapng", directory);
+	HOLDS(there(OURS "3Z-000001-recovered.pcapng"));
+	HOLDS(!there("." OURS "3Z-000001.pcapng.part") && !there("." OURS "4Z-000002.pcapng.part"));
+	HOLDS(there(".other-cap0-q0-20260101T000000.000000003Z-000001.pcapng.part"));
+	snprintf(path, sizeof(path), "%s/" OURS "3Z-000001-recovered.pcapng", directory);
 	HOLDS(stat(path, &info) == 0 && info.st_size == CAP_PAGE + cap_epb_size(60));
-	take_away("capstan-cap0-q0-x-recovered.pcapng");
-	take_away(".other-cap0-q0-x.pcapng.part");
+	take_away(OURS "3Z-000001-recovered.pcapng");
+	take_away(".other-cap0-q0-20260101T000000.000000003Z-000001.pcapng.part");
 	cap_output_close(&output);
 }
 
