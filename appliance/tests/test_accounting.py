@@ -92,6 +92,12 @@ def test_an_interface_made_anew_counts_from_zero() -> None:
     assert PortEnd(rx_at_arm=1000, counted=50).missed(7) == 7
 
 
+def test_a_port_opened_anew_within_a_run_may_begin_below_zero() -> None:
+    """Its new counter begins at 0 although 50 packets are counted already: at_arm is -50, as an unsigned counter."""
+    session = Session("x").close_run(snapshot(Balance(wire=80, delivered=80), (1 << 64) - 50), clean=False)
+    assert session.close_gap({"cap0": 37}).closed.drops == {ENGINE_DOWN: 7}
+
+
 def test_a_port_that_is_gone_adds_nothing_more() -> None:
     session = Session("x").close_run(snapshot(Balance(wire=5, delivered=5), 0), clean=False).close_gap({})
     assert session.closed.wire == 5

@@ -66,7 +66,7 @@ class Session:
         balances = {name: last.port(name) if clean else settle(last.port(name)) for name in last.interfaces}
         # What arrives from here on is nobody's until the next run arms, or the supervisor ends.
         ends = {
-            name: PortEnd(last.nic(name, "nic_rx_at_arm"), balance.wire - balance.nic_wire)
+            name: PortEnd(_signed(last.nic(name, "nic_rx_at_arm")), balance.wire - balance.nic_wire)
             for name, balance in balances.items()
         }
         closed = sum(balances.values(), self.closed)
@@ -101,6 +101,11 @@ class Session:
 def rx_at_arm(snapshot: Snapshot) -> dict[str, int]:
     """The NIC's receive counter of each port when this run began to count."""
     return {name: snapshot.nic(name, "nic_rx_at_arm") for name in snapshot.interfaces}
+
+
+def _signed(counter: int) -> int:
+    """Read a counter that is below 0, as unsigned, when its port was opened anew and its old counts go on."""
+    return counter - (1 << 64) if counter >= 1 << 63 else counter
 
 
 def settle(balance: Balance) -> Balance:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import time
 from pathlib import Path
 
 from capstan import state
-from capstan.errors import OperatorError
+from capstan.errors import OperatorError, UsageError
 from capstan.files import PidLock
 from capstan.paths import ENGINE_VARIABLE, ROOT_VARIABLE, Paths
 
@@ -33,6 +34,8 @@ def up(paths: Paths, config: Path, seconds: float = START_SECONDS) -> bool:
         OperatorError: with the reason why it does not capture.
 
     """
+    if _by_systemd(paths) and config != paths.config:
+        raise UsageError(f"The service reads {paths.config}; write the settings there instead of giving --config.")
     if running(paths) is not None:
         _await_capturing(paths, None, seconds)
         return False
@@ -57,7 +60,7 @@ def down(paths: Paths, seconds: float = STOP_SECONDS) -> bool:
     if _by_systemd(paths) and _systemctl_owns(pid):
         _systemctl("stop", paths)
     else:
-        os.kill(pid, signal.SIGTERM) if pid else None
+        _terminate(pid)
     deadline = time.monotonic() + seconds
     while running(paths) is not None:
         if time.monotonic() > deadline:
@@ -66,6 +69,12 @@ def down(paths: Paths, seconds: float = STOP_SECONDS) -> bool:
             )
         time.sleep(_POLL_SECONDS)
     return True
+
+
+def _terminate(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+        if pid:  # 0 is a supervisor that has not written its pid yet; the wait below tells if it stays
+            os.kill(pid, signal.SIGTERM)
 
 
 def _spawn(paths: Paths, config: Path) -> subprocess.Popen[bytes]:
