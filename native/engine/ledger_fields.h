@@ -48,7 +48,7 @@ F(monitor, nic_lost,          "wire", "nic", "packets", "dropped by the NIC befo
 F(monitor, nic_missed,        "drop", "nic", "packets", "rx_missed_errors since arm (the port's queue 0)") \
 F(monitor, nic_no_buffer,     "drop", "nic", "packets", "rx_fifo_errors since arm (the port's queue 0)") \
 F(monitor, nic_rx_packets,    "info", "",    "packets", "the interface's own rx_packets now (the port's queue 0)") \
-F(monitor, nic_rx_at_arm,     "info", "",    "packets", "the same when counting began") \
+F(monitor, nic_rx_at_arm,     "info", "",    "packets", "the same when counting began, modulo 2^64 (a port opened again: less what it had counted)") \
 F(monitor, nic_rx_arm_spread, "info", "",    "packets", "how many arrived while counting began: the error of nic_rx_at_arm") \
 F(monitor, link_up,           "info", "",    "flag",    "1 while the link carries") \
 F(monitor, link_changes,      "info", "",    "times",   "the link went up, down or away") \

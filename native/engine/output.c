@@ -132,6 +132,7 @@ void cap_output_close(struct cap_output *output)
 static int64_t recover_one(struct cap_output *output, const char *part, char *name)
 {
 	uint64_t packets = 0;
+	struct stat info;
 	int64_t whole;
 	int fd = openat(output->directory, part, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
@@ -146,8 +147,10 @@ static int64_t recover_one(struct cap_output *output, const char *part, char *na
 	snprintf(name, NAME_MAX + 1, "%.*s%s", (int)(strlen(part) - 1 - strlen(PART_SUFFIX)),
 		 part + 1, RECOVERED_SUFFIX);
 	whole = cap_pcapng_whole_length(fd, &packets);
-	if (whole < 0)
+	if (whole < 0 || fstat(fd, &info))
 		whole = -errno;
+	else if (packets == 0 && whole < info.st_size)
+		whole = -EBADMSG; /* bytes that nobody can read may still be evidence */
 	else if (packets == 0)
 		whole = unlinkat(output->directory, part, 0) ? -errno : 0;
 	else if (ftruncate(fd, whole) || fsync(fd) ||

@@ -132,6 +132,20 @@ static void set_link(struct cap_running_port *port, enum cap_link link)
 		"%s: the link is %s", port->config->interface, cap_link_name(link));
 }
 
+/*
+ * A port that is armed anew has an account already, and maybe a new device behind its name. Its NIC
+ * counter is taken to have begun that much earlier, so that what the NIC counts from there on and what
+ * the port counts stay comparable; modulo 2^64.
+ */
+static uint64_t wire_so_far(const struct cap_running_port *port)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < port->config->queues; i++)
+		sum += cap_sample(&port->ledger[i].worker.wire_packets);
+	return sum;
+}
+
 int cap_running_port_arm(struct cap_running_port *port, struct cap_error *err)
 {
 	struct cap_ledger_monitor *ledger = &port->ledger->monitor;
@@ -148,11 +162,8 @@ int cap_running_port_arm(struct cap_running_port *port, struct cap_error *err)
 		port->ifindex = after.ifindex;
 		port->missed_at_arm = before.rx_missed;
 		port->no_buffer_at_arm = before.rx_no_buffer;
-		if (cap_sample(&ledger->reopens) == 0) {
-			cap_publish(&ledger->nic_rx_at_arm, before.rx_packets);
-			cap_publish(&ledger->nic_rx_arm_spread,
-				    after.rx_packets - before.rx_packets);
-		}
+		cap_publish(&ledger->nic_rx_at_arm, before.rx_packets - wire_so_far(port));
+		cap_publish(&ledger->nic_rx_arm_spread, after.rx_packets - before.rx_packets);
 		cap_publish(&ledger->link_up, port->link == CAP_LINK_UP);
 		set_link(port, after.up ? CAP_LINK_UP : CAP_LINK_DOWN);
 		publish_nic(port, &after);

@@ -338,13 +338,13 @@ static void run(struct cap_worker *worker)
 			worker->driver->wait(worker->queue, IDLE_WAIT_MS);
 		}
 	}
-	if (n < 0 && n != -ENODATA) {
-		worker->error = n;
-		if (worker->driver->features & CAP_FEATURE_NETDEV) {
-			set_state(worker, CAP_WORKER_LOST);
-			return;
-		}
+	/* What befalls a network device is the port's to mend; a finite source that fails is at its end. */
+	if (n < 0 && (worker->driver->features & CAP_FEATURE_NETDEV)) {
+		set_state(worker, CAP_WORKER_LOST);
+		return;
 	}
+	if (n < 0 && n != -ENODATA)
+		worker->error = n;
 	drain(worker);
 	set_state(worker, n < 0 || order_of(worker) == CAP_ORDER_STOP ? CAP_WORKER_ENDED :
 									CAP_WORKER_PARKED);

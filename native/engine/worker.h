@@ -44,8 +44,8 @@ struct cap_worker {
 	struct cap_writer *writer;
 
 	/* Shared, each with one writing thread. */
-	int state; /**< enum cap_worker_state; written by the worker */
-	int error; /**< negative errno behind LOST, or behind ENDED when the source failed */
+	int state;	       /**< enum cap_worker_state; written by the worker */
+	int error;	       /**< negative errno when a finite source failed, else 0 */
 	unsigned rotate_asked; /**< counted up by the main thread */
 
 	/* The worker's own. */

@@ -437,14 +437,15 @@ static int64_t settle_written(struct stream *stream, int64_t bytes)
 static void write_done(struct cap_writer *writer, struct stream *stream)
 {
 	struct file *file = stream->file;
-	int64_t result = file->op.result, asked = 0;
+	int64_t result = file->op.result, asked = 0, settled;
 	unsigned last = file->op.count - (file->offset == 0 ? 2 : 1);
 	bool rotate = ends_file_at(stream, last);
 
 	stream->in_flight = false;
 	for (unsigned i = 0; i < file->op.count; i++)
 		asked += (int64_t)file->op.vectors[i].iov_len;
-	file->offset += settle_written(stream, result > 0 ? result : 0);
+	settled = settle_written(stream, result > 0 ? result : 0);
+	file->offset += settled;
 	if (result == asked) {
 		unblock_stream(stream);
 		if (rotate)
@@ -459,8 +460,8 @@ static void write_done(struct cap_writer *writer, struct stream *stream)
 		cap_alert("file_not_cut", "%s: cannot be cut to its last whole block: %s",
 			  file->out.name, strerror(errno));
 	block_stream(writer, stream, result < 0 ? (int)result : -ENOSPC, "writing");
-	if (result >= 0)
-		stream->retry_at = 0;
+	if (settled > 0)
+		stream->retry_at = 0; /* it may only have been this file's end */
 	end_file(writer, stream);
 }
 
