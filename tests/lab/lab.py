@@ -53,9 +53,9 @@ class Lab:
 
     interface = veth.RECEIVER
 
-    def __init__(self, queues: int) -> None:
+    def __init__(self, queues: int, tag: str = "") -> None:
         self.queues = queues
-        self.name = f"capstan-test-{os.getpid()}-{queues}"
+        self.name = f"capstan-test-{os.getpid()}-{queues}{tag}"
         self.sender = f"{self.name}-tx"
         self.netns = f"/run/netns/{self.name}"
 
