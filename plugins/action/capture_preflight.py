@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.capstan.appliance.plugins.plugin_utils import inventory_model
 
 

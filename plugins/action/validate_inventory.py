@@ -7,7 +7,6 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.capstan.appliance.plugins.plugin_utils import inventory_model
 
 
@@ -35,8 +34,8 @@ class ActionModule(ActionBase):
         return result
 
     @staticmethod
-    def _config(host: str, hostvars: Mapping[str, Any]) -> Any:  # noqa: ANN401 - the model is loaded at run time
-        def value(name: str) -> Any:  # noqa: ANN401 - whatever the inventory holds
+    def _config(host: str, hostvars: Mapping[str, Any]) -> Any:
+        def value(name: str) -> Any:
             try:
                 return hostvars[name]
             except AnsibleError as error:

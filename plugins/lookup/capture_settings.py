@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
-
 from ansible_collections.capstan.appliance.plugins.plugin_utils import inventory_model
 
 DOCUMENTATION = r"""
@@ -47,7 +46,7 @@ class LookupModule(LookupBase):
         self,
         terms: list[str],
         variables: Mapping[str, Any] | None = None,
-        **options: Any,  # noqa: ANN401 - Ansible's interface
+        **options: Any,
     ) -> list[Any]:
         """Return one mapping or one text."""
         self.set_options(var_options=variables, direct=options)
@@ -62,7 +61,7 @@ class LookupModule(LookupBase):
         return [config.model_dump(mode="json")]
 
 
-def _lines(config: Any) -> Iterator[str]:  # noqa: ANN401 - loaded at run time
+def _lines(config: Any) -> Iterator[str]:
     """Every key of the settings, with its meaning above it."""
     for key, value in _readable(config).items():
         meaning = type(config).model_fields[key].description
@@ -73,7 +72,7 @@ def _lines(config: Any) -> Iterator[str]:  # noqa: ANN401 - loaded at run time
         ).rstrip("\n")
 
 
-def _readable(model: Any) -> dict[str, Any]:  # noqa: ANN401 - loaded at run time
+def _readable(model: Any) -> dict[str, Any]:
     """The settings as plain values, sizes with the largest unit that leaves a whole number."""
     sizes = inventory_model.size_fields(type(model))
     plain = model.model_dump(mode="json")
@@ -88,5 +87,5 @@ def _readable(model: Any) -> dict[str, Any]:  # noqa: ANN401 - loaded at run tim
     return plain
 
 
-def _stated(item: Any) -> Any:  # noqa: ANN401 - plain YAML values
+def _stated(item: Any) -> Any:
     return {key: value for key, value in item.items() if value is not None} if isinstance(item, dict) else item

@@ -71,7 +71,7 @@ class LookupModule(LookupBase):
         self,
         terms: list[str],
         variables: dict[str, Any] | None = None,
-        **options: Any,  # noqa: ANN401 - Ansible's interface
+        **options: Any,
     ) -> list[str]:
         """Return one digest."""
         self.set_options(var_options=variables, direct=options)

@@ -41,7 +41,7 @@ def describe(path: Path) -> dict[str, str]:
     described = {"sha256": sha256(path)}
     if path.suffix == ".deb":
         shown = subprocess.run(
-            ["dpkg-deb", "--field", str(path), "Package", "Version", "Depends"],
+            ["/usr/bin/dpkg-deb", "--field", str(path), "Package", "Version", "Depends"],
             capture_output=True,
             text=True,
             check=True,

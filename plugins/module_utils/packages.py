@@ -9,7 +9,7 @@ Files = Mapping[str, Mapping[str, str]]
 
 
 def installed(listing: str) -> dict[str, str]:
-    """Read `dpkg-query --show --showformat '${db:Status-Abbrev}\\t${Package}\\t${Version}\\n'`: name to version."""
+    """Read what dpkg-query shows, a line of status, package and version each: name to version of those installed."""
     rows = (line.split("\t") for line in listing.splitlines())
     return {name: version for status, name, version in rows if status.strip().endswith("i")}
 

@@ -96,7 +96,7 @@ def network(module: AnsibleModule, netns: str | None) -> dict[str, Any] | None:
 
 
 def controller_address() -> str | None:
-    """Address of the controller, from the ssh session that this runs in; sudo hides it from us, not from its parents."""
+    """Address of the controller, from the ssh session that this runs in; sudo hides it from us, not from parents."""
     pid = os.getpid()
     while pid > 1:
         try:
@@ -144,7 +144,7 @@ def output(directory: Path, user: str) -> dict[str, Any]:
         "free": disk.f_bavail * disk.f_frsize,
         "captures": 0,
         "strangers": 0,
-        "writable": os.access(nearest, os.W_OK),
+        "writable": os.access(nearest, os.W_OK) and disk.f_blocks > 0,  # /proc and /sys have no blocks
     }
     if nearest == directory and nearest.is_dir():
         entries = list(directory.iterdir())
@@ -164,7 +164,7 @@ def writable_by(user: str, directory: Path) -> bool:
     if os.geteuid() != 0:
         return os.access(directory, os.W_OK | os.X_OK)
     answer = subprocess.run(
-        ["test", "-w", str(directory), "-a", "-x", str(directory)],
+        ["/usr/bin/test", "-w", str(directory), "-a", "-x", str(directory)],
         check=False,
         user=account.pw_uid,
         group=account.pw_gid,

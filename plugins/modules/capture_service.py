@@ -75,7 +75,9 @@ def main() -> None:
             rc, output, errors = module.run_command([command, step])
             if rc:
                 reason = (errors or output).strip().removeprefix("capstan: ")
-                module.fail_json(msg=f"host {os.uname().nodename}: the capture could not be {wanted}: {reason}", was=was)
+                module.fail_json(
+                    msg=f"host {os.uname().nodename}: the capture could not be {wanted}: {reason}", was=was
+                )
     now = "stopped" if wanted == "stopped" else "capturing"
     diff = {"before": f"capture: {was}\n", "after": f"capture: {now if changed else was}\n"}
     module.exit_json(changed=changed, was=was, diff=diff)
@@ -89,7 +91,9 @@ def state(module: AnsibleModule, command: str) -> str:
     try:
         return str(json.loads(output)["state"])
     except (ValueError, KeyError):
-        module.fail_json(msg=f"host {os.uname().nodename}: {command} status does not answer: {(errors or output).strip()}")
+        module.fail_json(
+            msg=f"host {os.uname().nodename}: {command} status does not answer: {(errors or output).strip()}"
+        )
         raise
 
 

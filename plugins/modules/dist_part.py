@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.capstan.appliance.plugins.module_utils import dist
 
 DOCUMENTATION = r"""
@@ -16,7 +15,7 @@ short_description: Ask whether a part of dist/ is current, or record what was bu
 version_added: 0.1.0
 description:
   - A dist folder holds what the hosts of one distribution install, in parts (the engine, its runtime packages, the
-    wheelhouse). Its manifest.json names every file with its hash, and the digest of the sources that each part came from.
+    wheelhouse). Its manifest.json names every file with its hash, and the digest of the sources of each part.
 options:
   path:
     description: The dist folder, such as dist/debian-12.

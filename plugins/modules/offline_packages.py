@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.capstan.appliance.plugins.module_utils import packages
 
 DOCUMENTATION = r"""
@@ -18,8 +17,8 @@ version_added: 0.1.0
 description:
   - Installs with apt from a directory on the host. apt is shown no package source, so that it can neither reach for the
     network nor take another version from it.
-  - Packages that were there before are left as they are. Names of those that were not are written into a file first, and
-    O(state=absent) removes exactly these.
+  - Packages that were there before are left as they are. Names of those that were not are written into a file first,
+    and O(state=absent) removes exactly these.
 options:
   directory:
     description: Directory of the package files on the host. In check mode it need not exist.

@@ -5,8 +5,8 @@ module: validate_inventory
 short_description: Validate the capture settings of every host of the play before any host is touched
 version_added: 0.1.0
 description:
-  - Checks the C(capture_*) variables of all hosts of the play against the appliance's own settings model, compiles their
-    filters with libpcap, and compares hosts that share an address.
+  - Checks the C(capture_*) variables of all hosts of the play against the appliance's own settings model, compiles
+    their filters with libpcap, and compares hosts that share an address.
   - Runs on the controller alone and opens no connection. Fails with a sentence for each mistake, naming the host,
     the variable and what to write instead.
 options:

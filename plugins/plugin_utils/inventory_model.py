@@ -24,7 +24,7 @@ _ETHERNET = 1  # DLT_EN10MB, the link type of every capture port
 _SNAPLEN = 262_144
 
 
-def model() -> Any:  # noqa: ANN401 - a module has no type of its own
+def model() -> Any:
     """The module `capstan.config`, out of appliance/src of this collection.
 
     Raises:

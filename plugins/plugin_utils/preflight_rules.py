@@ -6,6 +6,7 @@ same ones at every start, and a capture host needs nothing installed to be judge
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -45,7 +46,8 @@ def _problems(config: CaptureConfig, facts: Facts) -> Iterator[str]:
         plan = resolve(config, network, Cpus(tuple(facts["cpus"]), parse_cpu_list(facts["isolated"])))
     except UsageError as error:
         for line in str(error).splitlines():
-            yield line.replace(f"host {config.host}: ", "capture_", 1)
+            sentence = line.removeprefix(f"host {config.host}: ")
+            yield "capture_" + re.sub(r"^(\w+\[\d+\]): (name|pci): ", r"\1.\2: ", sentence)
         return
     for index, port in enumerate(plan.ports):
         for sentence in guard.refusals(network, port.interface) if port.link else ():

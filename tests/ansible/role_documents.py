@@ -17,6 +17,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(CHECKOUT / "appliance/src"), str(CHECKOUT / "collections")]
 
 from ansible_collections.capstan.appliance.plugins.plugin_utils.inventory_model import spelt_size  # noqa: E402
+
 from capstan.config import BUILT_METHODS, INVENTORY_VARIABLES, CaptureConfig  # noqa: E402 - found by the path above
 
 ROLES = CHECKOUT / "roles"
@@ -45,7 +46,9 @@ def _type(annotation: Any, metadata: list[Any]) -> dict[str, Any]:
     if inner is not None:
         options = {name: _option(inner, name) for name in inner.model_fields}
         listed = get_origin(annotation) is tuple
-        return {"type": "list", "elements": "dict", "options": options} if listed else {"type": "dict", "options": options}
+        return (
+            {"type": "list", "elements": "dict", "options": options} if listed else {"type": "dict", "options": options}
+        )
     if annotation is bool:
         return {"type": "bool"}
     parts = {part for part in (annotation, *get_args(annotation)) if part is not type(None)}
@@ -117,7 +120,9 @@ def _rows(name: str, option: dict[str, Any]) -> list[str]:
         kind = f"{kind} of {option['elements']}"
     if "choices" in option:
         kind = f"{kind}: {', '.join(map(str, option['choices']))}"
-    default = "**required**" if option.get("required") else f"`{_shown(option['default'])}`" if "default" in option else ""
+    default = (
+        "**required**" if option.get("required") else f"`{_shown(option['default'])}`" if "default" in option else ""
+    )
     description = option["description"]
     text = description if isinstance(description, str) else " ".join(description)
     rows = [f"| `{name}` | {kind} | {default} | {text.replace('|', chr(92) + '|')} |"]
@@ -134,7 +139,7 @@ def _shown(value: Any) -> str:
 class _Indented(yaml.SafeDumper):
     """Lists indented below their key, as yamllint wants them."""
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
         super().increase_indent(flow, False)
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002

@@ -1,0 +1,74 @@
+"""Runs playbooks of this checkout as an operator would, and finds its plugins for the tests of their functions."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(CHECKOUT / "appliance/src"), str(CHECKOUT / "collections")]
+
+_FATAL = re.compile(r"^(?:fatal|failed): \[(?P<host>[^] ]+)[^]]*\].*? => (?=\{)", re.MULTILINE)
+_RECAP = re.compile(
+    r"^(?P<host>\S+)\s+: ok=\d+ +changed=(?P<changed>\d+) +unreachable=(?P<unreachable>\d+)", re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a playbook did."""
+
+    rc: int
+    output: str
+
+    @property
+    def sentences(self) -> list[str]:
+        """Every line of every failed task's message."""
+        found = []
+        for match in _FATAL.finditer(self.output):
+            result = json.JSONDecoder().raw_decode(self.output, match.end())[0]
+            found += result["msg"].splitlines()
+        return found
+
+    def count(self, what: str) -> int:
+        """Sum of `changed` or `unreachable` over all hosts."""
+        return sum(int(match[what]) for match in _RECAP.finditer(self.output))
+
+
+def play(playbook: str, inventory: Path, *arguments: str) -> Run:
+    """Run one of the project's playbooks."""
+    environment = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+        "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
+        "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_HOME": str(inventory.parent / "ansible-home"),
+    }
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), f"playbooks/{playbook}.yml"]
+    done = subprocess.run(
+        [*command, *arguments], cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False
+    )
+    return Run(done.returncode, done.stdout + done.stderr)
+
+
+def write_inventory(folder: Path, hosts: dict[str, Any]) -> Path:
+    """An inventory file of these hosts with these variables."""
+    path = folder / "hosts.yml"
+    path.write_text(yaml.safe_dump({"all": {"hosts": hosts}}), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def needs_root() -> None:
+    """Skip where the test can't be root."""
+    if os.geteuid() != 0:
+        pytest.skip("makes a network namespace: run it as root")

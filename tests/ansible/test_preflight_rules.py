@@ -1,0 +1,144 @@
+"""The judgement of a host, over facts as iproute2 and the kernel give them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from ansible_collections.capstan.appliance.plugins.plugin_utils import preflight_rules
+
+from capstan.config import CaptureConfig
+
+GIB = 1 << 30
+
+Facts = dict[str, Any]
+
+
+def link(index: int, name: str, **more: Any) -> dict[str, Any]:
+    return {"ifindex": index, "ifname": name, "flags": ["UP"], "mtu": 1500, "link_type": "ether", **more}
+
+
+GOOD: Facts = {
+    "root": True,
+    "network": {
+        "links": [
+            link(1, "lo", link_type="loopback", flags=["LOOPBACK"]),
+            link(2, "eth0"),
+            link(3, "eth1"),
+            link(4, "bond0", linkinfo={"info_kind": "bond"}),
+            link(5, "eth1.7", link="eth1", linkinfo={"info_kind": "vlan"}),
+        ],
+        "addresses": [
+            {"ifname": "eth0", "addr_info": [{"local": "192.0.2.2", "prefixlen": 24, "scope": "global"}]},
+            {"ifname": "eth1", "addr_info": [{"local": "fe80::1", "prefixlen": 64, "scope": "link"}]},
+        ],
+        "default_routes": [{"dst": "default", "gateway": "192.0.2.1", "dev": "eth0"}],
+        "controller_routes": [],
+        "rx_queues": {"eth0": 1, "eth1": 4},
+        "pci": {"eth1": "0000:19:00.0"},
+    },
+    "cpus": [0, 1, 2, 3],
+    "isolated": "",
+    "memory": {"MemAvailable": 2 * GIB, "HugePages_Free": 0, "Hugepagesize": 2 << 20},
+    "sockets": {"af_packet": "", "af_xdp": ""},
+    "engine": None,
+    "output": {
+        "nearest": "/var/lib",
+        "is_directory": True,
+        "read_only": False,
+        "free": 50 * GIB,
+        "captures": 0,
+        "strangers": 0,
+        "writable": True,
+    },
+}
+
+
+def problems(facts: Facts, **settings: Any) -> list[str]:
+    config = CaptureConfig.model_validate({"host": "probe", "interfaces": [{"name": "eth1"}], **settings})
+    return preflight_rules.problems(config, facts)
+
+
+def changed(change: Callable[[Facts], object]) -> Facts:
+    facts = copy.deepcopy(GOOD)
+    change(facts)
+    return facts
+
+
+def test_a_free_interface_is_taken() -> None:
+    assert problems(GOOD) == []
+    assert problems(GOOD, interfaces=[{"pci": "0000:19:00.0"}]) == []
+
+
+def set_link(index: int, **values: Any) -> Callable[[Facts], object]:
+    return lambda facts: facts["network"]["links"][index].update(values)
+
+
+REFUSED: list[tuple[str, Callable[[Facts], object], str]] = [
+    ("default route", lambda f: f["network"]["default_routes"].append({"dev": "eth1"}), "carries the default route"),
+    (
+        "a path of a default route",
+        lambda f: f["network"]["default_routes"].append({"nexthops": [{"dev": "eth0"}, {"dev": "eth1"}]}),
+        "carries the default route",
+    ),
+    (
+        "controller's route",
+        lambda f: f["network"]["controller_routes"].append({"dev": "eth1"}),
+        "back to the controller",
+    ),
+    ("default route of a VLAN", lambda f: f["network"]["default_routes"].append({"dev": "eth1.7"}), "below eth1.7"),
+    ("bond member", set_link(2, master="bond0"), "member of bond0"),
+    (
+        "address",
+        lambda f: f["network"]["addresses"].append(
+            {"ifname": "eth1.7", "addr_info": [{"local": "10.0.0.1", "prefixlen": 8, "scope": "global"}]}
+        ),
+        "has the address 10.0.0.1/8",
+    ),
+    ("no root", lambda f: f.update(root=False), "become"),
+    ("no sockets", lambda f: f["sockets"].update(af_packet="Operation not permitted"), "capture_method: af_packet"),
+    ("no memory", lambda f: f["memory"].update(MemAvailable=100 << 20), "capture_buffers: "),
+    ("no namespace", lambda f: f.update(network=None), "capture_netns"),
+    ("read-only disk", lambda f: f["output"].update(read_only=True), "read-only"),
+    ("file in the way", lambda f: f["output"].update(is_directory=False), "is not a directory"),
+    ("full disk", lambda f: f["output"].update(free=0), "capture_output.min_free"),
+]
+
+
+@pytest.mark.parametrize(("change", "fragment"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_refused(change: Callable[[Facts], object], fragment: str) -> None:
+    told = problems(changed(change))
+    assert len(told) == 1
+    assert told[0].startswith("host probe: ")
+    assert fragment in told[0]
+
+
+def test_an_interface_that_is_not_there_is_told_with_those_that_are() -> None:
+    (told,) = problems(GOOD, interfaces=[{"name": "eth7"}])
+    assert told.startswith("host probe: capture_interfaces[0].name: there is no interface eth7")
+    assert "eth1" in told
+
+
+def test_a_cpu_that_is_not_there_is_refused() -> None:
+    (told,) = problems(GOOD, cores=[2, 9])
+    assert told.startswith("host probe: capture_cores: CPU 9")
+
+
+def test_memory_of_the_running_engine_counts_as_free() -> None:
+    facts = changed(lambda f: f["memory"].update(MemAvailable=200 << 20))
+    assert len(problems(facts)) == 1
+    facts["engine"] = {
+        "ports": [{"queues": 3, "options": {"ring_bytes": 64 << 20}}],
+        "buffers": {"block_bytes": 1 << 20, "blocks_per_queue": 64},
+    }
+    assert problems(facts) == []
+
+
+def test_a_directory_of_others_is_refused_and_an_empty_one_taken_over() -> None:
+    there = changed(lambda f: f["output"].update(nearest="/var/lib/capstan/captures", writable=False, strangers=2))
+    (told,) = problems(there)
+    assert "holds files of others" in told
+    there["output"]["strangers"] = 0
+    assert problems(there) == []
