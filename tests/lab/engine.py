@@ -18,11 +18,11 @@ from waiting import wait_until
 from capstan import control
 from capstan.ledger import Layout, LedgerFile, Snapshot
 
-_STOP_SECONDS = 20.0
+_STOP_SECONDS = 10.0
 PREFIX = "test"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Driver:
     """A capture method in one of its modes."""
 
@@ -108,8 +108,12 @@ class Engine:
     def refuse(self, *before: object, **process: Any) -> tuple[int, str]:
         """Start it and expect that it ends by itself; its exit code and the sentence that it ends with."""
         self.launch(*before, **process)
-        code = self.wait()
-        return code, self.last_error()
+        try:
+            wait_until(lambda: not self.running() or self.state() == "capturing", "the engine refuses")
+            assert not self.running(), "the engine captures"
+        finally:
+            self.end()
+        return self.wait(), self.last_error()
 
     def state(self) -> str:
         """What the ledger of the process started last says; nothing while it has none."""
