@@ -17,8 +17,6 @@ from lab import Lab
 from traffic import SMALL, assert_all_there
 from waiting import wait_until
 
-from capstan import control
-
 NOBODY = 65534
 STATUS = b'{"cmd":"status"}\n'
 
@@ -40,8 +38,8 @@ def still_well(engine: Engine) -> Iterator[None]:
 def connect(engine: Engine) -> socket.socket:
     """A connection to the control socket."""
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    made.settimeout(5)
     made.connect(str(engine.socket))
+    made.settimeout(5)
     return made
 
 
@@ -150,39 +148,46 @@ def test_the_socket_is_for_its_owner_and_group(engine: Engine) -> None:
     assert (info.st_uid, info.st_gid) == (0, 0)
 
 
-def ask_as_nobody(path: Path, *groups: int) -> str:
-    """Ask the engine to stop, as another user; its answer, or why there is none."""
+def connect_as_nobody(path: Path, *groups: int, request: bytes = b"") -> bytes:
+    """What another user reads from the control socket, or why nothing."""
     receiver, sender = multiprocessing.Pipe(duplex=False)
 
-    def ask() -> None:
+    def talk_as_nobody() -> None:
         os.setgroups(groups)
         os.setresgid(NOBODY, NOBODY, NOBODY)
         os.setresuid(NOBODY, NOBODY, NOBODY)
         try:
-            sender.send(control.ask(path, "stop"))
-        except control.ControlError as error:
-            sender.send(str(error))
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+                connection.connect(str(path))
+                connection.sendall(request)
+                sender.send(connection.makefile("rb").readline())
+        except PermissionError as error:
+            sender.send(str(error).encode())
 
     # Forked, not started anew: the interpreter may lie where others cannot look.
-    process = multiprocessing.get_context("fork").Process(target=ask)
+    process = multiprocessing.get_context("fork").Process(target=talk_as_nobody)
     process.start()
-    assert receiver.poll(10)
-    answer = receiver.recv()
-    process.join()
-    return str(answer)
+    try:
+        assert receiver.poll(5), "there was no answer"
+        answer: bytes = receiver.recv()
+        return answer
+    finally:
+        process.kill()
+        process.join()
 
 
 def test_other_users_cannot_connect(engine: Engine) -> None:
-    assert "Permission denied" in ask_as_nobody(engine.socket)
+    assert b"Permission denied" in connect_as_nobody(engine.socket)
 
 
 def test_other_users_are_refused_even_where_the_file_lets_them(engine: Engine) -> None:
     engine.socket.chmod(0o666)
     try:
-        answer = ask_as_nobody(engine.socket)
+        answer = json.loads(connect_as_nobody(engine.socket))
     finally:
         engine.socket.chmod(0o660)
-    assert "not permitted" in answer
+    assert answer["ok"] is False
+    assert "not permitted" in answer["error"]
     wait_until(lambda: bool(engine.log("control_refused")), "the log tells it")
     assert f"uid {NOBODY}" in engine.log("control_refused")[0]["message"]
 
@@ -192,7 +197,8 @@ def test_members_of_the_group_may_ask(place: Path) -> None:
     settings = {"path": str(place / "engine.sock"), "group": "daemon"}
     with Engine(place, replay, control=settings, output={"sink": "null"}) as other:
         assert other.socket.group() == "daemon"
-        assert ask_as_nobody(other.socket, other.socket.stat().st_gid) == "{'ok': True}"
+        group = other.socket.stat().st_gid
+        assert connect_as_nobody(other.socket, group, request=b'{"cmd":"stop"}\n') == b'{"ok":true}\n'
         assert other.wait() == 0
 
 
