@@ -159,9 +159,10 @@ def connect_as_nobody(path: Path, *groups: int, request: bytes = b"") -> bytes:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.connect(str(path))
-                connection.sendall(request)
+                if request:
+                    connection.sendall(request)
                 sender.send(connection.makefile("rb").readline())
-        except PermissionError as error:
+        except OSError as error:
             sender.send(str(error).encode())
 
     # Forked, not started anew: the interpreter may lie where others cannot look.

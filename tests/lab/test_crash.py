@@ -126,7 +126,9 @@ def test_an_engine_that_is_told_to_stops_when_its_parent_dies(lab: Lab, place: P
         lab.send(SMALL, count=1000)
         engine.kill()
         wait_until(lambda: bool(engine.log("stopped")), "the engine stops")
-        wait_until(lambda: engine.ledger().state == "stopped", "its ledger says so")
+        orphan = Path(f"/proc/{engine.ledger().pid}/exe")
+        wait_until(lambda: not orphan.exists(), "it ends")
+        assert engine.ledger().state == "stopped"
         assert_nothing_lost(engine.ledger(), 1000)
         assert len(engine.files()) == 1
     finally:

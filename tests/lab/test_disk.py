@@ -18,14 +18,18 @@ MIB = 1 << 20
 
 @pytest.mark.parametrize("io", ["io_uring", "pwrite"])
 def test_a_full_disk_is_a_named_loss_and_recovers(io: str, lab: Lab, place: Path) -> None:
-    settings = {"output": {"rotate_bytes": 4 * MIB}, "writer": {"flush_ms": 50, "io": io}}
+    settings = {
+        "output": {"rotate_bytes": 4 * MIB},
+        "buffers": {"blocks_per_queue": 16},
+        "writer": {"flush_ms": 50, "io": io},
+    }
     with (
-        small_disk(place / "captures", 12 * MIB),
+        small_disk(place / "captures", 40 * MIB),
         Engine(place, AF_PACKET.port(), netns=lab.netns, **settings) as engine,
     ):
         assert engine.status()["output"]["io"] == io
-        # More than disk and blocks hold together.
-        first = lab.send(LARGE, stream=1, count=36_000)
+        # More than disk and blocks hold together; what the blocks hold finds room on the disk later.
+        first = lab.send(LARGE, stream=1, count=42_000)
         engine.wait_for(lambda ledger: ledger.total.drops["sink_full"] > 0, "packets are dropped for want of space")
         assert engine.state() == "capturing"
         assert engine.log("sink_blocked")
