@@ -21,6 +21,8 @@ MIX = (
     Shape("IPv6", size="90", shape="udp6", flows=8),
     Shape("IPv6 in VLAN 5", size="110", shape="udp6", vlan="5"),
     Shape("fragments", size="300", shape="fragments", flows=4),
+    Shape("jumbo", size="9014", flows=8),
+    Shape("jumbo in VLAN 5", size="9014", vlan="5", flows=8),
     Shape("runt", size="34", shape="raw"),
     Shape("tagged runt", size="60", shape="raw", vlan="5"),
 )

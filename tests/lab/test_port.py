@@ -1,0 +1,131 @@
+"""What a port is to its surroundings: when it begins to count, what it changes, and how it gets on with others."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import programs
+import pytest
+from engine import AF_PACKET, AF_XDP_COPY, AF_XDP_SKB, DRIVERS, Driver, Engine, assert_balanced, assert_nothing_lost
+from lab import Lab
+from readers import tshark
+from traffic import SMALL, Shape, assert_all_there, assert_undamaged, check
+
+MANY_FLOWS = Shape("many flows", flows=64)
+RATE = 20_000
+
+
+def promiscuity(lab: Lab) -> int:
+    """How many want the receiving interface promiscuous."""
+    answer = programs.run("ip", "-n", lab.name, "-d", "-j", "link", "show", lab.interface)
+    count: int = json.loads(answer.stdout)[0]["promiscuity"]
+    return count
+
+
+@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+def test_the_interface_is_promiscuous_while_captured_and_only_then(driver: Driver, lab: Lab, place: Path) -> None:
+    assert promiscuity(lab) == 0
+    with Engine(place, driver.port(), netns=lab.netns) as engine:
+        assert promiscuity(lab) == 1
+        engine.stop()
+        assert promiscuity(lab) == 0
+        engine.start()
+        engine.kill()
+    assert promiscuity(lab) == 0, "not even a crash leaves it so"
+
+
+@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+def test_the_interface_is_left_as_it_is_where_asked_for(driver: Driver, lab: Lab, place: Path) -> None:
+    with Engine(place, driver.port(promiscuous=False), netns=lab.netns) as engine:
+        assert promiscuity(lab) == 0
+        engine.stop()
+
+
+def check_start(lab: Lab, engine: Engine) -> None:
+    """Start under traffic, and capture it to its end."""
+    with lab.sending(MANY_FLOWS, seconds=30, rate=RATE) as traffic, engine:
+        engine.wait_for(lambda ledger: ledger.total.wire > RATE // 10, "traffic arrives")
+        sent = traffic.end()
+        ledger = engine.stop()
+    assert_nothing_lost(ledger, ledger.total.wire)
+    # The newest are all there and nothing from before: numbers up to the last, without a gap.
+    delivered = ledger.total.delivered
+    assert 0 < delivered < sent.accepted
+    found = check(engine.files(), delivered, first=sent.frames - delivered)
+    assert found.complete and found.doubled == found.foreign == 0, found
+
+
+@pytest.mark.parametrize("expression", [None, "udp or ip6"], ids=["all", "filter"])
+@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+def test_a_start_under_traffic_counts_from_one_packet_on(
+    driver: Driver, expression: str | None, lab: Lab, place: Path
+) -> None:
+    check_start(lab, Engine(place, driver.port(filter=expression), netns=lab.netns))
+
+
+@pytest.mark.parametrize("fanout", ["hash", "cpu", "queue"])
+def test_a_fan_out_under_traffic_neither_doubles_nor_misses(fanout: str, wide_lab: Lab, place: Path) -> None:
+    port = AF_PACKET.port(queues=4, options={"fanout": fanout})
+    check_start(wide_lab, Engine(place, port, netns=wide_lab.netns))
+
+
+@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+def test_the_interfaces_own_counter_agrees_with_the_wire(driver: Driver, lab: Lab, place: Path) -> None:
+    before = lab.received()
+    with Engine(place, driver.port(), netns=lab.netns) as engine:
+        assert engine.ledger().queues[0].values["nic_rx_at_arm"] == before
+        sent = lab.send(SMALL, count=5000)
+        ledger = engine.stop()
+    values = ledger.queues[0].values
+    assert int(values["nic_rx_packets"]) - before == sent.accepted == ledger.total.wire
+    assert values["nic_rx_arm_spread"] == 0
+    assert values["link_up"] == 1
+
+
+@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+def test_time_stamps_are_those_of_arrival(driver: Driver, lab: Lab, place: Path) -> None:
+    with Engine(place, driver.port(), netns=lab.netns) as engine:
+        began = time.time()
+        lab.send(SMALL, count=1000, rate=10_000)
+        ended = time.time()
+        engine.stop()
+    (file,) = engine.files()
+    stamps = [float(row[0]) for row in tshark(file, "frame.time_epoch")]
+    assert stamps == sorted(stamps)
+    assert began <= stamps[0] and stamps[-1] <= ended
+    # A thousand at ten a millisecond, each with a time of its own: not one clock reading for many.
+    assert stamps[-1] - stamps[0] >= 0.09
+    assert len(set(stamps)) == len(stamps)
+
+
+def test_ports_of_several_methods_are_counted_apart(lab: Lab, place: Path) -> None:
+    tape = {"interface": "tape", "method": "replay", "options": {"generate": {"packets": 10_000, "size": 64}}}
+    narrow = {**tape, "interface": "narrow", "filter": "tcp"}
+    with Engine(place, tape, AF_PACKET.port(), narrow, netns=lab.netns) as engine:
+        engine.wait_for(lambda ledger: ledger.port("tape").delivered == 10_000, "the tape is at its end")
+        sent = lab.send(SMALL, count=5000)
+        assert [port["interface"] for port in engine.status()["ports"]] == ["tape", "cap0", "narrow"]
+        ledger = engine.stop()
+    assert_balanced(ledger)
+    assert ledger.port("tape").delivered == 10_000
+    assert ledger.port("narrow").filtered == 10_000
+    assert ledger.port("cap0").wire == ledger.port("cap0").delivered == sent.accepted
+    own = [path for path in engine.files() if "-cap0-" in path.name]
+    assert_all_there(own, sent)
+    assert sorted(path.name.split("-")[1] for path in engine.files()) == ["cap0", "tape"]
+
+
+@pytest.mark.parametrize("driver", [AF_PACKET, AF_XDP_COPY, AF_XDP_SKB], ids=lambda driver: driver.name)
+def test_an_interrupted_start_leaves_nothing_in_the_way(driver: Driver, lab: Lab, place: Path) -> None:
+    engine = Engine(place, driver.port(), netns=lab.netns)
+    for milliseconds in range(0, 60, 6):
+        engine.launch()
+        time.sleep(milliseconds / 1000)
+        engine.terminate_early()
+    with engine:
+        sent = lab.send(SMALL, count=1000)
+        ledger = engine.stop()
+    assert_nothing_lost(ledger, sent.accepted)
+    assert_undamaged(engine.files(), sent, sent.accepted)
