@@ -30,6 +30,7 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/if_link.h>
+#include <linux/if_packet.h>
 #include <linux/if_xdp.h>
 #include <poll.h>
 #include <stdio.h>
@@ -103,6 +104,7 @@ struct cap_port {
 	const struct options *options;
 	struct capstan_capture *program;
 	int link_fd;
+	int promiscuous_fd; /* a packet socket that holds the interface promiscuous, or -1 */
 	unsigned ifindex, mtu;
 	bool several_buffers; /* frames larger than one of ours can be received */
 	unsigned queue_count;
@@ -167,6 +169,8 @@ static void port_close(struct cap_port *port)
 			munmap(port->queues[i].frames, port->queues[i].frames_size);
 	}
 	port_detach(port);
+	if (port->promiscuous_fd >= 0)
+		close(port->promiscuous_fd);
 	capstan_capture__destroy(port->program);
 	free(port);
 }
@@ -411,6 +415,24 @@ static int check_device(const struct cap_port_config *config, struct cap_netdev 
 	return 0;
 }
 
+/* AF_XDP knows no promiscuous mode; a packet socket's membership lasts as long as the socket. */
+static int hold_promiscuous(struct cap_port *port, struct cap_error *err)
+{
+	struct packet_mreq membership = { .mr_ifindex = (int)port->ifindex,
+					  .mr_type = PACKET_MR_PROMISC };
+
+	if (!port->config->promiscuous)
+		return 0;
+	/* Protocol 0: the socket itself receives nothing. */
+	port->promiscuous_fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	if (port->promiscuous_fd < 0 ||
+	    setsockopt(port->promiscuous_fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &membership,
+		       sizeof(membership)))
+		return cap_fail(err, errno, "%s: af_xdp: switching to promiscuous mode failed: %s",
+				port->config->interface, strerror(errno));
+	return 0;
+}
+
 static void busy_poll(struct cap_port *port, struct cap_port_facts *facts)
 {
 	int usec = (int)port->options->busy_poll_us, prefer = 1;
@@ -452,7 +474,7 @@ static int port_open(const struct cap_port_config *config, struct cap_port **out
 	port->options = config->options;
 	port->ifindex = device.ifindex;
 	port->mtu = device.mtu;
-	port->link_fd = -1;
+	port->link_fd = port->promiscuous_fd = -1;
 	port->queue_count = config->queues;
 
 	rc = load_program(port, err);
@@ -462,6 +484,8 @@ static int port_open(const struct cap_port_config *config, struct cap_port **out
 		rc = choose_mode(port, facts, err);
 	if (rc == 0)
 		rc = check_zero_copy(port, facts, err);
+	if (rc == 0)
+		rc = hold_promiscuous(port, err);
 	if (rc) {
 		port_close(port);
 		return rc;

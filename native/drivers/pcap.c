@@ -9,6 +9,7 @@
  */
 #include "drivers.h"
 
+#include "clock.h"
 #include "filter.h"
 #include "kernel_filter.h"
 #include "netdev.h"
@@ -21,6 +22,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* How many of libpcap's timeouts a block may take to come out. */
+#define DRAIN_TIMEOUTS 10
+
 struct options {
 	int buffer_bytes;
 	int timeout_ms; /* how long libpcap gathers packets before it hands them over */
@@ -31,6 +35,7 @@ struct cap_queue {
 	int fd;
 	struct cap_kernel_filter *filter;
 	uint32_t seen_recv, seen_drop; /* libpcap's counters when last read */
+	uint64_t drained;	       /* packets from before arm, thrown away */
 	uint64_t recv, drop;	       /* the same since arm, 64 bits wide */
 };
 
@@ -86,21 +91,58 @@ static int fail_activate(struct cap_port *port, int status, struct cap_error *er
 	}
 }
 
-/* What came in before arm is a stranger's: take nothing more, and throw away what is there. */
+static void read_statistics(struct cap_queue *queue)
+{
+	struct pcap_stat stats;
+
+	if (pcap_stats(queue->handle, &stats))
+		return;
+	queue->recv += (uint32_t)(stats.ps_recv - queue->seen_recv);
+	queue->drop += (uint32_t)(stats.ps_drop - queue->seen_drop);
+	queue->seen_recv = stats.ps_recv;
+	queue->seen_drop = stats.ps_drop;
+}
+
+static void wait(struct cap_queue *queue, int timeout_ms)
+{
+	struct pollfd ready = { .fd = queue->fd, .events = POLLIN };
+
+	poll(&ready, 1, timeout_ms);
+}
+
+/*
+ * What came in before arm is a stranger's: take nothing more, and throw away what is there. A block of
+ * libpcap's ring that is not full comes out only when its timer fires, so "none now" is not "none".
+ */
 static int drain(struct cap_port *port, struct cap_error *err)
 {
+	const struct options *options = port->config->options;
+	uint64_t deadline =
+		cap_monotonic_ns() + DRAIN_TIMEOUTS * (uint64_t)options->timeout_ms * CAP_NS_PER_MS;
+	struct cap_queue *queue = &port->queue;
 	struct pcap_pkthdr *head;
 	const u_char *bytes;
-	int rc = cap_socket_take_nothing(port->queue.fd);
+	int rc = cap_socket_take_nothing(queue->fd);
 
 	if (rc)
 		return cap_fail(err, -rc, "%s: pcap: attaching a filter failed: %s",
 				port->config->interface, strerror(-rc));
-	while ((rc = pcap_next_ex(port->queue.handle, &head, &bytes)) > 0)
-		;
-	return rc == PCAP_ERROR ? cap_fail(err, EIO, "%s: pcap: %s", port->config->interface,
-					   pcap_geterr(port->queue.handle)) :
-				  0;
+	for (;;) {
+		while ((rc = pcap_next_ex(queue->handle, &head, &bytes)) > 0)
+			queue->drained++;
+		if (rc == PCAP_ERROR)
+			return cap_fail(err, EIO, "%s: pcap: %s", port->config->interface,
+					pcap_geterr(queue->handle));
+		read_statistics(queue);
+		if (queue->recv - queue->drop <= queue->drained)
+			return 0;
+		if (cap_monotonic_ns() >= deadline)
+			return cap_fail(
+				err, ETIMEDOUT,
+				"%s: pcap: libpcap keeps back packets from before the start: try again",
+				port->config->interface);
+		wait(queue, options->timeout_ms);
+	}
 }
 
 static int activate(struct cap_port *port, struct cap_port_facts *facts, struct cap_error *err)
@@ -206,18 +248,6 @@ static struct cap_queue *port_queue(struct cap_port *port, unsigned index)
 	return &port->queue;
 }
 
-static void read_statistics(struct cap_queue *queue)
-{
-	struct pcap_stat stats;
-
-	if (pcap_stats(queue->handle, &stats))
-		return;
-	queue->recv += (uint32_t)(stats.ps_recv - queue->seen_recv);
-	queue->drop += (uint32_t)(stats.ps_drop - queue->seen_drop);
-	queue->seen_recv = stats.ps_recv;
-	queue->seen_drop = stats.ps_drop;
-}
-
 static int port_arm(struct cap_port *port, struct cap_error *err)
 {
 	struct cap_queue *queue = &port->queue;
@@ -225,7 +255,6 @@ static int port_arm(struct cap_port *port, struct cap_error *err)
 
 	if (rc)
 		return rc;
-	read_statistics(queue);
 	queue->recv = queue->drop = 0;
 	rc = queue->filter ? cap_kernel_filter_attach(queue->filter, queue->fd) :
 			     cap_socket_take_all(queue->fd, port->snaplen);
@@ -265,13 +294,6 @@ static int rx_burst(struct cap_queue *queue, struct cap_packet *packets, unsigne
 static void release(struct cap_queue *queue)
 {
 	(void)queue;
-}
-
-static void wait(struct cap_queue *queue, int timeout_ms)
-{
-	struct pollfd ready = { .fd = queue->fd, .events = POLLIN };
-
-	poll(&ready, 1, timeout_ms);
 }
 
 static void counters(struct cap_queue *queue, struct cap_source_counters *out)

@@ -132,8 +132,8 @@ static int open_file(struct cap_queue *queue, struct cap_error *err)
 	queue->reader = pcap_open_offline_with_tstamp_precision(queue->options->file,
 								PCAP_TSTAMP_PRECISION_NANO, text);
 	if (!queue->reader)
-		return cap_fail(err, EINVAL, "%s: replay: %s: give a pcap or pcapng file",
-				queue->config->interface, text);
+		return cap_fail(err, EINVAL, "%s: replay: %s: %s: give a pcap or pcapng file",
+				queue->config->interface, queue->options->file, text);
 	if (!queue->arena)
 		queue->arena = malloc((size_t)CAP_BURST * CAP_MAX_SNAPLEN);
 	if (!queue->arena)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control.h"
 
+#include "clock.h"
 #include "log.h"
 
 #include <errno.h>
@@ -16,7 +17,9 @@
 #include <unistd.h>
 
 struct client {
-	int fd; /* -1: free */
+	int fd;	      /* -1: free */
+	bool refused; /* gets one answer, that it is not permitted */
+	uint64_t heard_ns;
 	char line[CAP_CONTROL_LINE];
 	size_t used;
 };
@@ -63,6 +66,7 @@ static int listen_on(struct cap_control *control, const struct cap_config *confi
 		     struct cap_error *err)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct stat there;
 	mode_t before;
 	int rc;
 
@@ -71,6 +75,11 @@ static int listen_on(struct cap_control *control, const struct cap_config *confi
 		return cap_fail(err, EADDRINUSE,
 				"control.path: an engine listens on %s already: stop it first",
 				control->path);
+	if (lstat(control->path, &there) == 0 && !S_ISSOCK(there.st_mode))
+		return cap_fail(
+			err, EEXIST,
+			"control.path: %s is not a socket: move it away, or write another path",
+			control->path);
 	if (unlink(control->path) && errno != ENOENT)
 		return cap_fail(err, errno, "control.path: %s cannot be replaced: %s",
 				control->path, strerror(errno));
@@ -182,44 +191,60 @@ static bool is_member(const struct cap_control *control, const struct ucred *pee
 	return false;
 }
 
+/* With every place taken the client that has been silent longest goes: idle ones lock nobody out. */
+static struct client *free_place(struct cap_control *control)
+{
+	struct client *oldest = &control->clients[0];
+
+	for (unsigned i = 0; i < CAP_CONTROL_CLIENTS; i++) {
+		struct client *client = &control->clients[i];
+
+		if (client->fd < 0)
+			return client;
+		if (client->heard_ns < oldest->heard_ns)
+			oldest = client;
+	}
+	drop_client(oldest);
+	return oldest;
+}
+
 static void accept_client(struct cap_control *control)
 {
 	struct ucred peer = { 0 };
 	socklen_t size = sizeof(peer);
 	int fd = accept4(control->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct client *client;
 
 	if (fd < 0)
 		return;
-	for (unsigned i = 0; i < CAP_CONTROL_CLIENTS; i++) {
-		struct client *client = &control->clients[i];
-
-		if (client->fd >= 0)
-			continue;
-		*client = (struct client){ .fd = fd };
-		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) ||
-		    !is_member(control, &peer, fd)) {
-			cap_warn(
-				"control_refused",
-				"control socket: uid %u is neither root, the engine's user nor in its group",
-				peer.uid);
-			reply(client,
-			      cap_control_error(
-				      "not permitted: become root or join the engine's group"));
-			if (client->fd >= 0)
-				drop_client(client);
-		} else if (watch(control, fd)) {
-			drop_client(client);
-		}
-		return;
+	client = free_place(control);
+	*client = (struct client){ .fd = fd, .heard_ns = cap_monotonic_ns() };
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) ||
+	    !is_member(control, &peer, fd)) {
+		cap_warn(
+			"control_refused",
+			"control socket: uid %u is neither root, the engine's user nor in its group",
+			peer.uid);
+		client->refused = true;
 	}
-	close(fd);
+	if (watch(control, fd))
+		drop_client(client);
 }
 
 static void answer_line(struct client *client, char *line, size_t len, cap_control_handler handler,
 			void *context)
 {
 	json_error_t where;
-	json_t *request = json_loadb(line, len, JSON_REJECT_DUPLICATES, &where);
+	json_t *request;
+
+	if (client->refused) {
+		reply(client,
+		      cap_control_error("not permitted: become root or join the engine's group"));
+		if (client->fd >= 0)
+			drop_client(client);
+		return;
+	}
+	request = json_loadb(line, len, JSON_REJECT_DUPLICATES, &where);
 
 	if (!json_is_object(request))
 		reply(client,
@@ -242,6 +267,7 @@ static void read_client(struct client *client, cap_control_handler handler, void
 		return;
 	}
 	client->used += (size_t)n;
+	client->heard_ns = cap_monotonic_ns();
 	while (client->fd >= 0 && (end = memchr(client->line, '\n', client->used))) {
 		size_t len = (size_t)(end - client->line);
 

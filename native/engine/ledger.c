@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -37,42 +38,79 @@ const char *cap_state_name(enum cap_ledger_state state)
 	return state_names[state];
 }
 
-int cap_ledger_create(struct cap_ledger *ledger, const char *path, unsigned queues, uint32_t uid,
-		      uint32_t gid, struct cap_error *err)
+/* A ledger that is locked has a living writer, who must not lose it. */
+static int check_unused(const char *path, struct cap_error *err)
 {
-	size_t size = sizeof(*ledger->header) + queues * sizeof(*ledger->queues);
-	char fresh[sizeof(ledger->path) + 8];
-	void *memory;
-	int fd;
+	struct cap_ledger_header header = { 0 };
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW), rc = 0;
 
-	if ((size_t)snprintf(ledger->path, sizeof(ledger->path), "%s", path) >=
-	    sizeof(ledger->path))
-		return cap_fail(err, ENAMETOOLONG, "ledger: the path %s is too long", path);
-	snprintf(fresh, sizeof(fresh), "%s.new", path);
+	if (fd < 0)
+		return errno == ENOENT ?
+			       0 :
+			       cap_fail(err, errno, "ledger: %s cannot be opened: %s: remove it",
+					path, strerror(errno));
+	if (flock(fd, LOCK_SH | LOCK_NB)) {
+		if (pread(fd, &header, sizeof(header), 0) != sizeof(header))
+			header.pid = 0;
+		rc = cap_fail(err, EBUSY,
+			      "ledger: %s is written by the engine with pid %u: stop it first",
+			      path, header.pid);
+	}
+	close(fd);
+	return rc;
+}
 
-	fd = open(fresh, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, LEDGER_MODE);
+/* @return the locked new file, or negative errno */
+static int create_beside(const char *fresh, size_t size, uint32_t uid, uint32_t gid,
+			 struct cap_error *err)
+{
+	int fd = open(fresh, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, LEDGER_MODE), rc;
+
 	if (fd < 0)
 		return cap_fail(
 			err, errno,
 			"ledger: cannot create %s: %s: make its directory and let the engine's user write there",
 			fresh, strerror(errno));
 	/* posix_fallocate, unlike ftruncate, fails here when memory is short, not by SIGBUS later. */
-	int rc = posix_fallocate(fd, 0, (off_t)size);
+	rc = posix_fallocate(fd, 0, (off_t)size);
+	if (rc == 0 &&
+	    (flock(fd, LOCK_EX | LOCK_NB) || fchown(fd, uid, gid) || fchmod(fd, LEDGER_MODE)))
+		rc = errno;
 	if (rc) {
 		close(fd);
-		return cap_fail(err, rc, "ledger: no room for %zu bytes at %s: %s", size, path,
+		return cap_fail(err, rc, "ledger: cannot set up %zu bytes at %s: %s", size, fresh,
 				strerror(rc));
 	}
-	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
-	if (memory == MAP_FAILED || fchown(fd, uid, gid) || fchmod(fd, LEDGER_MODE) ||
-	    rename(fresh, path)) {
+	return fd;
+}
+
+int cap_ledger_create(struct cap_ledger *ledger, const char *path, unsigned queues, uint32_t uid,
+		      uint32_t gid, struct cap_error *err)
+{
+	size_t size = sizeof(*ledger->header) + queues * sizeof(*ledger->queues);
+	char fresh[sizeof(ledger->path) + 8];
+	void *memory;
+	int rc;
+
+	if ((size_t)snprintf(ledger->path, sizeof(ledger->path), "%s", path) >=
+	    sizeof(ledger->path))
+		return cap_fail(err, ENAMETOOLONG, "ledger: the path %s is too long", path);
+	snprintf(fresh, sizeof(fresh), "%s.new", path);
+	rc = check_unused(path, err);
+	if (rc)
+		return rc;
+	ledger->lock = create_beside(fresh, size, uid, gid, err);
+	if (ledger->lock < 0)
+		return ledger->lock;
+	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ledger->lock,
+		      0);
+	if (memory == MAP_FAILED || rename(fresh, path)) {
 		rc = errno;
-		close(fd);
+		close(ledger->lock);
 		if (memory != MAP_FAILED)
 			munmap(memory, size);
 		return cap_fail(err, rc, "ledger: cannot set up %s: %s", path, strerror(rc));
 	}
-	close(fd);
 
 	ledger->size = size;
 	ledger->header = memory;
@@ -98,8 +136,10 @@ void cap_ledger_set_state(struct cap_ledger *ledger, enum cap_ledger_state state
 
 void cap_ledger_close(struct cap_ledger *ledger)
 {
-	if (ledger->header)
+	if (ledger->header) {
 		munmap(ledger->header, ledger->size);
+		close(ledger->lock);
+	}
 	ledger->header = NULL;
 	ledger->queues = NULL;
 }

@@ -79,6 +79,7 @@ struct cap_ledger {
 	struct cap_ledger_queue *queues;
 	size_t size;
 	char path[256];
+	int lock; /**< holds the file's flock: who writes it is alive */
 };
 
 /** Counters have one writer, so a relaxed load and store is enough. */
@@ -98,7 +99,8 @@ static inline uint64_t cap_sample(const uint64_t *counter)
 }
 
 /**
- * Create the segment at @p path with zeroed records; an earlier one is replaced at once by rename.
+ * Create the segment at @p path with zeroed records; an earlier one is replaced at once by rename, but
+ * not one that a living engine writes (-EBUSY).
  *
  * @param owner_uid,owner_gid who may read it later; mode 0640
  */

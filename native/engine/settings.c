@@ -7,9 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Keys that were read are kept under this one, so that what was taken stays borrowed until close. */
-#define TAKEN "\t"
-
 int cap_settings_open(struct cap_settings *in, json_t *object, struct cap_error *err,
 		      const char *where, ...)
 {
@@ -18,11 +15,12 @@ int cap_settings_open(struct cap_settings *in, json_t *object, struct cap_error 
 	va_start(args, where);
 	vsnprintf(in->where, sizeof(in->where), where, args);
 	va_end(args);
-	in->object = NULL;
+	in->object = in->taken = NULL;
 	if (object && !json_is_object(object))
 		return cap_fail(err, EINVAL, "%s: must be an object {...}", in->where);
 	in->object = object ? json_copy(object) : json_object();
-	if (!in->object || json_object_set_new(in->object, TAKEN, json_array()))
+	in->taken = json_array();
+	if (!in->object || !in->taken)
 		return cap_fail(err, ENOMEM, "%s: out of memory", in->where);
 	return 0;
 }
@@ -34,17 +32,15 @@ int cap_settings_close(struct cap_settings *in, int rc, struct cap_error *err)
 
 	if (rc == 0) {
 		json_object_foreach(in->object, key, value) {
-			if (strcmp(key, TAKEN)) {
-				rc = cap_fail(
-					err, EINVAL,
-					"%s: unknown key \"%s\": remove it or correct its spelling",
-					in->where, key);
-				break;
-			}
+			rc = cap_fail(err, EINVAL,
+				      "%s: unknown key \"%s\": remove it or correct its spelling",
+				      in->where, key);
+			break;
 		}
 	}
 	json_decref(in->object);
-	in->object = NULL;
+	json_decref(in->taken);
+	in->object = in->taken = NULL;
 	return rc;
 }
 
@@ -54,7 +50,7 @@ json_t *cap_settings_take(struct cap_settings *in, const char *key)
 
 	if (!value)
 		return NULL;
-	json_array_append(json_object_get(in->object, TAKEN), value);
+	json_array_append(in->taken, value);
 	json_object_del(in->object, key);
 	return json_is_null(value) ? NULL : value;
 }

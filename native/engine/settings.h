@@ -15,6 +15,7 @@
 /** One JSON object that is being read. `where` begins every sentence: "ports[0].options". */
 struct cap_settings {
 	json_t *object; /**< a shallow copy; keys vanish as they are read */
+	json_t *taken;	/**< what was read, kept so that it stays borrowed until close */
 	char where[96];
 };
 

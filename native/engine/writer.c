@@ -50,6 +50,7 @@ struct stream {
 	int blocked_by; /* negative errno */
 	uint64_t retry_at;
 	uint64_t space_checked;
+	bool last_try; /* at the end: tried once more since anything was written */
 };
 
 struct cap_writer {
@@ -460,8 +461,10 @@ static void write_done(struct cap_writer *writer, struct stream *stream)
 		cap_alert("file_not_cut", "%s: cannot be cut to its last whole block: %s",
 			  file->out.name, strerror(errno));
 	block_stream(writer, stream, result < 0 ? (int)result : -ENOSPC, "writing");
-	if (settled > 0)
+	if (settled > 0) {
 		stream->retry_at = 0; /* it may only have been this file's end */
+		stream->last_try = false;
+	}
 	end_file(writer, stream);
 }
 
@@ -531,7 +534,8 @@ static bool reap(struct cap_writer *writer)
 static bool is_idle(const struct cap_writer *writer)
 {
 	for (unsigned i = 0; i < writer->stream_count; i++)
-		if (writer->streams[i].in_flight || writer->streams[i].count)
+		if (writer->streams[i].in_flight || writer->streams[i].count ||
+		    cap_spsc_count(&writer->streams[i].from.pool->full))
 			return false;
 	return writer->closing == 0;
 }
@@ -572,19 +576,35 @@ static bool advance_all(struct cap_writer *writer)
 	return any;
 }
 
-/* The workers have ended: write everything, try blocked streams once more, then give up on them. */
+/* @return true while a blocked stream has a try left; one that writes something has another */
+static bool try_once_more(struct cap_writer *writer)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < writer->stream_count; i++) {
+		struct stream *stream = &writer->streams[i];
+
+		if (!stream->blocked || stream->in_flight || stream->last_try)
+			continue;
+		stream->last_try = true;
+		stream->retry_at = 0;
+		any = true;
+	}
+	return any;
+}
+
+/* The workers have ended: write everything, and give up only on what a last try did not write. */
 static void finish(struct cap_writer *writer)
 {
-	for (unsigned i = 0; i < writer->stream_count; i++)
-		writer->streams[i].retry_at = 0;
 	do {
 		while (advance_all(writer) | reap(writer))
 			;
-		for (unsigned i = 0; i < writer->stream_count; i++)
-			relieve(&writer->streams[i], true);
+		if (try_once_more(writer))
+			continue;
 		for (unsigned i = 0; i < writer->stream_count; i++) {
 			struct stream *stream = &writer->streams[i];
 
+			relieve(stream, true);
 			if (stream->file && !stream->in_flight && !stream->count &&
 			    !cap_spsc_count(&stream->from.pool->full))
 				end_file(writer, stream);
