@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from engine import AF_PACKET, DRIVERS, Driver, Engine, assert_balanced
+from engine import AF_PACKET, AF_XDP_COPY, DRIVERS, Driver, Engine, assert_balanced
 from lab import Lab
 from readers import packets
 from traffic import Sent, Shape
@@ -13,17 +13,14 @@ from traffic import Sent, Shape
 FRAMES = 120
 
 MIX = (
-    Shape("small", flows=8),
-    Shape("large", size="1514", flows=8),
-    Shape("VLAN 5", size="66", vlan="0xe005", flows=8),
-    Shape("VLAN 6", size="400", vlan="6", flows=8),
+    Shape("UDP", size="64,1514,9014", flows=8),
+    Shape("VLAN 5", size="66,400,9014", vlan="0xe005", flows=8),
+    Shape("VLAN 6", size="128", vlan="6"),
     Shape("QinQ", size="70", vlan="5,7"),
-    Shape("IPv6", size="90", shape="udp6", flows=8),
+    Shape("IPv6", size="90,1514", shape="udp6"),
     Shape("IPv6 in VLAN 5", size="110", shape="udp6", vlan="5"),
     Shape("fragments", size="300", shape="fragments", flows=4),
-    Shape("jumbo", size="9014", flows=8),
-    Shape("jumbo in VLAN 5", size="9014", vlan="5", flows=8),
-    Shape("runt", size="34", shape="raw"),
+    Shape("runts", size="34,60", shape="raw"),
     Shape("tagged runt", size="60", shape="raw", vlan="5"),
 )
 
@@ -57,8 +54,15 @@ def unfiltered(lab: Lab, module_place: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("expression", EXPRESSIONS)
-@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+CASES = [
+    pytest.param(driver, expression, id=f"{driver.name}: {expression}")
+    for driver in DRIVERS
+    # pcap has the kernel's filter from the same program as af_packet, and both modes of af_xdp have the engine's.
+    for expression in (EXPRESSIONS if driver in {AF_PACKET, AF_XDP_COPY} else EXPRESSIONS[:3])
+]
+
+
+@pytest.mark.parametrize(("driver", "expression"), CASES)
 def test_a_filter_selects_what_tcpdump_selects(
     driver: Driver, expression: str, lab: Lab, unfiltered: Path, place: Path
 ) -> None:

@@ -20,7 +20,8 @@ UNPACED = 0
 def test_an_engine_that_is_held_up_names_every_packet_it_lost(driver: Driver, lab: Lab, place: Path) -> None:
     port = driver.port(options=driver.tiny)
     with Engine(place, port, netns=lab.netns, buffers=SMALLEST_BUFFERS) as engine:
-        with lab.sending(SMALL, count=FRAMES, rate=UNPACED, method="auto") as traffic:
+        method = "xdp" if driver is AF_XDP_COPY else "af_packet"
+        with lab.sending(SMALL, count=FRAMES, rate=UNPACED, method=method) as traffic:
             engine.wait_for(lambda ledger: ledger.total.wire > 0, "traffic arrives")
             with suspended(engine):
                 held_up_at = lab.received()

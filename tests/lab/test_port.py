@@ -120,7 +120,7 @@ def test_ports_of_several_methods_are_counted_apart(lab: Lab, place: Path) -> No
 @pytest.mark.parametrize("driver", [AF_PACKET, AF_XDP_COPY, AF_XDP_SKB], ids=lambda driver: driver.name)
 def test_an_interrupted_start_leaves_nothing_in_the_way(driver: Driver, lab: Lab, place: Path) -> None:
     engine = Engine(place, driver.port(), netns=lab.netns)
-    for milliseconds in range(0, 60, 6):
+    for milliseconds in range(0, 60, 10):
         engine.launch()
         time.sleep(milliseconds / 1000)
         engine.terminate_early()

@@ -10,19 +10,17 @@ from pathlib import Path
 import pytest
 from engine import DRIVERS, Driver, Engine, assert_balanced
 from lab import Lab
-from traffic import Sent, Shape, assert_all_there
+from traffic import LARGE, SMALL, Sent, Shape, assert_all_there
 
 from capstan import lab as veth
 from capstan.ledger import Snapshot
 
 FRAMES = 20_000
-FEW_FRAMES = 4_000
-MANY_BYTES = 1514
+FEW_FRAMES = 5_000
 
+COMMON = (SMALL, Shape("512 bytes", size="512"), LARGE)
 SHAPES = (
-    Shape("64 bytes"),
-    Shape("512 bytes", size="512"),
-    Shape("1514 bytes", size="1514"),
+    *COMMON,
     Shape("jumbo", size="9014"),
     Shape("VLAN", size="68", vlan="0xf064"),
     Shape("QinQ", size="72", vlan="0xb007,0xffff"),
@@ -51,7 +49,7 @@ def run(request: pytest.FixtureRequest, lab: Lab, workspace: Path) -> Run:
     place.mkdir()
     with Engine(place, driver.port(), netns=lab.netns) as engine, longer_frames(lab):
         sent = {
-            shape: lab.send(shape, stream=stream, count=FRAMES if int(shape.size) < MANY_BYTES else FEW_FRAMES)
+            shape: lab.send(shape, stream=stream, count=FRAMES if shape in COMMON else FEW_FRAMES)
             for stream, shape in enumerate(SHAPES)
         }
         too_long = lab.send(Shape("too long", size="9019"), stream=len(SHAPES), count=10)
