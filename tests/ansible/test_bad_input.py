@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleError
+from ansible_collections.capstan.appliance.plugins.module_utils import dist
 from ansible_collections.capstan.appliance.plugins.plugin_utils import inventory_model
 
 from conftest import Run, play, write_inventory
@@ -160,10 +163,23 @@ def namespace(needs_root: None) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def refused_by_host(namespace: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, bool]:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dist folder that is whole, so that only the host can be at fault."""
+    folder, manifest = tmp_path_factory.mktemp("dist"), dist.read(Path("/nowhere"))
+    for part in ("engine", "packages", "wheelhouse"):
+        (folder / part).mkdir()
+        (folder / part / "anything-1.0-any.whl").write_text(part)
+        manifest = dist.record(folder, manifest, part, "digest")
+    (folder / dist.MANIFEST).write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def refused_by_host(namespace: None, built: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, bool]:
     hosts = {host: {**variables, "ansible_connection": "local"} for host, (variables, _) in ON_THE_HOST.items()}
     before = appliance_files()
-    run = play("deploy", write_inventory(tmp_path_factory.mktemp("inventory"), hosts))
+    inventory = write_inventory(tmp_path_factory.mktemp("inventory"), hosts)
+    run = play("deploy", inventory, "-e", f"appliance_dist={built}")
     return run, appliance_files() == before
 
 
@@ -186,3 +202,28 @@ def test_a_refused_host_is_left_as_it_was(refused_by_host: tuple[Run, bool]) -> 
     assert run.rc != 0
     assert run.count("changed") == 0
     assert unchanged
+
+
+def damaged(folder: Path) -> str:
+    (folder / "engine/anything-1.0-any.whl").write_text("another")
+    return "is not the file that was built"
+
+
+def unbuilt(folder: Path) -> str:
+    (folder / dist.MANIFEST).unlink()
+    return "run ansible-playbook playbooks/build.yml"
+
+
+@pytest.mark.parametrize("spoil", [damaged, unbuilt])
+def test_nothing_is_changed_when_there_is_nothing_good_to_install(
+    tmp_path: Path, built: Path, spoil: Callable[[Path], str]
+) -> None:
+    folder = tmp_path / "dist"
+    shutil.copytree(built, folder)
+    sentence = spoil(folder)
+    inventory = write_inventory(tmp_path, {"probe": {**CAP1, "ansible_connection": "local"}})
+    run = play("deploy", inventory, "-e", f"appliance_dist={folder}")
+    assert (run.rc != 0, run.count("changed")) == (True, 0)
+    (told,) = run.sentences
+    assert told.startswith("host probe: ")
+    assert sentence in told
