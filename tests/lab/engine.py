@@ -69,7 +69,7 @@ class Engine:
             "ledger": str(place / "ledger"),
             "control": {"path": str(self.socket)},
             "ports": list(ports),
-            "buffers": {"blocks_per_queue": 32, "hugepages": "off"},
+            "buffers": {"blocks_per_queue": 64, "hugepages": "off"},
             "writer": {"flush_ms": 50},
             **sections,
         }

@@ -66,7 +66,7 @@ def test_status_tells_what_is_captured_and_how(engine: Engine, lab: Lab) -> None
     assert port["degraded"] == []
     assert status["output"]["directory"] == str(engine.captures)
     assert status["output"]["sink"] == "file"
-    assert status["buffers"] == {"block_bytes": 1 << 20, "blocks_per_queue": 32, "hugepages": False}
+    assert status["buffers"] == {"block_bytes": 1 << 20, "blocks_per_queue": 64, "hugepages": False}
 
 
 @pytest.mark.parametrize(
@@ -159,8 +159,7 @@ def connect_as_nobody(path: Path, *groups: int, request: bytes = b"") -> bytes:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.connect(str(path))
-                if request:
-                    connection.sendall(request)
+                connection.sendall(request)
                 sender.send(connection.makefile("rb").readline())
         except OSError as error:
             sender.send(str(error).encode())
@@ -184,7 +183,7 @@ def test_other_users_cannot_connect(engine: Engine) -> None:
 def test_other_users_are_refused_even_where_the_file_lets_them(engine: Engine) -> None:
     engine.socket.chmod(0o666)
     try:
-        answer = json.loads(connect_as_nobody(engine.socket))
+        answer = json.loads(connect_as_nobody(engine.socket, request=STATUS))
     finally:
         engine.socket.chmod(0o660)
     assert answer["ok"] is False

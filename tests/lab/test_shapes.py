@@ -17,6 +17,8 @@ from capstan.ledger import Snapshot
 
 FRAMES = 20_000
 FEW_FRAMES = 5_000
+JUMBO_RATE = 10_000
+"""As many bytes a second as a busy disk takes."""
 
 COMMON = (SMALL, Shape("512 bytes", size="512"), LARGE)
 SHAPES = (
@@ -48,13 +50,17 @@ def run(request: pytest.FixtureRequest, lab: Lab, workspace: Path) -> Run:
     place = workspace / f"shapes-{driver.name}"
     place.mkdir()
     with Engine(place, driver.port(), netns=lab.netns) as engine, longer_frames(lab):
-        sent = {
-            shape: lab.send(shape, stream=stream, count=FRAMES if shape in COMMON else FEW_FRAMES)
-            for stream, shape in enumerate(SHAPES)
-        }
+        sent = {shape: lab.send(shape, stream=stream, **amount(shape)) for stream, shape in enumerate(SHAPES)}
         too_long = lab.send(Shape("too long", size="9019"), stream=len(SHAPES), count=10)
         ledger = engine.stop()
     return Run(engine.files(), sent, too_long, ledger)
+
+
+def amount(shape: Shape) -> dict[str, int]:
+    """How many frames of a shape, and how fast."""
+    if shape in COMMON:
+        return {"count": FRAMES}
+    return {"count": FEW_FRAMES} if len(shape.size) < len("9014") else {"count": FEW_FRAMES // 2, "rate": JUMBO_RATE}
 
 
 @contextmanager
