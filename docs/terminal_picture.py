@@ -22,7 +22,8 @@ from rich.text import Text
 COLUMNS, LINES = 100, 60
 
 # rich's own template loads a font from the network; a picture in a repository should not.
-TEMPLATE = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
+TEMPLATE = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg"
+  xml:space="preserve">
 <style>
 .{unique_id}-matrix {{ font-family: "DejaVu Sans Mono", Menlo, Consolas, monospace; font-size: {char_height}px;
   line-height: {line_height}px; font-variant-east-asian: full-width; }}
@@ -76,7 +77,7 @@ def main() -> int:
     shown, status = run(command)
     console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     for line in shown.split("\n"):
-        console.print(Text.from_ansi(last_state(line)), no_wrap=True, crop=True)
+        console.print(Text.from_ansi(last_state(line)), overflow="fold")
     console.save_svg(str(picture), title=" ".join(command), code_format=TEMPLATE)
     return status
 

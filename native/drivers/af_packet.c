@@ -33,11 +33,6 @@
 
 #define LINKTYPE_ETHERNET 1
 
-/* Since Linux 4.20; older headers lack it. */
-#ifndef PACKET_IGNORE_OUTGOING
-#define PACKET_IGNORE_OUTGOING 23
-#endif
-
 struct options {
 	uint32_t ring_bytes;	   /* of each queue */
 	uint32_t block_bytes;	   /* largest frame plus its header must fit */
@@ -130,7 +125,7 @@ static int fail_queue(struct cap_error *err, const struct cap_port *port, int rc
 static int open_ring(struct cap_port *port, struct cap_queue *queue, const struct options *options,
 		     struct cap_error *err)
 {
-	const int version = TPACKET_V3, one = 1;
+	const int version = TPACKET_V3;
 	struct tpacket_req3 ring = {
 		.tp_block_size = options->block_bytes,
 		.tp_block_nr = options->ring_bytes / options->block_bytes,
@@ -162,8 +157,6 @@ static int open_ring(struct cap_port *port, struct cap_queue *queue, const struc
 	queue->ring = memory;
 	queue->block_bytes = ring.tp_block_size;
 	queue->block_count = ring.tp_block_nr;
-	if ((rc = option(queue->fd, PACKET_IGNORE_OUTGOING, &one, sizeof(one))))
-		return fail_queue(err, port, rc, "leaving out what this host sends");
 	if (port->config->promiscuous &&
 	    (rc = option(queue->fd, PACKET_ADD_MEMBERSHIP, &promiscuous, sizeof(promiscuous))))
 		return fail_queue(err, port, rc, "switching to promiscuous mode");

@@ -169,9 +169,6 @@ static int activate(struct cap_port *port, struct cap_port_facts *facts, struct 
 	if (status > 0)
 		cap_degraded(facts, "libpcap warns: %s: %s", pcap_statustostr(status),
 			     pcap_geterr(handle));
-	if (pcap_setdirection(handle, PCAP_D_IN))
-		return cap_fail(err, EIO, "%s: pcap: leaving out what this host sends failed: %s",
-				port->config->interface, pcap_geterr(handle));
 	if (pcap_setnonblock(handle, 1, text))
 		return cap_fail(err, EIO, "%s: pcap: %s", port->config->interface, text);
 	port->queue.fd = pcap_get_selectable_fd(handle);

@@ -284,6 +284,7 @@ static int end_of_file(struct cap_queue *queue)
 	pcap_close(queue->reader);
 	queue->first_recorded = 0;
 	if (open_file(queue, &err)) {
+		queue->broken = true;
 		cap_alert("replay_failed", "%s", err.text);
 		return -EBADMSG;
 	}
@@ -368,8 +369,8 @@ static int rx_burst(struct cap_queue *queue, struct cap_packet *packets, unsigne
 		return 0;
 	if (__atomic_load_n(&queue->stopped, __ATOMIC_RELAXED))
 		return -ENODATA;
-	n = queue->reader ? burst_from_file(queue, packets, max) :
-			    burst_from_memory(queue, packets, max);
+	n = queue->options->file ? burst_from_file(queue, packets, max) :
+				   burst_from_memory(queue, packets, max);
 	if (n > 0)
 		queue->handed += (uint64_t)n;
 	return n;

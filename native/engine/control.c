@@ -45,12 +45,14 @@ json_t *cap_control_error(const char *format, ...)
 
 static bool somebody_listens(const struct sockaddr_un *address)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	bool alive;
 
 	if (fd < 0)
 		return false;
-	alive = connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0;
+	/* EAGAIN: it is alive, and too busy to accept. */
+	alive = connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
+		errno == EAGAIN;
 	close(fd);
 	return alive;
 }

@@ -5,6 +5,7 @@
 #include "kernel_filter.h"
 
 #include <errno.h>
+#include <linux/if_packet.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -50,10 +51,19 @@ int cap_filter_load(const struct cap_filter *filter, struct cap_kernel_filter **
 				      filter->program.bf_len, loaded, err);
 }
 
+/*
+ * What this host sends is not what arrived. The filter says so itself: the socket option for it does
+ * not hold for fanout groups, and libpcap's judgement comes after the kernel's count.
+ */
 static int attach_return(int fd, uint32_t bytes)
 {
-	struct sock_filter code = BPF_STMT(BPF_RET | BPF_K, bytes);
-	struct sock_fprog program = { .len = 1, .filter = &code };
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_OUTGOING, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_RET | BPF_K, bytes),
+	};
+	struct sock_fprog program = { .len = sizeof(code) / sizeof(code[0]), .filter = code };
 
 	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program)) ? -errno : 0;
 }

@@ -42,7 +42,10 @@ struct cap_kernel_filter;
 int cap_filter_load(const struct cap_filter *filter, struct cap_kernel_filter **loaded,
 		    struct cap_error *err);
 
-/** Attach a filter to a packet socket that takes nothing, at most @p snaplen bytes, or everything. */
+/**
+ * Attach a filter to a packet socket that takes nothing, or at most @p snaplen bytes of every frame that
+ * arrives. What this host sends is never taken.
+ */
 int cap_socket_take_nothing(int fd);
 int cap_socket_take_all(int fd, uint32_t snaplen);
 

@@ -20,6 +20,7 @@
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/bpf.h>
+#include <linux/if_packet.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -364,6 +365,13 @@ static void begin(struct translation *t, int map_fd)
 	emit(t, (struct bpf_insn){ .code = BPF_ALU64 | BPF_MOV | BPF_X,
 				   .dst_reg = REG_CONTEXT,
 				   .src_reg = REG_SCRATCH });
+	/* What this host sends is neither seen nor accepted: it did not arrive. */
+	emit(t, context_load(REG_RESULT, offsetof(struct __sk_buff, pkt_type)));
+	jump_later(t,
+		   (struct bpf_insn){ .code = BPF_JMP32 | BPF_JEQ | BPF_K,
+				      .dst_reg = REG_RESULT,
+				      .imm = PACKET_OUTGOING },
+		   TO_REJECT, 0);
 	count(t, map_fd, offsetof(struct counters, seen));
 	emit(t, context_load(REG_TAGGED, offsetof(struct __sk_buff, vlan_present)));
 	emit(t, mov_imm(REG_A, 0));

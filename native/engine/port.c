@@ -28,12 +28,12 @@ static bool is_netdev(const struct cap_running_port *port)
 	return port->config->driver->features & CAP_FEATURE_NETDEV;
 }
 
-/* Who holds the other end, for the sentence. */
+/* Who holds the other end, for the sentence; 0 when it is too busy to say. */
 static int holder_of(const struct sockaddr_un *address, socklen_t len)
 {
 	struct ucred peer = { 0 };
 	socklen_t size = sizeof(peer);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
 		return 0;
@@ -55,7 +55,7 @@ static int take_interface(struct cap_running_port *port, struct cap_error *err)
 			    port->config->interface);
 	socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)used);
 
-	port->lock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	port->lock = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (port->lock < 0)
 		return cap_fail(err, errno, "%s: cannot make a socket: %s", port->config->interface,
 				strerror(errno));
@@ -253,10 +253,20 @@ static void open_again(struct cap_running_port *port)
 	}
 }
 
+/* Other engines that were refused the interface have connected to see who has it. */
+static void dismiss_callers(struct cap_running_port *port)
+{
+	int fd;
+
+	while ((fd = accept4(port->lock, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+		close(fd);
+}
+
 void cap_running_port_tick(struct cap_running_port *port)
 {
 	if (!is_netdev(port))
 		return;
+	dismiss_callers(port);
 	switch (port->phase) {
 	case CAP_PORT_OPEN:
 		watch(port);
