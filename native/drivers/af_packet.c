@@ -16,6 +16,7 @@
 #include "filter.h"
 #include "kernel_filter.h"
 #include "netdev.h"
+#include "pcapng.h"
 #include "settings.h"
 
 #include <arpa/inet.h>
@@ -30,8 +31,6 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
-
-#define LINKTYPE_ETHERNET 1
 
 struct options {
 	uint32_t ring_bytes;	   /* of each queue */
@@ -201,7 +200,7 @@ static int open_filter(struct cap_port *port, struct cap_port_facts *facts, stru
 	facts->filter_in = "none";
 	if (!port->config->filter)
 		return 0;
-	rc = cap_filter_compile(port->config->filter, LINKTYPE_ETHERNET, &port->filter, err);
+	rc = cap_filter_compile(port->config->filter, CAP_LINKTYPE_ETHERNET, &port->filter, err);
 	if (rc)
 		return cap_fail_in(err, rc, "%s", port->config->interface);
 	port->filter_in_kernel = true;
@@ -279,7 +278,7 @@ static int port_open(const struct cap_port_config *config, struct cap_port **out
 	}
 	/* With a filter the whole frame comes up, for the engine's exact filter to judge. */
 	port->snaplen = port->filter ? CAP_MAX_SNAPLEN : config->snaplen;
-	facts->link_type = LINKTYPE_ETHERNET;
+	facts->link_type = CAP_LINKTYPE_ETHERNET;
 	facts->snaplen = config->snaplen;
 	if (config->queues > 1)
 		snprintf(facts->effective_mode, sizeof(facts->effective_mode),

@@ -64,9 +64,7 @@
 /* An skb has at most 17 fragments beside its head (MAX_SKB_FRAGS). */
 #define MOST_SEGMENTS 18U
 
-/* A queue whose last socket has just closed answers EBUSY for about a second. */
-#define BUSY_TRIES 12
-#define BUSY_PAUSE_NS 200000000L
+#define CLOCK_READINGS 5
 
 enum mode { MODE_AUTO, MODE_ZEROCOPY, MODE_COPY, MODE_SKB };
 
@@ -96,7 +94,8 @@ struct cap_queue {
 	uint64_t returned[CAP_BURST + MOST_SEGMENTS];
 	struct cap_segment segments[CAP_BURST + MOST_SEGMENTS];
 	uint64_t clock_offset_ns; /* CLOCK_REALTIME - CLOCK_MONOTONIC */
-	struct capstan_xdp_counters *counters;
+	const struct cap_port *port;
+	unsigned index;
 };
 
 struct cap_port {
@@ -222,20 +221,6 @@ static int open_socket(struct cap_port *port, unsigned index, enum mode mode, bo
 	return 0;
 }
 
-static int open_socket_patiently(struct cap_port *port, unsigned index, enum mode mode,
-				 bool several)
-{
-	const struct timespec pause = { .tv_nsec = BUSY_PAUSE_NS };
-	int rc = -EBUSY;
-
-	for (unsigned tries = 0; rc == -EBUSY && tries < BUSY_TRIES; tries++) {
-		if (tries)
-			nanosleep(&pause, NULL);
-		rc = open_socket(port, index, mode, several);
-	}
-	return rc;
-}
-
 static int attach(struct cap_port *port, enum mode mode)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, options,
@@ -253,7 +238,7 @@ static int open_sockets(struct cap_port *port, enum mode mode, bool several)
 	int rc = 0;
 
 	for (unsigned i = 0; rc == 0 && i < port->queue_count; i++) {
-		rc = open_socket_patiently(port, i, mode, several);
+		rc = open_socket(port, i, mode, several);
 		if (rc == 0)
 			rc = xsk_socket__update_xskmap(port->queues[i].socket, map);
 	}
@@ -376,7 +361,8 @@ static int map_frames(struct cap_port *port, struct cap_port_facts *facts, struc
 			return cap_fail(err, ENOMEM,
 					"%s: af_xdp: no memory for %lld frames: lower frames",
 					port->config->interface, (long long)port->options->frames);
-		queue->counters = &port->program->bss->capstan_counters[i];
+		queue->port = port;
+		queue->index = i;
 	}
 	facts->snaplen = port->config->snaplen;
 	return 0;
@@ -505,11 +491,19 @@ static struct cap_queue *port_queue(struct cap_port *port, unsigned index)
 /* Packets are stamped with the monotonic clock, which is not stepped; files want the wall clock. */
 static void set_clock_offset(struct cap_queue *queue)
 {
-	uint64_t before = cap_monotonic_ns();
-	uint64_t wall = cap_realtime_ns();
-	uint64_t after = cap_monotonic_ns();
+	uint64_t shortest = UINT64_MAX;
 
-	queue->clock_offset_ns = wall - (before + (after - before) / 2);
+	/* Whoever is interrupted between the readings is far off: the closest pair of several counts. */
+	for (unsigned i = 0; i < CLOCK_READINGS; i++) {
+		uint64_t before = cap_monotonic_ns();
+		uint64_t wall = cap_realtime_ns();
+		uint64_t took = cap_monotonic_ns() - before;
+
+		if (took < shortest) {
+			shortest = took;
+			queue->clock_offset_ns = wall - (before + took / 2);
+		}
+	}
 }
 
 static int port_arm(struct cap_port *port, struct cap_error *err)
@@ -609,16 +603,26 @@ static void wait(struct cap_queue *queue, int timeout_ms)
 	poll(&ready, 1, timeout_ms);
 }
 
+static void add_slot(const struct capstan_xdp_counters *slot, struct cap_source_counters *out)
+{
+	out->wire += __atomic_load_n(&slot->seen, __ATOMIC_RELAXED);
+	out->unbound += __atomic_load_n(&slot->unbound, __ATOMIC_RELAXED);
+	out->untimed += __atomic_load_n(&slot->untimed, __ATOMIC_RELAXED);
+}
+
 static void counters(struct cap_queue *queue, struct cap_source_counters *out)
 {
+	const struct cap_port *port = queue->port;
+	const struct capstan_xdp_counters *slots = port->program->bss->capstan_counters;
 	struct xdp_statistics stats = { 0 };
 	socklen_t len = sizeof(stats);
 
 	set_clock_offset(queue);
-	*out = (struct cap_source_counters){
-		.wire = __atomic_load_n(&queue->counters->seen, __ATOMIC_RELAXED),
-		.unbound = __atomic_load_n(&queue->counters->unbound, __ATOMIC_RELAXED),
-	};
+	*out = (struct cap_source_counters){ 0 };
+	add_slot(&slots[queue->index], out);
+	/* Channels that were added while we run have no socket: what they see is on queue 0's account. */
+	for (unsigned i = port->queue_count; queue->index == 0 && i < CAPSTAN_XDP_QUEUES; i++)
+		add_slot(&slots[i], out);
 	if (getsockopt(queue->fd, SOL_XDP, XDP_STATISTICS, &stats, &len))
 		return;
 	out->dropped = stats.rx_dropped;

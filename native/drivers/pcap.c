@@ -177,7 +177,7 @@ static int activate(struct cap_port *port, struct cap_port_facts *facts, struct 
 			err, EINVAL,
 			"%s: pcap: this kind of device cannot be waited for: use an Ethernet interface",
 			port->config->interface);
-	facts->link_type = (uint32_t)pcap_datalink(handle);
+	facts->link_type = cap_link_type_of(pcap_datalink(handle));
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 #include "drivers.h"
 
 #include "clock.h"
+#include "filter.h"
 #include "log.h"
 #include "pcapng.h"
 #include "settings.h"
@@ -220,7 +221,7 @@ static int port_open(const struct cap_port_config *config, struct cap_port **out
 	}
 	facts->filter_in = config->filter ? "engine" : "none";
 	facts->snaplen = config->snaplen;
-	facts->link_type = options->file ? (uint32_t)pcap_datalink(port->queues[0].reader) :
+	facts->link_type = options->file ? cap_link_type_of(pcap_datalink(port->queues[0].reader)) :
 					   CAP_LINKTYPE_ETHERNET;
 	snprintf(facts->effective_mode, sizeof(facts->effective_mode), "%s",
 		 options->file ? "from file" : "from memory");

@@ -86,8 +86,8 @@ static int listen_on(struct cap_control *control, const struct cap_config *confi
 		return cap_fail(err, errno, "control.path: %s cannot be replaced: %s",
 				control->path, strerror(errno));
 	control->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	/* Nobody may connect before owner and mode are right. */
-	before = umask(0777);
+	/* Nobody can connect before listen; owner and mode are right by then, without following a link. */
+	before = umask(0777 & ~config->control_mode);
 	rc = control->listener < 0 ?
 		     -1 :
 		     bind(control->listener, (struct sockaddr *)&address, sizeof(address));
@@ -95,8 +95,7 @@ static int listen_on(struct cap_control *control, const struct cap_config *confi
 		rc = errno;
 	umask(before);
 	if (rc == 0 &&
-	    (chown(control->path, control->uid, control->gid) ||
-	     chmod(control->path, config->control_mode) ||
+	    (lchown(control->path, control->uid, control->gid) ||
 	     listen(control->listener, CAP_CONTROL_CLIENTS) || watch(control, control->listener)))
 		rc = errno;
 	return rc ? cap_fail(

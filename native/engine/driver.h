@@ -11,7 +11,7 @@
  *          -> disarm (M) -> the worker drains -> close (M)
  *
  * A port that vanishes is drained, closed, and opened again when it is back, by the same calls; then
- * `open` runs with only the capabilities that `cap_driver.capabilities` names.
+ * `open` runs with only the capabilities that `cap_driver.privileges` names.
  */
 #ifndef CAPSTAN_DRIVER_H
 #define CAPSTAN_DRIVER_H
@@ -67,6 +67,7 @@ struct cap_source_counters {
 	uint64_t unbound;   /**< of these, on a queue that no socket is bound to */
 	uint64_t freezes;   /**< times that the kernel stopped a full ring (not packets) */
 	uint64_t fill_empty; /**< attempts that found no free frame (not packets) */
+	uint64_t untimed;    /**< packets that have the time of their burst only */
 };
 
 /** Most sentences about less being delivered than asked for. */
@@ -112,7 +113,7 @@ enum cap_feature {
 	CAP_FEATURE_NETDEV = 1U << 5, /**< the port is a network device of this host */
 };
 
-/** Bits of cap_driver.capabilities: what `open` needs when it runs again after privileges were dropped. */
+/** Bits of cap_driver.privileges: what `open` needs when it runs again after privileges were dropped. */
 enum cap_privilege {
 	CAP_PRIVILEGE_NET_RAW = 1U << 0,
 	CAP_PRIVILEGE_NET_ADMIN = 1U << 1,

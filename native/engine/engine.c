@@ -12,7 +12,9 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -82,6 +84,7 @@ static int create_writer(struct cap_engine *engine, struct cap_error *err)
 				.header = engine->ledger.header,
 				.port = &engine->config->ports[p],
 				.facts = &engine->ports[p].facts,
+				.facts_lock = &engine->ports[p].facts_lock,
 				.queue = q,
 			};
 	rc = cap_writer_create(&engine->writer, engine->config, &engine->output, sources,
@@ -118,6 +121,14 @@ static int stop_with(pid_t parent, struct cap_error *err)
 	return 0;
 }
 
+/* Looked up once: the name service may take its time, which the main thread has not. */
+static void remember_user(struct cap_engine *engine)
+{
+	const struct passwd *user = getpwuid(geteuid());
+
+	snprintf(engine->user, sizeof(engine->user), "%s", user ? user->pw_name : "");
+}
+
 /* With root's rights: everything that needs them. What opens a file on disk comes after the drop. */
 static int set_up(struct cap_engine *engine, pid_t parent, struct cap_error *err)
 {
@@ -143,17 +154,28 @@ static int set_up(struct cap_engine *engine, pid_t parent, struct cap_error *err
 	if (rc == 0)
 		rc = cap_drop_privileges(config, &identity, err);
 	if (rc == 0)
+		remember_user(engine);
+	if (rc == 0)
 		rc = stop_with(parent, err);
 	if (rc == 0)
 		rc = cap_output_open(&engine->output, &config->output, err);
-	if (rc == 0)
-		rc = cap_output_recover(&engine->output, err);
 	for (unsigned i = 0; rc == 0 && i < engine->queue_count; i++)
 		rc = cap_block_pool_init(&engine->pools[i], config->blocks_per_queue,
 					 config->block_size, config->hugepages, err);
 	if (rc == 0)
 		rc = create_writer(engine, err);
 	return rc;
+}
+
+/* What a crash left may be many gigabytes: it is looked through beside the capture, not before it. */
+static void *recover(void *argument)
+{
+	struct cap_engine *engine = argument;
+	struct cap_error err;
+
+	if (cap_output_recover(&engine->output, &engine->stop_asked, &err))
+		cap_warn("recovery_failed", "%s", err.text);
+	return NULL;
 }
 
 static int start(struct cap_engine *engine, struct cap_error *err)
@@ -164,8 +186,14 @@ static int start(struct cap_engine *engine, struct cap_error *err)
 		rc = cap_worker_start(&engine->workers[i], err);
 	for (unsigned p = 0; rc == 0 && p < engine->config->port_count; p++)
 		rc = cap_running_port_arm(&engine->ports[p], err);
-	if (rc == 0)
+	if (rc == 0) {
 		cap_ledger_set_state(&engine->ledger, CAP_STATE_CAPTURING);
+		rc = -pthread_create(&engine->recovery, NULL, recover, engine);
+		engine->recovering = rc == 0;
+		if (rc)
+			cap_fail(err, -rc, "the recovery's thread cannot be started: %s",
+				 strerror(-rc));
+	}
 	return rc;
 }
 
@@ -193,7 +221,7 @@ void cap_engine_rotate(struct cap_engine *engine)
 
 void cap_engine_ask_stop(struct cap_engine *engine)
 {
-	engine->stop_asked = true;
+	__atomic_store_n(&engine->stop_asked, true, __ATOMIC_RELAXED);
 }
 
 static void take_signals(struct cap_engine *engine)
@@ -208,7 +236,7 @@ static void take_signals(struct cap_engine *engine)
 	}
 }
 
-/* All sources were finite and have ended, or one of them has failed. */
+/* All sources were finite and have ended. @param error what the last that failed failed with, or 0 */
 static bool sources_ended(struct cap_engine *engine, int *error)
 {
 	bool all = true;
@@ -256,6 +284,9 @@ static void stop(struct cap_engine *engine)
 	for (unsigned i = 0; i < engine->queue_count; i++)
 		cap_worker_join(&engine->workers[i]);
 	cap_writer_finish(engine->writer);
+	cap_engine_ask_stop(engine);
+	if (engine->recovering)
+		pthread_join(engine->recovery, NULL);
 }
 
 static void tell_end(const struct cap_engine *engine)

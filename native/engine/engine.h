@@ -9,8 +9,7 @@
 enum cap_exit {
 	CAP_EXIT_CLEAN = 0,
 	CAP_EXIT_USAGE = 2, /**< command line or configuration */
-	CAP_EXIT_SETUP =
-		3, /**< a port, the ledger, the output or privileges; nothing was started */
+	CAP_EXIT_SETUP = 3, /**< a port, the ledger, the output or privileges could not be set up */
 	CAP_EXIT_FAILED = 4, /**< failed while running */
 };
 

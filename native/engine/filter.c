@@ -12,8 +12,9 @@
 int cap_filter_compile(const char *expression, uint32_t link_type, struct cap_filter **filter,
 		       struct cap_error *err)
 {
+	int dlt = link_type == CAP_LINKTYPE_RAW ? DLT_RAW : (int)link_type;
 	struct cap_filter *made = calloc(1, sizeof(*made));
-	pcap_t *dead = pcap_open_dead((int)link_type, CAP_MAX_SNAPLEN);
+	pcap_t *dead = pcap_open_dead(dlt, CAP_MAX_SNAPLEN);
 	int rc = 0;
 
 	if (!made || !dead)

@@ -16,9 +16,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define CAP_LINKTYPE_RAW 101U
+
 struct cap_filter {
 	struct bpf_program program;
 };
+
+/** pcap_datalink's DLT_ value as the LINKTYPE_ value that files use; the two differ for raw IP alone. */
+static inline uint32_t cap_link_type_of(int dlt)
+{
+	return dlt == DLT_RAW ? CAP_LINKTYPE_RAW : (uint32_t)dlt;
+}
 
 /**
  * Compile @p expression for frames of @p link_type (a LINKTYPE_ value). Not thread-safe.

@@ -17,6 +17,8 @@
  */
 #include "kernel_filter.h"
 
+#include "driver.h"
+
 #include <bpf/bpf.h>
 #include <errno.h>
 #include <linux/bpf.h>
@@ -282,7 +284,20 @@ static int arithmetic(struct translation *t, const struct sock_filter *in)
 	if (BPF_SRC(in->code) == BPF_K) {
 		if ((op == BPF_DIV || op == BPF_MOD) && !in->k)
 			return -ENOTSUP;
+		if ((op == BPF_LSH || op == BPF_RSH) && in->k > 31)
+			return -ENOTSUP;
 		emit(t, alu_imm(op, REG_A, (int32_t)in->k));
+		return 0;
+	}
+	/* libpcap shifts everything out; eBPF would look at the lowest five bits of X alone. */
+	if (op == BPF_LSH || op == BPF_RSH) {
+		unsigned within = jump_imm(t, BPF_JLT, REG_X, 32), done;
+
+		emit(t, mov_imm(REG_A, 0));
+		done = jump_always(t);
+		land(t, within);
+		emit(t, alu_reg(op, REG_A, REG_X));
+		land(t, done);
 		return 0;
 	}
 	/* Classic BPF rejects the packet on a division by zero; eBPF would go on with 0. */
@@ -392,7 +407,7 @@ static void finish(struct translation *t, int map_fd)
 	emit(t, (struct bpf_insn){ .code = BPF_JMP | BPF_EXIT });
 	targets[TO_ACCEPT] = t->used;
 	count(t, map_fd, offsetof(struct counters, accepted));
-	emit(t, mov_imm(REG_RESULT, -1));
+	emit(t, mov_imm(REG_RESULT, CAP_MAX_SNAPLEN));
 	emit(t, (struct bpf_insn){ .code = BPF_JMP | BPF_EXIT });
 
 	for (unsigned i = 0; i < t->fixup_count && !t->full; i++) {

@@ -64,8 +64,11 @@ static int check_unused(const char *path, struct cap_error *err)
 static int create_beside(const char *fresh, size_t size, uint32_t uid, uint32_t gid,
 			 struct cap_error *err)
 {
-	int fd = open(fresh, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, LEDGER_MODE), rc;
+	int fd, rc;
 
+	/* Always a new file of our own: what stands there is a left-over of a start that failed. */
+	(void)unlink(fresh);
+	fd = open(fresh, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, LEDGER_MODE);
 	if (fd < 0)
 		return cap_fail(
 			err, errno,
@@ -104,12 +107,10 @@ int cap_ledger_create(struct cap_ledger *ledger, const char *path, unsigned queu
 		return ledger->lock;
 	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, ledger->lock,
 		      0);
-	if (memory == MAP_FAILED || rename(fresh, path)) {
+	if (memory == MAP_FAILED) {
 		rc = errno;
 		close(ledger->lock);
-		if (memory != MAP_FAILED)
-			munmap(memory, size);
-		return cap_fail(err, rc, "ledger: cannot set up %s: %s", path, strerror(rc));
+		return cap_fail(err, rc, "ledger: cannot map %s: %s", fresh, strerror(rc));
 	}
 
 	ledger->size = size;
@@ -121,6 +122,12 @@ int cap_ledger_create(struct cap_ledger *ledger, const char *path, unsigned queu
 	ledger->header->queues = queues;
 	ledger->header->started_realtime_ns = cap_realtime_ns();
 	cap_ledger_set_state(ledger, CAP_STATE_STARTING);
+	/* A reader finds the old ledger or a new one with its header. */
+	if (rename(fresh, path)) {
+		rc = errno;
+		cap_ledger_close(ledger);
+		return cap_fail(err, rc, "ledger: cannot give %s its name: %s", path, strerror(rc));
+	}
 	return 0;
 }
 

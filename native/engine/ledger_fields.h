@@ -26,6 +26,7 @@ F(worker, cut_packets,      "info",     "",       "packets", "stored shorter tha
 F(worker, short_packets,    "info",     "",       "packets", "arrived shorter than the snap length asks: cut by the ring's block size") \
 F(worker, freezes,          "info",     "",       "times",   "the kernel stopped a full ring") \
 F(worker, fill_empty,       "info",     "",       "times",   "the kernel found no free frame; attempts, not packets") \
+F(worker, untimed,          "info",     "",       "packets", "have the time of their burst: the NIC's driver has no room for a time stamp") \
 F(worker, bursts,           "info",     "",       "times",   "bursts that were not empty") \
 F(worker, sleeps,           "info",     "",       "times",   "the worker slept because its ring was empty") \
 F(worker, blocks_sealed,    "info",     "",       "blocks",  "blocks handed to the writer") \
@@ -41,6 +42,7 @@ F(writer, files_opened,      "info",      "",       "files",   "begun") \
 F(writer, files_whole,       "info",      "",       "files",   "finished and renamed") \
 F(writer, files_removed,     "info",      "",       "files",   "oldest whole files removed to keep space free") \
 F(writer, removed_bytes,     "info",      "",       "bytes",   "size of the files removed to keep space free") \
+F(writer, unsynced_packets,  "info",      "",       "packets", "delivered to a file that the disk did not confirm; it stays hidden") \
 F(writer, write_errors,      "info",      "",       "times",   "a write or open failed")
 
 #define CAP_LEDGER_MONITOR(F) \

@@ -164,7 +164,7 @@ static int64_t recover_one(struct cap_output *output, const char *part, char *na
 	return whole;
 }
 
-int cap_output_recover(struct cap_output *output, struct cap_error *err)
+int cap_output_recover(struct cap_output *output, const bool *stop, struct cap_error *err)
 {
 	struct dirent *entry;
 	DIR *list;
@@ -177,7 +177,7 @@ int cap_output_recover(struct cap_output *output, struct cap_error *err)
 	if (!list)
 		return cap_fail(err, errno, "output.directory: cannot be listed: %s",
 				strerror(errno));
-	while ((entry = readdir(list))) {
+	while (!__atomic_load_n(stop, __ATOMIC_RELAXED) && (entry = readdir(list))) {
 		char name[NAME_MAX + 1];
 		int64_t rc;
 
@@ -195,26 +195,50 @@ int cap_output_recover(struct cap_output *output, struct cap_error *err)
 	return 0;
 }
 
+/* The directory was removed, and maybe made anew under its name. */
+static int open_again(struct cap_output *output)
+{
+	int fresh = open(output->config->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+
+	if (fresh < 0)
+		return -errno;
+	if (dup3(fresh, output->directory, O_CLOEXEC) < 0)
+		rc = -errno;
+	close(fresh);
+	return rc;
+}
+
 int cap_output_create(struct cap_output *output, const char *interface, unsigned queue,
 		      uint32_t sequence, struct cap_output_file *file)
 {
 	char stamp[CAP_RFC3339_LEN], part[NAME_MAX + 8];
 	int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | (output->direct ? O_DIRECT : 0);
-	int rc;
+	struct stat info;
+	int rc = 0;
 
 	cap_file_stamp(cap_realtime_ns(), stamp);
 	snprintf(file->name, sizeof(file->name), "%s-%s-q%u-%s-%06u%s", output->config->prefix,
 		 interface, queue, stamp, sequence, SUFFIX);
 	part_name(file->name, part);
 	file->fd = openat(output->directory, part, flags, FILE_MODE);
+	if (file->fd < 0 && errno == ENOENT && open_again(output) == 0)
+		file->fd = openat(output->directory, part, flags, FILE_MODE);
 	if (file->fd < 0)
 		return -errno;
-	if (flock(file->fd, LOCK_EX | LOCK_NB)) {
+	/* Another engine's recovery may have come between: then it has the lock, or the name is gone. */
+	if (flock(file->fd, LOCK_EX | LOCK_NB) || fstat(file->fd, &info))
 		rc = -errno;
+	else if (info.st_nlink == 0)
+		rc = -ESTALE;
+	if (rc)
 		cap_output_discard(output, file);
-		return rc;
-	}
-	return 0;
+	return rc;
+}
+
+void cap_output_abandon(struct cap_output_file *file)
+{
+	close(file->fd);
+	file->fd = -1;
 }
 
 int cap_output_commit(struct cap_output *output, struct cap_output_file *file)

@@ -42,8 +42,13 @@ int cap_output_open(struct cap_output *output, const struct cap_output_config *c
 		    struct cap_error *err);
 void cap_output_close(struct cap_output *output);
 
-/** Finish the `.part` files that nobody is writing: cut to whole blocks, rename with "-recovered". */
-int cap_output_recover(struct cap_output *output, struct cap_error *err);
+/**
+ * Finish the `.part` files that nobody is writing: cut to whole blocks, rename with "-recovered". May run
+ * beside the writer.
+ *
+ * @param stop looked at between files; when it becomes true the rest is left for the next start
+ */
+int cap_output_recover(struct cap_output *output, const bool *stop, struct cap_error *err);
 
 /** Create the next file of a stream. @return 0 or negative errno */
 int cap_output_create(struct cap_output *output, const char *interface, unsigned queue,
@@ -51,6 +56,9 @@ int cap_output_create(struct cap_output *output, const char *interface, unsigned
 
 /** The commit mark: give the file its own name, and close it. @return 0 or negative errno */
 int cap_output_commit(struct cap_output *output, struct cap_output_file *file);
+
+/** Close a file that must not have its name: it stays hidden, for the next start to recover. */
+void cap_output_abandon(struct cap_output_file *file);
 
 /** Throw away a file that holds no packet. */
 void cap_output_discard(struct cap_output *output, struct cap_output_file *file);

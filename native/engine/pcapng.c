@@ -5,7 +5,7 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <sys/stat.h>
+#include <stdlib.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -203,31 +203,61 @@ void cap_pcapng_statistics(uint8_t *at, uint32_t size, const struct cap_pcapng_s
 	put_padding_and_close(&out, size);
 }
 
+/* A piece of a file in memory: walking a file block by block would cost system calls for each packet. */
+struct window {
+	int fd;
+	int64_t at;
+	size_t len;
+	uint8_t bytes[1 << 20];
+};
+
+/* @return @p len bytes of the file from @p at, or NULL with errno set, 0 when the file is shorter */
+static const uint8_t *look(struct window *window, int64_t at, size_t len)
+{
+	if (at < window->at || at + (int64_t)len > window->at + (int64_t)window->len) {
+		ssize_t got = pread(window->fd, window->bytes, sizeof(window->bytes), at);
+
+		if (got < 0)
+			return NULL;
+		window->at = at;
+		window->len = (size_t)got;
+		errno = 0;
+		if (window->len < len)
+			return NULL;
+	}
+	return window->bytes + (at - window->at);
+}
+
 int64_t cap_pcapng_whole_length(int fd, uint64_t *packets)
 {
-	struct stat info;
+	struct window *window = calloc(1, sizeof(*window));
 	int64_t at = 0;
 
-	if (fstat(fd, &info))
+	if (!window)
 		return -1;
+	window->fd = fd;
 	for (;;) {
+		const uint8_t *here = look(window, at, 8);
 		uint32_t head[2], tail;
 
-		if (at + (int64_t)BLOCK_OVERHEAD > info.st_size)
-			return at;
-		if (pread(fd, head, sizeof(head), at) != sizeof(head))
-			return -1;
-		if (head[1] < BLOCK_OVERHEAD || head[1] % 4 || at + head[1] > info.st_size)
-			return at;
-		if (at == 0 && head[0] != BLOCK_SECTION)
-			return 0;
-		if (pread(fd, &tail, sizeof(tail), at + head[1] - (int64_t)sizeof(tail)) !=
-		    sizeof(tail))
-			return -1;
+		if (!here)
+			break;
+		memcpy(head, here, sizeof(head));
+		if (head[1] < BLOCK_OVERHEAD || head[1] % 4 ||
+		    (at == 0 && head[0] != BLOCK_SECTION)) {
+			errno = 0;
+			break;
+		}
+		here = look(window, at + head[1] - (int64_t)sizeof(tail), sizeof(tail));
+		if (!here)
+			break;
+		memcpy(&tail, here, sizeof(tail));
+		errno = 0;
 		if (tail != head[1])
-			return at;
-		if (head[0] == BLOCK_PACKET)
-			++*packets;
+			break;
+		*packets += head[0] == BLOCK_PACKET;
 		at += head[1];
 	}
+	free(window);
+	return errno ? -1 : at;
 }

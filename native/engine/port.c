@@ -12,6 +12,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define BUSY_TRIES 12
+#define BUSY_PAUSE_NS 200000000L
+
 const char *cap_link_name(enum cap_link link)
 {
 	static const char *const names[] = {
@@ -73,17 +76,42 @@ static int take_interface(struct cap_running_port *port, struct cap_error *err)
 static int open_driver(struct cap_running_port *port, struct cap_error *err)
 {
 	const struct cap_driver *driver = port->config->driver;
-	int rc;
+	struct cap_port_facts facts = { .filter_in = "none" };
+	bool first = port->facts.effective_mode[0] == '\0';
+	int rc = driver->open(port->config, &port->handle, &facts, err);
 
-	port->facts = (struct cap_port_facts){ .filter_in = "none" };
-	rc = driver->open(port->config, &port->handle, &port->facts, err);
 	if (rc)
 		return rc;
+	if (!first && facts.link_type != port->facts.link_type) {
+		driver->close(port->handle);
+		port->handle = NULL;
+		return cap_fail(
+			err, EPROTOTYPE,
+			"%s: came back with another link type (%u, was %u): restart the capture",
+			port->config->interface, facts.link_type, port->facts.link_type);
+	}
+	pthread_mutex_lock(&port->facts_lock);
+	port->facts = facts;
+	pthread_mutex_unlock(&port->facts_lock);
 	for (unsigned i = 0; i < port->config->queues; i++) {
 		port->workers[i].queue = driver->queue(port->handle, i);
 		port->workers[i].snaplen = port->facts.snaplen;
+		port->workers[i].gone = &port->gone;
 	}
 	return 0;
+}
+
+/* A queue that was in use a moment ago may stay busy for a second (AF_XDP): worth waiting for, once. */
+static int open_driver_patiently(struct cap_running_port *port, struct cap_error *err)
+{
+	const struct timespec pause = { .tv_nsec = BUSY_PAUSE_NS };
+	int rc = open_driver(port, err);
+
+	for (unsigned tries = 0; rc == -EBUSY && tries < BUSY_TRIES; tries++) {
+		nanosleep(&pause, NULL);
+		rc = open_driver(port, err);
+	}
+	return rc;
 }
 
 int cap_running_port_open(struct cap_running_port *port, const struct cap_port_config *config,
@@ -95,10 +123,11 @@ int cap_running_port_open(struct cap_running_port *port, const struct cap_port_c
 	port->order = CAP_ORDER_PARK;
 	port->lock = -1;
 	port->link = CAP_LINK_UP;
+	pthread_mutex_init(&port->facts_lock, NULL);
 	if (is_netdev(port))
 		rc = take_interface(port, err);
 	if (rc == 0)
-		rc = open_driver(port, err);
+		rc = open_driver_patiently(port, err);
 	if (rc == 0 && config->filter) {
 		rc = cap_filter_compile(config->filter, port->facts.link_type, &port->filter, err);
 		if (rc)
@@ -109,11 +138,23 @@ int cap_running_port_open(struct cap_running_port *port, const struct cap_port_c
 	return rc;
 }
 
+/* A NIC whose counter went back was reset: what it has counted since then comes on top. */
+static uint64_t counted(uint64_t *before, uint64_t *at_arm, uint64_t published, uint64_t now)
+{
+	if (now < *at_arm || *before + (now - *at_arm) < published) {
+		*before = published;
+		*at_arm = 0;
+	}
+	return *before + (now - *at_arm);
+}
+
 static void publish_nic(struct cap_running_port *port, const struct cap_netdev *device)
 {
 	struct cap_ledger_monitor *ledger = &port->ledger->monitor;
-	uint64_t missed = port->missed_before + device->rx_missed - port->missed_at_arm;
-	uint64_t no_buffer = port->no_buffer_before + device->rx_no_buffer - port->no_buffer_at_arm;
+	uint64_t missed = counted(&port->missed_before, &port->missed_at_arm,
+				  cap_sample(&ledger->nic_missed), device->rx_missed);
+	uint64_t no_buffer = counted(&port->no_buffer_before, &port->no_buffer_at_arm,
+				     cap_sample(&ledger->nic_no_buffer), device->rx_no_buffer);
 
 	cap_publish(&ledger->nic_missed, missed);
 	cap_publish(&ledger->nic_no_buffer, no_buffer);
@@ -169,6 +210,7 @@ int cap_running_port_arm(struct cap_running_port *port, struct cap_error *err)
 		publish_nic(port, &after);
 	}
 	port->phase = CAP_PORT_OPEN;
+	__atomic_store_n(&port->gone, false, __ATOMIC_RELAXED);
 	__atomic_store_n(&port->order, CAP_ORDER_RUN, __ATOMIC_RELEASE);
 	return 0;
 }
@@ -194,6 +236,7 @@ static void park(struct cap_running_port *port, const char *why)
 	cap_alert("port_lost", "%s: %s: capture on it stops until it is back",
 		  port->config->interface, why);
 	port->config->driver->disarm(port->handle);
+	__atomic_store_n(&port->gone, true, __ATOMIC_RELAXED);
 	port->phase = CAP_PORT_PARKING;
 	__atomic_store_n(&port->order, CAP_ORDER_PARK, __ATOMIC_RELEASE);
 }
@@ -284,12 +327,15 @@ void cap_running_port_stop(struct cap_running_port *port)
 {
 	struct cap_netdev device;
 
-	if (port->handle && port->phase == CAP_PORT_OPEN)
+	if (port->phase == CAP_PORT_OPEN && port->handle)
 		port->config->driver->disarm(port->handle);
-	if (is_netdev(port) && port->phase == CAP_PORT_OPEN &&
-	    cap_netdev_read(port->config->interface, &device) == 0 &&
-	    device.ifindex == port->ifindex)
-		publish_nic(port, &device);
+	if (port->phase == CAP_PORT_OPEN && is_netdev(port)) {
+		if (cap_netdev_read(port->config->interface, &device) == 0 &&
+		    device.ifindex == port->ifindex)
+			publish_nic(port, &device);
+		else
+			__atomic_store_n(&port->gone, true, __ATOMIC_RELAXED);
+	}
 	__atomic_store_n(&port->order, CAP_ORDER_STOP, __ATOMIC_RELEASE);
 }
 
@@ -303,12 +349,16 @@ void cap_running_port_close(struct cap_running_port *port)
 	if (port->lock >= 0)
 		close(port->lock);
 	port->lock = -1;
+	pthread_mutex_destroy(&port->facts_lock);
 }
 
 bool cap_running_port_ended(const struct cap_running_port *port, int *error)
 {
-	for (unsigned i = 0; i < port->config->queues; i++)
+	/* State first: a worker's error is there before it says that it has ended. */
+	bool ended = all_workers(port, CAP_WORKER_ENDED);
+
+	for (unsigned i = 0; ended && i < port->config->queues; i++)
 		if (port->workers[i].error)
 			*error = port->workers[i].error;
-	return all_workers(port, CAP_WORKER_ENDED);
+	return ended;
 }

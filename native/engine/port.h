@@ -18,7 +18,9 @@ enum cap_port_phase {
 
 struct cap_running_port {
 	const struct cap_port_config *config;
-	struct cap_port_facts facts;
+	struct cap_port_facts
+		facts; /**< changed under facts_lock: the writer reads them for its files */
+	pthread_mutex_t facts_lock;
 	struct cap_port *handle; /**< the driver's, NULL while closed */
 	struct cap_filter *filter;
 	struct cap_worker *workers;	 /**< config->queues of them; owned by the engine */
@@ -26,6 +28,7 @@ struct cap_running_port {
 	int order;			 /**< enum cap_order for the workers */
 	enum cap_port_phase phase;
 	enum cap_link link;
+	bool gone; /**< told to the workers: what the kernel still owes is lost with the interface */
 	unsigned ifindex;
 	uint64_t missed_before, no_buffer_before; /**< sums of earlier openings */
 	uint64_t missed_at_arm, no_buffer_at_arm;

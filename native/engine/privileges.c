@@ -53,12 +53,14 @@ int cap_identity_find(const struct cap_config *config, struct cap_identity *iden
 				"group: there is no group \"%s\" on this host: create it, or leave the key out",
 				config->group);
 		identity->gid = group->gr_gid;
+		identity->change = true;
 	}
-	if (identity->change && geteuid() != 0 && identity->uid != geteuid())
+	if (identity->change && geteuid() != 0 &&
+	    (identity->uid != geteuid() || identity->gid != getegid()))
 		return cap_fail(
 			err, EPERM,
-			"user: only root can become \"%s\": start the engine as root, or leave the key out",
-			config->user);
+			"user: only root can become uid %u, gid %u: start the engine as root, or leave user and group out",
+			identity->uid, identity->gid);
 	return 0;
 }
 

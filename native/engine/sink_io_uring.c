@@ -11,7 +11,7 @@
 
 struct cap_io {
 	struct io_uring ring;
-	struct cap_io_op *refused; /* could not be submitted; to be handed back as failed */
+	struct cap_io_op *refused; /* found the ring full; to be handed back as failed */
 };
 
 static int uring_open(struct cap_io **out, struct cap_error *err)
@@ -33,27 +33,29 @@ static int uring_open(struct cap_io **out, struct cap_error *err)
 	return 0;
 }
 
+/* What the kernel does not take now stays in the ring, and is offered again by uring_completed. */
+static void offer(struct cap_io *io)
+{
+	if (io_uring_sq_ready(&io->ring))
+		(void)io_uring_submit(&io->ring);
+}
+
 static void uring_submit(struct cap_io *io, struct cap_io_op *op)
 {
 	struct io_uring_sqe *entry = io_uring_get_sqe(&io->ring);
-	int rc = -EBUSY;
 
-	if (entry) {
-		if (op->kind == CAP_IO_SYNC)
-			io_uring_prep_fsync(entry, op->fd, 0);
-		else
-			io_uring_prep_writev(entry, op->fd, op->vectors, op->count,
-					     (uint64_t)op->offset);
-		io_uring_sqe_set_data(entry, op);
-		do {
-			rc = io_uring_submit(&io->ring);
-		} while (rc == -EINTR || rc == -EAGAIN);
-	}
-	if (rc >= 0)
+	if (!entry) {
+		op->result = -EBUSY;
+		op->next = io->refused;
+		io->refused = op;
 		return;
-	op->result = rc;
-	op->next = io->refused;
-	io->refused = op;
+	}
+	if (op->kind == CAP_IO_SYNC)
+		io_uring_prep_fsync(entry, op->fd, 0);
+	else
+		io_uring_prep_writev(entry, op->fd, op->vectors, op->count, (uint64_t)op->offset);
+	io_uring_sqe_set_data(entry, op);
+	offer(io);
 }
 
 static struct cap_io_op *uring_completed(struct cap_io *io)
@@ -65,6 +67,7 @@ static struct cap_io_op *uring_completed(struct cap_io *io)
 		io->refused = op->next;
 		return op;
 	}
+	offer(io);
 	if (io_uring_peek_cqe(&io->ring, &event))
 		return NULL;
 	op = io_uring_cqe_get_data(event);

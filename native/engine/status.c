@@ -4,7 +4,6 @@
 #include "clock.h"
 #include "version.h"
 
-#include <pwd.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -45,7 +44,6 @@ static json_t *describe_output(const struct cap_engine *engine)
 static json_t *status(const struct cap_engine *engine)
 {
 	const struct cap_ledger_header *header = engine->ledger.header;
-	const struct passwd *user = getpwuid(geteuid());
 	char started[CAP_RFC3339_LEN];
 	json_t *ports = json_array();
 
@@ -56,7 +54,7 @@ static json_t *status(const struct cap_engine *engine)
 			 "ok", 1, "version", CAP_VERSION, "pid", (int)getpid(), "state",
 			 cap_state_name((enum cap_ledger_state)header->state), "started", started,
 			 "netns", text_or_null(engine->config->netns), "user",
-			 text_or_null(user ? user->pw_name : NULL), "capabilities",
+			 text_or_null(*engine->user ? engine->user : NULL), "capabilities",
 			 cap_capability_names(), "ports", ports, "output", describe_output(engine),
 			 "buffers", "block_bytes", (json_int_t)engine->config->block_size,
 			 "blocks_per_queue", (int)engine->config->blocks_per_queue, "hugepages",

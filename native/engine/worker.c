@@ -51,7 +51,8 @@ static void seal(struct cap_worker *worker)
 		.start_ns = cap_sample(&worker->header->armed_realtime_ns),
 		.ifrecv = ledger->wire_packets + nic,
 		.ifdrop = nic,
-		.filteraccept = ledger->received_packets - ledger->filtered_engine,
+		.filteraccept =
+			ledger->wire_packets - ledger->filtered_kernel - ledger->filtered_engine,
 		.osdrop = ledger->kernel_dropped + ledger->ring_full + ledger->unbound,
 		.usrdeliv = cap_sample(&worker->ledger->writer.delivered_packets),
 	};
@@ -122,7 +123,9 @@ static inline void store(struct cap_worker *worker, const struct cap_packet *pac
 			 struct tally *tally)
 {
 	const uint32_t tag = packet->vlan_tpid ? VLAN_TAG_LEN : 0;
-	const uint32_t wire = packet->wire_len + tag, present = packet->len + tag;
+	const uint32_t wire = packet->wire_len + tag;
+	const uint32_t present = packet->len + tag < CAP_MAX_SNAPLEN ? packet->len + tag :
+								       CAP_MAX_SNAPLEN;
 	const bool plain = !tag && packet->n_segments == 1;
 	uint32_t captured = present < worker->snaplen ? present : worker->snaplen;
 	uint8_t *at;
@@ -211,6 +214,7 @@ static void publish_counters(struct cap_worker *worker, struct cap_source_counte
 	cap_publish(&ledger->unbound, before->unbound + now->unbound);
 	cap_publish(&ledger->freezes, before->freezes + now->freezes);
 	cap_publish(&ledger->fill_empty, before->fill_empty + now->fill_empty);
+	cap_publish(&ledger->untimed, before->untimed + now->untimed);
 	cap_publish(&ledger->wire_packets, before->wire + now->wire);
 }
 
@@ -270,6 +274,7 @@ static void add_counters(struct cap_source_counters *sum, const struct cap_sourc
 	sum->unbound += more->unbound;
 	sum->freezes += more->freezes;
 	sum->fill_empty += more->fill_empty;
+	sum->untimed += more->untimed;
 }
 
 /*
@@ -294,7 +299,7 @@ static void drain(struct cap_worker *worker)
 	} while (met < 2 && cap_monotonic_ns() < deadline);
 
 	/* With a removed interface its rings are gone; otherwise it stays unaccounted, an alarm. */
-	if (left && __atomic_load_n(worker->order, __ATOMIC_ACQUIRE) == CAP_ORDER_PARK)
+	if (left && __atomic_load_n(worker->gone, __ATOMIC_RELAXED))
 		cap_count(&worker->ledger->worker.port_removed, left);
 	else if (left)
 		cap_alert("not_drained", "%s queue %u: the kernel still owes %llu packets",

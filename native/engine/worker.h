@@ -35,6 +35,7 @@ struct cap_worker {
 	struct cap_queue *queue;
 	const struct cap_filter *filter; /**< exact filter, or NULL */
 	const int *order;		 /**< enum cap_order, shared by the port's workers */
+	const bool *gone; /**< the interface is: what the kernel owes will not come */
 	uint32_t snaplen;
 	int cpu; /**< -1: not pinned */
 	uint64_t flush_ns;

@@ -34,6 +34,7 @@ struct file {
 	struct stream *stream;
 	enum file_state state;
 	int64_t offset; /* bytes that are surely in it */
+	uint64_t packets;
 	uint64_t opened_ns;
 	uint8_t *pages; /* CAP_PAGE for the head, CAP_PAGE for the trailer */
 	struct file *next;
@@ -196,6 +197,22 @@ static void commit_file(struct cap_writer *writer, struct file *file)
 	writer->closing--;
 }
 
+/* A name says that a file is whole; one that the disk did not confirm does not get it. */
+static void leave_unsynced(struct cap_writer *writer, struct file *file, int rc)
+{
+	struct cap_ledger_writer *ledger = &file->stream->from.ledger->writer;
+
+	cap_count(&ledger->write_errors, 1);
+	cap_count(&ledger->unsynced_packets, file->packets);
+	cap_alert(
+		"sync_failed",
+		"%s: the disk did not confirm its %llu packets: %s: it stays hidden, and the next start recovers what is there",
+		file->out.name, (unsigned long long)file->packets, strerror(-rc));
+	cap_output_abandon(&file->out);
+	free_file(file);
+	writer->closing--;
+}
+
 static void submit_sync(struct cap_writer *writer, struct file *file)
 {
 	file->state = FILE_SYNC;
@@ -249,11 +266,12 @@ static void end_file(struct cap_writer *writer, struct stream *stream)
 static int begin_file(struct cap_writer *writer, struct stream *stream)
 {
 	const struct cap_stream_source *from = &stream->from;
+	struct cap_port_facts facts;
 	const struct cap_pcapng_interface interface = {
 		.name = from->port->interface,
-		.description = from->facts->effective_mode,
+		.description = facts.effective_mode,
 		.filter = from->port->filter,
-		.link_type = from->facts->link_type,
+		.link_type = from->facts->link_type, /* the same at every opening */
 		.snaplen = from->facts->snaplen,
 	};
 	struct file *file = calloc(1, sizeof(*file));
@@ -269,6 +287,9 @@ static int begin_file(struct cap_writer *writer, struct stream *stream)
 		free_file(file);
 		return rc;
 	}
+	pthread_mutex_lock(from->facts_lock);
+	facts = *from->facts;
+	pthread_mutex_unlock(from->facts_lock);
 	if (cap_pcapng_head(file->pages, &interface))
 		cap_warn(
 			"filter_not_in_file",
@@ -429,8 +450,10 @@ static int64_t settle_written(struct stream *stream, int64_t bytes)
 	if (blocks == 0)
 		return 0;
 	cap_count(&stream->from.ledger->writer.written_bytes, (uint64_t)settled);
-	for (unsigned i = 0; i < blocks; i++)
+	for (unsigned i = 0; i < blocks; i++) {
+		stream->file->packets += stream->batch[i]->packets;
 		delivered(stream, stream->batch[i]);
+	}
 	take_from_batch(stream, blocks);
 	return settled;
 }
@@ -487,14 +510,10 @@ static void file_done(struct cap_writer *writer, struct file *file)
 		submit_sync(writer, file);
 		return;
 	case FILE_SYNC:
-		if (result < 0) {
-			cap_count(&file->stream->from.ledger->writer.write_errors, 1);
-			cap_alert(
-				"sync_failed",
-				"%s: the disk did not confirm it: %s: it may not outlive a power cut",
-				file->out.name, strerror((int)-result));
-		}
-		commit_file(writer, file);
+		if (result < 0)
+			leave_unsynced(writer, file, (int)result);
+		else
+			commit_file(writer, file);
 		return;
 	}
 }
@@ -550,7 +569,8 @@ static void sleep_until_woken(struct cap_writer *writer)
 	uint64_t count;
 
 	/* Blocks pushed before the flag was up are looked for once more; later ones wake us. */
-	__atomic_store_n(&writer->sleeping, true, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&writer->sleeping, true, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	for (unsigned i = 0; i < writer->stream_count; i++) {
 		if (cap_spsc_count(&writer->streams[i].from.pool->full) &&
 		    !writer->streams[i].blocked && !writer->streams[i].in_flight) {

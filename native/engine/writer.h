@@ -23,7 +23,8 @@ struct cap_stream_source {
 	struct cap_ledger_queue *ledger;
 	const struct cap_ledger_header *header;
 	const struct cap_port_config *port;
-	const struct cap_port_facts *facts;
+	const struct cap_port_facts *facts; /**< changed when a port is opened again, under: */
+	pthread_mutex_t *facts_lock;
 	unsigned queue;
 };
 

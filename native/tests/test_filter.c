@@ -43,6 +43,8 @@ static const char *const expressions[] = {
 	"ip[9] % 4 = 1",
 	"ip proto 17 and udp[4:2] > 20",
 	"mpls",
+	"(1 << ether[15]) = 0",
+	"0x80000000 >> ether[14] < 16",
 	"pppoes",
 };
 

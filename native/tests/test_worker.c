@@ -60,6 +60,7 @@ struct bench {
 	struct cap_config config;
 	struct cap_filter *filter;
 	int order;
+	bool gone;
 };
 
 /* Run @p count packets through a worker until it has ended. */
@@ -83,6 +84,7 @@ static void run(struct bench *bench, struct cap_packet *packets, unsigned count,
 		.queue = &queue,
 		.filter = bench->filter,
 		.order = &bench->order,
+		.gone = &bench->gone,
 		.snaplen = snaplen,
 		.cpu = -1,
 		.flush_ns = UINT64_MAX,

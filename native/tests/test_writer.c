@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <pcap/pcap.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -30,6 +31,7 @@ struct bench {
 	struct cap_block_pool pool;
 	struct cap_port_config port;
 	struct cap_port_facts facts;
+	pthread_mutex_t facts_lock;
 	struct cap_writer *writer;
 	uint32_t number; /* of the next packet */
 };
@@ -44,14 +46,19 @@ static void set_up(struct bench *bench, enum cap_writer_io io, uint64_t rotate_b
 							   .prefix = prefix,
 							   .rotate_bytes = rotate_bytes };
 	bench->config.io = io;
+	pthread_mutex_init(&bench->facts_lock, NULL);
 	strcpy(bench->port.interface, "cap0");
 	bench->facts = (struct cap_port_facts){ .link_type = 1, .snaplen = 65535 };
 	HOLDS(cap_output_open(&bench->output, &bench->config.output, &err) == 0);
 	HOLDS(cap_ledger_create(&bench->ledger, "/tmp/capstan-test-writer", 1, 0, 0, &err) == 0);
 	HOLDS(cap_block_pool_init(&bench->pool, BLOCKS, BLOCK_SIZE, CAP_HUGEPAGES_OFF, &err) == 0);
-	source = (struct cap_stream_source){ &bench->pool,	   bench->ledger.queues,
-					     bench->ledger.header, &bench->port,
-					     &bench->facts,	   0 };
+	source = (struct cap_stream_source){ &bench->pool,
+					     bench->ledger.queues,
+					     bench->ledger.header,
+					     &bench->port,
+					     &bench->facts,
+					     &bench->facts_lock,
+					     0 };
 	HOLDS(cap_writer_create(&bench->writer, &bench->config, &bench->output, &source, 1, &err) ==
 	      0);
 	HOLDS(cap_writer_start(bench->writer, &err) == 0);

@@ -35,9 +35,9 @@ int capstan_capture(struct xdp_md *ctx)
 	struct capstan_xdp_stamp *stamp;
 	void *data;
 
-	if (!capstan_armed || queue >= CAPSTAN_XDP_QUEUES)
+	if (!capstan_armed)
 		return XDP_PASS;
-	counters = &capstan_counters[queue];
+	counters = &capstan_counters[queue < CAPSTAN_XDP_QUEUES ? queue : CAPSTAN_XDP_QUEUES - 1];
 	add_one(&counters->seen);
 	if (!bpf_map_lookup_elem(&capstan_sockets, &queue)) {
 		add_one(&counters->unbound);
@@ -53,7 +53,6 @@ int capstan_capture(struct xdp_md *ctx)
 	} else {
 		add_one(&counters->untimed);
 	}
-	add_one(&counters->redirected);
 	return bpf_redirect_map(&capstan_sockets, queue, XDP_PASS);
 }
 

@@ -3,15 +3,14 @@
 #ifndef CAPSTAN_XDP_CAPTURE_H
 #define CAPSTAN_XDP_CAPTURE_H
 
-/** Queues that the program can serve; equal to the engine's limit. */
+/** Queues that the program can serve: the engine's limit. The last slot counts for all beyond, too. */
 #define CAPSTAN_XDP_QUEUES 64
 
 /** One queue's counters, on a cache line of their own. */
 struct capstan_xdp_counters {
-	unsigned long long seen;       /**< frames that arrived */
-	unsigned long long redirected; /**< handed towards the queue's socket */
-	unsigned long long unbound;    /**< no socket on this queue: passed to the kernel */
-	unsigned long long untimed;    /**< the driver has no room for a time stamp */
+	unsigned long long seen;    /**< frames that arrived */
+	unsigned long long unbound; /**< no socket on this queue: passed to the kernel */
+	unsigned long long untimed; /**< the driver has no room for a time stamp */
 } __attribute__((aligned(64)));
 
 /** Put in front of each frame by the program: the frame's metadata. Size a multiple of 4, at most 32. */
