@@ -173,7 +173,7 @@ static void *recover(void *argument)
 	struct cap_engine *engine = argument;
 	struct cap_error err;
 
-	if (cap_output_recover(&engine->output, &engine->stop_asked, &err))
+	if (cap_output_recover(&engine->output, &err))
 		cap_warn("recovery_failed", "%s", err.text);
 	return NULL;
 }
@@ -221,7 +221,7 @@ void cap_engine_rotate(struct cap_engine *engine)
 
 void cap_engine_ask_stop(struct cap_engine *engine)
 {
-	__atomic_store_n(&engine->stop_asked, true, __ATOMIC_RELAXED);
+	engine->stop_asked = true;
 }
 
 static void take_signals(struct cap_engine *engine)
@@ -284,7 +284,6 @@ static void stop(struct cap_engine *engine)
 	for (unsigned i = 0; i < engine->queue_count; i++)
 		cap_worker_join(&engine->workers[i]);
 	cap_writer_finish(engine->writer);
-	cap_engine_ask_stop(engine);
 	if (engine->recovering)
 		pthread_join(engine->recovery, NULL);
 }

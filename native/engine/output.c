@@ -164,7 +164,7 @@ static int64_t recover_one(struct cap_output *output, const char *part, char *na
 	return whole;
 }
 
-int cap_output_recover(struct cap_output *output, const bool *stop, struct cap_error *err)
+int cap_output_recover(struct cap_output *output, struct cap_error *err)
 {
 	struct dirent *entry;
 	DIR *list;
@@ -177,7 +177,7 @@ int cap_output_recover(struct cap_output *output, const bool *stop, struct cap_e
 	if (!list)
 		return cap_fail(err, errno, "output.directory: cannot be listed: %s",
 				strerror(errno));
-	while (!__atomic_load_n(stop, __ATOMIC_RELAXED) && (entry = readdir(list))) {
+	while ((entry = readdir(list))) {
 		char name[NAME_MAX + 1];
 		int64_t rc;
 

@@ -45,10 +45,8 @@ void cap_output_close(struct cap_output *output);
 /**
  * Finish the `.part` files that nobody is writing: cut to whole blocks, rename with "-recovered". May run
  * beside the writer.
- *
- * @param stop looked at between files; when it becomes true the rest is left for the next start
  */
-int cap_output_recover(struct cap_output *output, const bool *stop, struct cap_error *err);
+int cap_output_recover(struct cap_output *output, struct cap_error *err);
 
 /** Create the next file of a stream. @return 0 or negative errno */
 int cap_output_create(struct cap_output *output, const char *interface, unsigned queue,

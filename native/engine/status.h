@@ -21,7 +21,7 @@ struct cap_engine {
 	struct cap_block_pool *pools;
 	unsigned queue_count;
 	int signals;
-	bool stop_asked; /**< read by the recovery as well */
+	bool stop_asked;
 	pthread_t recovery;
 	bool recovering;
 	char user[64]; /**< name of the user that the engine has become */

@@ -130,7 +130,7 @@ static void what_a_crash_left_is_cut_and_named(void)
 	put("." OURS "3Z-000001.pcapng.part", file, CAP_PAGE + cap_epb_size(60) + 7, 100);
 	put("." OURS "4Z-000002.pcapng.part", file, CAP_PAGE, 100);
 	put(".other-cap0-q0-20260101T000000.000000003Z-000001.pcapng.part", file, CAP_PAGE, 100);
-	HOLDS(cap_output_recover(&output, &(bool){ false }, &err) == 0);
+	HOLDS(cap_output_recover(&output, &err) == 0);
 	HOLDS(there(OURS "3Z-000001-recovered.pcapng"));
 	HOLDS(!there("." OURS "3Z-000001.pcapng.part") && !there("." OURS "4Z-000002.pcapng.part"));
 	HOLDS(there(".other-cap0-q0-20260101T000000.000000003Z-000001.pcapng.part"));
@@ -150,7 +150,7 @@ static void a_file_that_another_engine_writes_is_left_alone(void)
 
 	HOLDS(cap_output_create(&output, "cap0", 0, 1, &file) == 0);
 	snprintf(part, sizeof(part), ".%s.part", file.name);
-	HOLDS(cap_output_recover(&output, &(bool){ false }, &err) == 0);
+	HOLDS(cap_output_recover(&output, &err) == 0);
 	HOLDS(there(part));
 	cap_output_discard(&output, &file);
 	HOLDS(entries() == 0);

@@ -39,6 +39,7 @@ def test_a_killed_engine_leaves_readable_files_that_the_next_one_recovers(
         assert len(tshark(part, "frame.number")) == readable
 
         engine.start()
+        wait_until(lambda: bool(engine.log("file_recovered")), "the next start recovers it, beside its capture")
         (recovered,) = engine.files()
         assert recovered.name == part.name[1:].removesuffix(".pcapng.part") + "-recovered.pcapng"
         assert f"{readable} packets" in engine.log("file_recovered")[0]["message"]

@@ -3,7 +3,7 @@
 #ifndef CAPSTAN_XDP_CAPTURE_H
 #define CAPSTAN_XDP_CAPTURE_H
 
-/** Queues that the program can serve: the engine's limit. The last slot counts for all beyond, too. */
+/** Queues that the program can serve: the engine's limit, a power of two. Higher ones share the slots. */
 #define CAPSTAN_XDP_QUEUES 64
 
 /** One queue's counters, on a cache line of their own. */
