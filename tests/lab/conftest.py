@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import programs
 import pytest
 from lab import Lab
+
+
+def pytest_configure() -> None:
+    # As an interrupt, so that labs and engines go with the session however it is ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,11 +46,13 @@ def wide_lab() -> Iterator[Lab]:
     yield from _lab(4)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def workspace() -> Iterator[Path]:
     """Where tests leave their files: a short path, for sockets, that other users may enter."""
     path = Path(tempfile.mkdtemp(prefix="capstan-lab-", dir="/tmp"))
     path.chmod(0o755)
+    (path / "bin").mkdir()
+    programs.copy_to(path / "bin")
     yield path
     shutil.rmtree(path)
 

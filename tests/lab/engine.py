@@ -79,7 +79,11 @@ class Engine:
         self._ledger = LedgerFile(place / "ledger", layout())
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.end()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -91,13 +95,13 @@ class Engine:
         assert self._process is not None
         return self._process.pid
 
-    def launch(self, *before: object, **process: Any) -> None:
+    def launch(self, *before: object) -> None:
         """Start it and wait for nothing; `before` is a command that starts it in turn."""
         path = self.place / "engine.json"
         path.write_text(json.dumps(self.settings))
-        command = [*map(str, before), str(process.pop("program", programs.engine())), "--config", str(path)]
+        command = [*map(str, before), str(programs.engine()), "--config", str(path)]
         with self.log_file.open("ab") as log:
-            self._process = subprocess.Popen(command, stderr=log, **process)
+            self._process = subprocess.Popen(command, stderr=log)
 
     def start(self) -> None:
         """Start it and wait until it captures."""
@@ -105,9 +109,9 @@ class Engine:
         wait_until(lambda: self.state() == "capturing" or not self.running(), "the engine captures")
         assert self.running(), f"the engine ended: {self.log_text()}"
 
-    def refuse(self, *before: object, **process: Any) -> tuple[int, str]:
+    def refuse(self, *before: object) -> tuple[int, str]:
         """Start it and expect that it ends by itself; its exit code and the sentence that it ends with."""
-        self.launch(*before, **process)
+        self.launch(*before)
         try:
             wait_until(lambda: not self.running() or self.state() == "capturing", "the engine refuses")
             assert not self.running(), "the engine captures"
@@ -160,7 +164,10 @@ class Engine:
     def terminate_early(self) -> None:
         """Stop it while it starts: it ends by the signal until it looks after signals, and cleanly from then on."""
         self.signal(signal.SIGTERM)
-        assert self.wait() in {0, -signal.SIGTERM}, self.log_text()
+        try:
+            assert self.wait() in {0, -signal.SIGTERM}, self.log_text()
+        finally:
+            self.end()
 
     def ended(self) -> Snapshot:
         """The exact ledger of an engine that was asked to stop."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +24,29 @@ def _find(variable: str, path: str) -> Path:
     return max(built, key=lambda found: found.stat().st_mtime)
 
 
+@cache
+def _copied(variable: str, path: str) -> Path:
+    found = _find(variable, path)
+    return Path(shutil.copy(found, _copies / found.name)).resolve()
+
+
+_copies = Path()
+
+
+def copy_to(folder: Path) -> None:
+    """Run copies of the programs from there: nobody rebuilds those meanwhile, and every user may look there."""
+    global _copies  # noqa: PLW0603 - one session, one folder
+    _copies = folder
+
+
 def engine() -> Path:
     """capstan-engine."""
-    return _find("CAPSTAN_ENGINE", "engine/capstan-engine")
+    return _copied("CAPSTAN_ENGINE", "engine/capstan-engine")
 
 
 def generator() -> Path:
     """capstan-gen."""
-    return _find("CAPSTAN_GEN", "gen/capstan-gen")
+    return _copied("CAPSTAN_GEN", "gen/capstan-gen")
 
 
 def run(*words: object, check: bool = True) -> subprocess.CompletedProcess[str]:

@@ -36,41 +36,36 @@ def test_an_unknown_user_or_group_is_refused(key: str, lab: Lab, place: Path) ->
     assert sentence.startswith(f"{key}: ") and "capstan-stranger" in sentence
 
 
-def everybodys(place: Path) -> Path:
-    """A copy of the engine that every user may run; the checkout may lie where others cannot look."""
-    copy = place / "capstan-engine"
-    copy.write_bytes(programs.engine().read_bytes())
-    copy.chmod(0o755)
-    for path in (place, place / "captures"):
+def opened(engine: Engine) -> Engine:
+    """Let every user write where the engine writes."""
+    for path in (engine.place, engine.captures):
         path.chmod(0o777)
-    return copy
+    return engine
 
 
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
 def test_without_privileges_nothing_is_captured(driver: Driver, lab: Lab, place: Path) -> None:
-    engine = Engine(place, driver.port())
-    code, sentence = engine.refuse("nsenter", f"--net={lab.netns}", *NOBODY, program=everybodys(place))
+    code, sentence = opened(Engine(place, driver.port())).refuse("nsenter", f"--net={lab.netns}", *NOBODY)
     assert code == 3
     assert sentence.startswith(f"cap0: {driver.method}: ") and "not permitted" in sentence and "root" in sentence
 
 
 def test_without_privileges_a_namespace_is_not_entered(lab: Lab, place: Path) -> None:
-    engine = Engine(place, AF_PACKET.port(), netns=lab.netns)
-    code, sentence = engine.refuse(*NOBODY, program=everybodys(place))
+    code, sentence = opened(Engine(place, AF_PACKET.port(), netns=lab.netns)).refuse(*NOBODY)
     assert code == 3
     assert "netns" in sentence and "root" in sentence
 
 
 def test_only_root_becomes_somebody_else(place: Path) -> None:
-    code, sentence = Engine(place, MEMORY, user="daemon").refuse(*NOBODY, program=everybodys(place))
+    code, sentence = opened(Engine(place, MEMORY, user="daemon")).refuse(*NOBODY)
     assert code == 3
     assert sentence.startswith("user: only root can become")
 
 
 def test_what_needs_no_privileges_runs_without(place: Path) -> None:
     replay = {**MEMORY, "options": {"generate": {"packets": 1000, "size": 64}}}
-    engine = Engine(place, replay)
-    engine.launch(*NOBODY, program=everybodys(place))
+    engine = opened(Engine(place, replay))
+    engine.launch(*NOBODY)
     assert engine.wait() == 0, engine.log_text()
     assert_nothing_lost(engine.ledger(), 1000)
 
