@@ -9,6 +9,7 @@ Needs the Python package rich, as in .venv. The command's exit status is handed 
 from __future__ import annotations
 
 import fcntl
+import io
 import os
 import pty
 import struct
@@ -70,12 +71,13 @@ def last_state(line: str) -> str:
 
 def main() -> int:
     """Take the picture."""
-    if len(sys.argv) < 3:
-        print(__doc__, file=sys.stderr)
+    _, *arguments = sys.argv
+    if len(arguments) < len(("PICTURE", "COMMAND")):
+        sys.stderr.write(__doc__ or "")
         return 2
-    picture, command = Path(sys.argv[1]), sys.argv[2:]
+    picture, command = Path(arguments[0]), arguments[1:]
     shown, status = run(command)
-    console = Console(record=True, width=COLUMNS, file=open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    console = Console(record=True, width=COLUMNS, file=io.StringIO())
     for line in shown.split("\n"):
         console.print(Text.from_ansi(last_state(line)), overflow="fold")
     console.save_svg(str(picture), title=" ".join(command), code_format=TEMPLATE)

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from capstan.config import from_inventory
+
 PROJECT = Path(__file__).resolve().parents[2]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 
@@ -102,8 +104,6 @@ def check_report(report: dict[str, object]) -> None:
 
 def test_the_fleet_of_the_readme_is_valid() -> None:
     """The inventory on the page passes the same check as a real one."""
-    from capstan.config import from_inventory
-
     hosts = yaml.safe_load(blocks("yaml")[0])["probes"]["hosts"]
     methods = {from_inventory(name, variables).method for name, variables in hosts.items()}
     assert len(hosts) == 3
