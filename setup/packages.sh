@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # Debian packages: install what is missing, remember what that added, remove exactly that again.
 
-# Outside the checkout, so that another clone, or this one after `git clean`, still knows.
-PACKAGES_ADDED=/var/lib/capstan-setup/packages-added
+# Outside the checkout, so that it still knows after `git clean`; a file for each, so that a checkout takes
+# away only what it brought itself.
+PACKAGES_ADDED=/var/lib/capstan-setup/packages-added-by-$(pwd | tr -c 'A-Za-z0-9\n' -)
 
 # packages_installed: names of all installed packages, sorted.
 packages_installed()
@@ -53,7 +54,8 @@ packages_remove()
 			echo "kept, because other packages need them:" \
 				"$(comm -12 <(printf '%s\n' "${added[@]}") <(packages_installed) | xargs)"
 	fi
-	rm -r "${PACKAGES_ADDED%/*}"
+	rm "$PACKAGES_ADDED"
+	rmdir --ignore-fail-on-non-empty "${PACKAGES_ADDED%/*}"
 }
 
 # debian_mirror: where this machine gets Debian from.
