@@ -10,6 +10,7 @@ SLICES = 16
 
 
 def after_zero_byte(crc: int) -> int:
+    """Carry @crc through one more byte of zeros."""
     for _ in range(8):
         crc = (crc >> 1) ^ (POLYNOMIAL if crc & 1 else 0)
     return crc

@@ -25,9 +25,7 @@ class Connection(LocalConnection):
     transport = "machine"
     has_pipelining = True
 
-    def exec_command(
-        self, cmd: str, in_data: bytes | None = None, sudoable: bool = True
-    ) -> tuple[int, bytes, bytes]:
+    def exec_command(self, cmd: str, in_data: bytes | None = None, sudoable: bool = True) -> tuple[int, bytes, bytes]:
         """Run the shell command in the machine."""
         inside = [str(MACHINE), "exec", self._play_context.remote_addr, "/bin/sh", "-c", cmd]
         return super().exec_command(shlex.join(inside), in_data=in_data, sudoable=sudoable)

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Self
 
 GEN = sys.argv[1]
 SENDER = f"capgen-{os.getpid()}-tx"
@@ -26,7 +27,7 @@ def run(*words: str) -> str:
 
 def gen(*words: str, status: int = 0) -> tuple[dict, str]:
     """Runs capstan-gen and asserts its exit status; returns its JSON and its stderr."""
-    done = subprocess.run([GEN, *words], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([GEN, *words], check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == status, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
     return json.loads(done.stdout) if "--json" in words else {}, done.stderr
 
@@ -36,15 +37,30 @@ def make_link() -> None:
     for name in (SENDER, RECEIVER):
         run("ip", "netns", "add", name)
         run("ip", "netns", "exec", name, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1")
-    run("ip", "link", "add", "wire0", "netns", SENDER, *queues,
-        "type", "veth", "peer", "name", "cap0", "netns", RECEIVER, *queues)
+    run(
+        "ip",
+        "link",
+        "add",
+        "wire0",
+        "netns",
+        SENDER,
+        *queues,
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "cap0",
+        "netns",
+        RECEIVER,
+        *queues,
+    )
     for name, device in ((SENDER, "wire0"), (RECEIVER, "cap0")):
         run("ip", "-n", name, "link", "set", device, "mtu", "9000", "up")
 
 
 def remove_link() -> None:
     for name in (SENDER, RECEIVER):
-        subprocess.run(["ip", "netns", "del", name], capture_output=True)
+        subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
 
 
 class Capture:
@@ -53,10 +69,27 @@ class Capture:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def __enter__(self) -> "Capture":
+    def __enter__(self) -> Self:
         self.process = subprocess.Popen(
-            ["ip", "netns", "exec", RECEIVER, "tcpdump", "-i", "cap0", "-U", "-B", "65536",
-             "-Z", "root", "-w", str(self.path)], stderr=subprocess.PIPE, text=True)
+            [
+                "ip",
+                "netns",
+                "exec",
+                RECEIVER,
+                "tcpdump",
+                "-i",
+                "cap0",
+                "-U",
+                "-B",
+                "65536",
+                "-Z",
+                "root",
+                "-w",
+                str(self.path),
+            ],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         assert "listening on" in self.process.stderr.readline()
         # tcpdump says so before it has emptied its socket of what came before the filter.
         time.sleep(0.3)
@@ -89,14 +122,17 @@ def every_shape_arrives_whole_by_every_method(folder: Path) -> None:
                 if method == "xdp" and "9014" in words:
                     continue
                 stream += 1
-                result = send("--method", method, "--count", "500", "--rate", "5000",
-                              "--stream", str(stream), *words)
-                assert result["method"] == method and result["frames"] == 500, result
-                assert result["accepted"] == 500 and result["refused"] == 0, result
+                result = send("--method", method, "--count", "500", "--rate", "5000", "--stream", str(stream), *words)
+                assert result["method"] == method, result
+                assert result["frames"] == 500, result
+                assert result["accepted"] == 500, result
+                assert result["refused"] == 0, result
     for number in range(1, stream + 1):
-        found, _ = gen("check", str(folder / "all.pcap"), "--json", "--stream", str(number),
-                       "--first", "0", "--count", "500")
-        assert found["distinct"] == 500 and found["complete"], found
+        found, _ = gen(
+            "check", str(folder / "all.pcap"), "--json", "--stream", str(number), "--first", "0", "--count", "500"
+        )
+        assert found["distinct"] == 500, found
+        assert found["complete"], found
 
 
 def what_the_link_accepted_is_what_the_receiver_got(_: Path) -> None:
@@ -129,8 +165,9 @@ def flows_reach_every_queue(_: Path) -> None:
             continue
         before = packets()
         send("--method", method, "--count", "2000", "--rate", "20000", "--flows", "64")
-        gained = [now - then for now, then in zip(packets(), before)]
-        assert sum(gained) == 2000 and min(gained) > 200, (method, gained)
+        gained = [now - then for now, then in zip(packets(), before, strict=True)]
+        assert sum(gained) == 2000, (method, gained)
+        assert min(gained) > 200, (method, gained)
 
 
 def a_pace_is_kept(_: Path) -> None:
@@ -145,10 +182,10 @@ def auto_takes_xdp_only_where_the_peer_does(_: Path) -> None:
     run("ip", "netns", "exec", RECEIVER, "ethtool", "-K", "cap0", "gro", "off")
     try:
         result = send("--count", "1000", "--rate", "5000000")
-        assert result["method"] == "af_packet" and result["first"] == 0, result
+        assert result["method"] == "af_packet", result
+        assert result["first"] == 0, result
         assert result["frames"] == 1000, result
-        _, said = gen("send", "--netns", SENDER, "--interface", "wire0", "--method", "xdp",
-                      "--count", "5", status=2)
+        _, said = gen("send", "--netns", SENDER, "--interface", "wire0", "--method", "xdp", "--count", "5", status=2)
         assert "gro on" in said, said
     finally:
         run("ip", "netns", "exec", RECEIVER, "ethtool", "-K", "cap0", "gro", "on")
@@ -157,13 +194,30 @@ def auto_takes_xdp_only_where_the_peer_does(_: Path) -> None:
 def an_interrupt_ends_with_a_report(_: Path) -> None:
     for method in ("af_packet", "xdp"):
         process = subprocess.Popen(
-            [GEN, "send", "--netns", SENDER, "--interface", "wire0", "--method", method,
-             "--seconds", "60", "--rate", "1000", "--json"], stdout=subprocess.PIPE, text=True)
+            [
+                GEN,
+                "send",
+                "--netns",
+                SENDER,
+                "--interface",
+                "wire0",
+                "--method",
+                method,
+                "--seconds",
+                "60",
+                "--rate",
+                "1000",
+                "--json",
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         time.sleep(1.5)
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=15)
         result = json.loads(out)
-        assert process.returncode == 0 and result["interrupted"], result
+        assert process.returncode == 0, result
+        assert result["interrupted"], result
         assert 0 < result["frames"] == result["accepted"], result
 
 
