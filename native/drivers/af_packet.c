@@ -211,6 +211,10 @@ static int open_filter(struct cap_port *port, struct cap_port_facts *facts, stru
 			port->filter_in_kernel = false;
 		}
 	}
+	for (unsigned i = 0; i < port->queue_count && !port->filter_in_kernel; i++) {
+		cap_kernel_filter_free(port->queues[i].filter);
+		port->queues[i].filter = NULL;
+	}
 	facts->filter_in = port->filter_in_kernel ? "kernel" : "engine";
 	return 0;
 }
