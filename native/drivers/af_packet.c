@@ -13,6 +13,7 @@
 #include "drivers.h"
 
 #include "block.h"
+#include "clock.h"
 #include "filter.h"
 #include "kernel_filter.h"
 #include "netdev.h"
@@ -237,12 +238,10 @@ static void port_close(struct cap_port *port)
 static int check_device(const struct cap_port_config *config, struct cap_netdev *device,
 			struct cap_error *err)
 {
-	int rc = cap_netdev_read(config->interface, device);
+	int rc = cap_netdev_find(config->interface, "af_packet", device, err);
 
 	if (rc)
-		return cap_fail(err, -rc, "%s: af_packet: %s", config->interface,
-				rc == -ENODEV ? "there is no such interface: see ip link" :
-						strerror(-rc));
+		return rc;
 	if (device->arp_type != ARPHRD_ETHER && device->arp_type != ARPHRD_LOOPBACK)
 		return cap_fail(err, EINVAL,
 				"%s: af_packet: is not an Ethernet interface: use method pcap",
@@ -376,8 +375,7 @@ static int rx_burst(struct cap_queue *queue, struct cap_packet *packets, unsigne
 		packet->data = (uint8_t *)frame + frame->tp_mac;
 		packet->len = frame->tp_snaplen;
 		packet->wire_len = frame->tp_len;
-		packet->timestamp_ns =
-			(uint64_t)frame->tp_sec * UINT64_C(1000000000) + frame->tp_nsec;
+		packet->timestamp_ns = (uint64_t)frame->tp_sec * CAP_NS_PER_S + frame->tp_nsec;
 		packet->n_segments = 1;
 		packet->vlan_tpid = 0;
 		if (frame->tp_status & TP_STATUS_VLAN_VALID) {

@@ -385,12 +385,10 @@ static int check_device(const struct cap_port_config *config, struct cap_netdev 
 			struct cap_error *err)
 {
 	unsigned queues;
-	int rc = cap_netdev_read(config->interface, device);
+	int rc = cap_netdev_find(config->interface, "af_xdp", device, err);
 
 	if (rc)
-		return cap_fail(err, -rc, "%s: af_xdp: %s", config->interface,
-				rc == -ENODEV ? "there is no such interface: see ip link" :
-						strerror(-rc));
+		return rc;
 	queues = cap_netdev_queues(config->interface);
 	if (queues != config->queues)
 		return cap_fail(

@@ -280,8 +280,8 @@ static int rx_burst(struct cap_queue *queue, struct cap_packet *packets, unsigne
 		.data = bytes,
 		.len = head->caplen,
 		.wire_len = head->len,
-		.timestamp_ns = (uint64_t)head->ts.tv_sec * UINT64_C(1000000000) +
-				(uint64_t)head->ts.tv_usec,
+		.timestamp_ns =
+			(uint64_t)head->ts.tv_sec * CAP_NS_PER_S + (uint64_t)head->ts.tv_usec,
 		.n_segments = 1,
 	};
 	return 1;

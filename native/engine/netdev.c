@@ -94,6 +94,17 @@ int cap_netdev_read(const char *name, struct cap_netdev *device)
 	return rc;
 }
 
+int cap_netdev_find(const char *name, const char *method, struct cap_netdev *device,
+		    struct cap_error *err)
+{
+	int rc = cap_netdev_read(name, device);
+
+	if (rc)
+		cap_fail(err, -rc, "%s: %s: %s", name, method,
+			 rc == -ENODEV ? "there is no such interface: see ip link" : strerror(-rc));
+	return rc;
+}
+
 unsigned cap_netdev_queues(const char *name)
 {
 	struct ethtool_channels channels = { .cmd = ETHTOOL_GCHANNELS };

@@ -3,6 +3,8 @@
 #ifndef CAPSTAN_NETDEV_H
 #define CAPSTAN_NETDEV_H
 
+#include "error.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -22,6 +24,10 @@ struct cap_netdev {
  * @return 0; -ENODEV when there is none of that name; or another negative errno
  */
 int cap_netdev_read(const char *name, struct cap_netdev *device);
+
+/** The same for a driver that needs the device: on failure with a sentence that begins "NAME: METHOD:". */
+int cap_netdev_find(const char *name, const char *method, struct cap_netdev *device,
+		    struct cap_error *err);
 
 /** Receive queues that the device has now (ETHTOOL_GCHANNELS; 1 where it cannot say). */
 unsigned cap_netdev_queues(const char *name);
