@@ -18,11 +18,29 @@ sys.path[:0] = [str(CHECKOUT / "appliance/src"), str(CHECKOUT / "collections")]
 
 from ansible_collections.capstan.appliance.plugins.plugin_utils.inventory_model import spelt_size  # noqa: E402
 
-from capstan.config import BUILT_METHODS, INVENTORY_VARIABLES, CaptureConfig  # noqa: E402 - found by the path above
+from capstan.config import (  # noqa: E402 - found by the path above
+    BUILT_METHODS,
+    INVENTORY_VARIABLES,
+    PREPARED_METHODS,
+    CaptureConfig,
+)
 
 ROLES = CHECKOUT / "roles"
 # Entry points that take the settings of a capture host.
 TAKE_SETTINGS = {("appliance", "main"), ("appliance", "verify"), ("preflight", "main")}
+
+# Readers of values that may be text or number, or words that YAML takes for truth values.
+READ_BY_THE_MODEL = (
+    "parse_size",
+    "_switch",
+    "_pci",
+    "_mac",
+    "_cores",
+    "_queues",
+    "_pages_per_node",
+    "_leave_or_count",
+    "_leave_or_flags",
+)
 
 
 def setting_options() -> dict[str, Any]:
@@ -37,7 +55,7 @@ def _option(model: type[BaseModel], name: str) -> dict[str, Any]:
         option["required"] = True
     elif field.default is not None and not isinstance(field.default, BaseModel):
         default = spelt_size(field.default) if _named(field.metadata, "parse_size") else field.default
-        option["default"] = default if isinstance(default, int) else str(default)
+        option["default"] = list(default) if default == () else default if isinstance(default, int) else str(default)
     return option
 
 
@@ -51,13 +69,17 @@ def _type(annotation: Any, metadata: list[Any]) -> dict[str, Any]:
         )
     if annotation is bool:
         return {"type": "bool"}
+    if get_origin(annotation) is tuple:
+        return {"type": "list", "elements": _type(get_args(annotation)[0], [])["type"]}
     parts = {part for part in (annotation, *get_args(annotation)) if part is not type(None)}
     literals = {part for part in parts if get_origin(part) is Literal}
-    # What may be text or number, and words that YAML takes for truth values: the model reads them.
-    if any(_named(metadata, reader) for reader in ("parse_size", "_switch", "_pci", "_cores", "_queues")):
+    if any(_named(metadata, reader) for reader in READ_BY_THE_MODEL):
         return {"type": "raw"}
     if literals or _named(_all_metadata(annotation), "_method"):
-        return {"type": "str", "choices": list(get_args(literals.pop())) if literals else list(BUILT_METHODS)}
+        return {
+            "type": "str",
+            "choices": list(get_args(literals.pop())) if literals else [*BUILT_METHODS, *PREPARED_METHODS],
+        }
     return {"type": "int" if int in parts else "path" if PurePosixPath in map(_plain, parts) else "str"}
 
 

@@ -34,7 +34,7 @@ IN_THE_INVENTORY: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["capture_method", "did you mean 'af_xdp'", "write pcap, af_packet"],
     ),
     "method-to-come": (
-        {"capture_interfaces": ETH1, "capture_method": "dpdk"},
+        {"capture_interfaces": ETH1, "capture_method": "dag"},
         ["capture_method", "not available in this build", "write pcap"],
     ),
     "unquoted-pci": (

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from capstan import config_problems as problems
 from capstan.config_fields import (
     BUILT_METHODS,
     MAX_SNAPLEN,
     PLANNED_METHODS,
+    PREPARED_METHODS,
     AbsolutePath,
     Account,
     Cores,
@@ -27,15 +28,18 @@ from capstan.config_fields import (
     InterfaceEntry,
     InterfaceList,
     InterfaceName,
+    MacAddress,
     Method,
     NetnsName,
     OnOffAuto,
     PciAddress,
     PowerOfTwo,
     Queues,
+    Settings,
     Size,
     WholeMebibytes,
 )
+from capstan.config_host import BusyPoll, Dpdk, Hugepages, Kernel, Nic, PfRing
 from capstan.errors import UsageError
 from capstan.quantities import GIB, KIB, MIB, format_size
 
@@ -43,6 +47,7 @@ __all__ = [
     "BUILT_METHODS",
     "INVENTORY_VARIABLES",
     "PLANNED_METHODS",
+    "PREPARED_METHODS",
     "CaptureConfig",
     "ConfigError",
     "Interface",
@@ -61,28 +66,22 @@ class ConfigError(UsageError):
         self.problems = sentences
 
 
-class Settings(BaseModel):
-    """What all parts of the settings share: an unknown key is an error, and nothing changes after validation."""
-
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
 class Interface(Settings):
-    """A capture port, found by its name or by its PCI address."""
+    """A capture port, found by its PCI address, or by its name. With both, the name is a cross-check."""
 
     name: InterfaceName = None
-    """Name of the interface, such as eth1."""
+    """Name of the interface, such as eth1; for dpdk, the name that it has under its kernel driver."""
     pci: PciAddress = None
     """PCI address of the NIC, in quotes, such as "0000:19:00.1"; stays the same when names change."""
+    mac: MacAddress = None
+    """MAC address that the NIC must have; a cross-check, so that another card in the same slot is not taken."""
     queues: Queues = "auto"
     """Receive queues to capture from; "auto" takes what the NIC has, at most one a worker CPU."""
     method: Method | None = None
     """Capture method of this interface where it differs from the host's."""
 
     @model_validator(mode="after")
-    def _one_identity(self) -> Interface:
-        if self.name is not None and self.pci is not None:
-            raise ValueError(f"has both name ({self.name}) and pci ({self.pci}); write one of the two")
+    def _an_identity(self) -> Interface:
         if self.name is None and self.pci is None:
             raise ValueError(
                 'has neither name nor pci; write one of them, such as {name: eth1} or {pci: "0000:19:00.1"}'
@@ -91,8 +90,8 @@ class Interface(Settings):
 
     @property
     def identity(self) -> str:
-        """What the operator called it: the name, or the PCI address."""
-        return self.name or self.pci or ""
+        """What finds it: the PCI address, or the name."""
+        return self.pci or self.name or ""
 
 
 class Output(Settings):
@@ -217,6 +216,22 @@ class CaptureConfig(Settings):
     """Options of pcap."""
     replay: Replay | None = None
     """Options of replay; needed by that method alone."""
+    dpdk: Dpdk = Dpdk()
+    """Options of dpdk."""
+    pf_ring: PfRing = PfRing()
+    """Options of pf_ring."""
+    kernel: Kernel = Kernel()
+    """Kernel command line of the host."""
+    hugepages: Hugepages = Hugepages()
+    """Hugepages of the host."""
+    nic: Nic = Nic()
+    """Tuning of the capture ports' NICs."""
+    irq_affinity: OnOffAuto = "auto"
+    """Give the interrupts of each capture queue to the CPU of its worker; "auto" does so where a queue has its own."""
+    busy_poll: BusyPoll = BusyPoll()
+    """How the kernel polls the capture ports' queues."""
+    reboot: Literal["never", "auto"] = "never"
+    """Whether the deployment may reboot the host when something needs it; "never" tells that a reboot is due."""
     user: Account = "capstan"
     """Account that the engine runs as."""
     group: Account = "capstan"
@@ -248,6 +263,8 @@ def _contradictions(config: CaptureConfig) -> Iterator[tuple[str, str]]:
         if earlier != index:
             yield key, f"is {interface.identity} again, as interfaces[{earlier}] is; write each interface once"
         method = config.method_of(interface)
+        if method == "dpdk" and config.netns is not None:
+            yield "netns", "belongs to interfaces of the kernel, and dpdk takes the NIC from it; write null"
         if method in {"pcap", "replay"} and interface.queues not in {"auto", 1}:
             yield (
                 f"{key}.queues",

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
 from capstan import config_problems as problems
 from capstan.quantities import MIB, SIZE_PATTERN, parse_size
 
-BUILT_METHODS: Final = ("pcap", "af_packet", "af_xdp", "replay")
-PLANNED_METHODS: Final = ("dpdk", "pf_ring", "dag", "auto")
+BUILT_METHODS: Final = ("pcap", "af_packet", "af_xdp", "dpdk", "replay")
+# Hosts can be prepared for these, and the engine does not capture by them yet.
+PREPARED_METHODS: Final = ("pf_ring",)
+PLANNED_METHODS: Final = ("dag", "auto")
 
 # A pcap record longer than this is taken for damage by libpcap and its readers (MAXIMUM_SNAPLEN).
 MAX_SNAPLEN: Final = 262_144
 # More receive queues than any NIC of today offers, fewer than would exhaust file descriptors.
 MAX_QUEUES: Final = 64
 INTERFACE_NAME_MAX: Final = 15  # IFNAMSIZ less its terminating zero
+_DRIVERS: Final = ("vfio-pci", "uio_pci_generic")
+_KERNEL_ARGUMENT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(=[^\s\"'$`\\]*)?")
+
+
+class Settings(BaseModel):
+    """What all parts of the settings share: an unknown key is an error, and nothing changes after validation."""
+
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 def _method(value: object) -> object:
     if value in PLANNED_METHODS:
         raise ValueError(f"is {value!r}, which is not available in this build; write {problems.one_of(BUILT_METHODS)}")
-    if value not in BUILT_METHODS:
+    if value not in (*BUILT_METHODS, *PREPARED_METHODS):
         raise ValueError(
             f"is {value!r}, which is not a capture method{problems.did_you_mean(value, BUILT_METHODS)}; "
             f"write {problems.one_of(BUILT_METHODS)}"
@@ -83,6 +93,69 @@ def _pci(value: object) -> object:
     if not re.fullmatch(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", address):
         raise ValueError(f'is {value!r}, which is not a PCI address; write one such as "0000:19:00.1"')
     return address
+
+
+def _mac(value: object) -> object:
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        raise ValueError(f"was read by YAML as the number {value} because it stands without quotes; put it in quotes")
+    if not isinstance(value, str) or not re.fullmatch(r"([0-9a-f]{2}[:-]){5}[0-9a-f]{2}", value.strip().lower()):
+        raise ValueError(f'is {value!r}; write a MAC address in quotes such as "3c:fd:fe:9e:7f:70"')
+    return value.strip().lower().replace("-", ":")
+
+
+def _kernel_arguments(value: object) -> object:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"is {value!r}; write a list of arguments such as [processor.max_cstate=1]")
+    for argument in value:
+        if not isinstance(argument, str) or not _KERNEL_ARGUMENT.fullmatch(argument):
+            raise ValueError(
+                f"holds {argument!r}; write each argument as NAME or NAME=VALUE without blanks, quotes, $, ` and \\"
+            )
+    keys = [argument for argument in value if list(value).count(argument) > 1]
+    if keys:
+        raise ValueError(f"holds {keys[0]} twice; write each argument once")
+    return tuple(value)
+
+
+def _pages_per_node(value: object) -> object:
+    if value == "auto":
+        return value
+    if not isinstance(value, dict) or not value:
+        raise ValueError(f'is {value!r}; write pages of each NUMA node such as {{0: 512}}, or "auto"')
+    pages = {
+        problems.whole_number(node, "NUMA nodes as numbers, such as {0: 512}"): problems.whole_number(
+            count, "pages as whole numbers, such as {0: 512}"
+        )
+        for node, count in value.items()
+    }
+    if min(pages) < 0 or min(pages.values()) < 0:
+        raise ValueError(f"is {value!r}; write nodes and pages from 0 up")
+    return pages
+
+
+def _leave_or_count(value: object) -> object:
+    if value in ("auto", "leave"):
+        return value
+    number = problems.whole_number(value, 'a whole number, "auto" or "leave"')
+    if number < 0:
+        raise ValueError(f'is {number}; write a number from 0 up, "auto" or "leave"')
+    return number
+
+
+def _leave_or_flags(value: object) -> object:
+    if value in ("auto", "leave"):
+        return value
+    if not isinstance(value, dict) or not all(isinstance(flag, bool) for flag in value.values()):
+        raise ValueError(f'is {value!r}; write flags such as {{disable-fw-lldp: true}}, "auto" or "leave"')
+    return value
+
+
+def _driver(value: object) -> object:
+    if value in {"igb_uio", "vfio", "uio-pci-generic", "vfio_pci"}:
+        raise ValueError(f"is {value!r}, which is not supported; write {problems.one_of(_DRIVERS)}")
+    return value
 
 
 def _filter(value: object) -> object:
@@ -157,7 +230,7 @@ def _switch(value: object) -> object:
 _SIZE_SCHEMA: Final = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": SIZE_PATTERN}]}
 Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
 Count = Annotated[int, BeforeValidator(problems.plain_number)]
-Method = Annotated[Literal["pcap", "af_packet", "af_xdp", "replay"], BeforeValidator(_method)]
+Method = Annotated[Literal["pcap", "af_packet", "af_xdp", "dpdk", "pf_ring", "replay"], BeforeValidator(_method)]
 Queues = Annotated[
     int | Literal["auto"],
     BeforeValidator(_queues),
@@ -188,3 +261,27 @@ InterfaceList = BeforeValidator(_interface_list)
 InterfaceEntry = BeforeValidator(_interface_entry)
 WholeMebibytes = AfterValidator(_whole_mebibytes)
 PowerOfTwo = AfterValidator(_power_of_two)
+MacAddress = Annotated[str | None, BeforeValidator(_mac)]
+KernelArguments = Annotated[tuple[str, ...], BeforeValidator(_kernel_arguments)]
+PagesPerNode = Annotated[
+    dict[int, int] | Literal["auto"],
+    BeforeValidator(_pages_per_node),
+    WithJsonSchema(
+        {"anyOf": [{"const": "auto"}, {"type": "object", "additionalProperties": {"type": "integer", "minimum": 0}}]}
+    ),
+]
+LeaveOrCount = Annotated[
+    int | Literal["auto", "leave"],
+    BeforeValidator(_leave_or_count),
+    WithJsonSchema({"anyOf": [{"enum": ["auto", "leave"]}, {"type": "integer", "minimum": 0}]}),
+]
+LeaveOrFlags = Annotated[
+    dict[str, bool] | Literal["auto", "leave"],
+    BeforeValidator(_leave_or_flags),
+    WithJsonSchema(
+        {"anyOf": [{"enum": ["auto", "leave"]}, {"type": "object", "additionalProperties": {"type": "boolean"}}]}
+    ),
+]
+LeaveOrSwitch = Annotated[Literal["on", "off", "leave"], BeforeValidator(_switch)]
+OffOrLeave = Annotated[Literal["off", "leave"], BeforeValidator(_switch)]
+Driver = Annotated[Literal["vfio-pci", "uio_pci_generic"], BeforeValidator(_driver)]
