@@ -21,7 +21,7 @@ description:
     and O(state=absent) removes exactly these.
 options:
   directory:
-    description: Directory of the package files on the host. In check mode it need not exist.
+    description: Directory of the package files on the host, or of folders with them. In check mode it need not exist.
     type: path
   packages:
     description: Of each file its C(package) and C(version); installed in exactly that version.
@@ -57,7 +57,7 @@ EXAMPLES = r"""
     directory: /var/cache/capstan
     record: /var/lib/capstan/deployed/packages
     packages:
-      engine/capstan-engine_0.1.0_amd64.deb: {package: capstan-engine, version: 0.1.0}
+      capstan-engine_0.1.0_amd64.deb: {package: capstan-engine, version: 0.1.0}
 """
 
 RETURN = r"""
@@ -100,9 +100,18 @@ def present(module: AnsibleModule) -> None:
     after = {described[file]["package"]: described[file]["version"] for file in files}
     if files and not module.check_mode:
         remember(Path(module.params["record"]), packages.to_remember(before, files, wanted, others))
-        install(module, [str(Path(module.params["directory"], file)) for file in files])
+        install(module, [found(module, file) for file in files])
     diff = {"before": shown(before, sorted(after)), "after": shown(after, sorted(after))}
     module.exit_json(changed=bool(files), files=files, diff=diff)
+
+
+def found(module: AnsibleModule, file: str) -> str:
+    """Where the file is, in the directory or in a folder of it."""
+    directory = Path(module.params["directory"])
+    paths = [path for path in (directory / file, *directory.glob(f"*/{file}")) if path.is_file()]
+    if not paths:
+        module.fail_json(msg=f"{file} is not in {directory}; bring it there with capstan.appliance.dist_files")
+    return str(paths[0])
 
 
 def remember(record: Path, names: list[str]) -> None:

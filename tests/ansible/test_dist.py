@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ansible_collections.capstan.appliance.plugins.action.dist_files import pack
 from ansible_collections.capstan.appliance.plugins.lookup.source_digest import digest_of
 from ansible_collections.capstan.appliance.plugins.module_utils import dist, packages
+from ansible_collections.capstan.appliance.plugins.modules.dist_files import unpack
 
 
 def tree(folder: Path) -> Path:
@@ -85,3 +87,25 @@ def test_another_build_of_the_engine_replaces_it_and_the_record_stays() -> None:
 def test_a_removed_package_whose_settings_stay_is_not_installed() -> None:
     listing = "ii \tlibpcap0.8\t1.10.3-1\nrc \tlibxdp1\t1.3.1-1\nhi \theld\t1\n"
     assert packages.installed(listing) == {"libpcap0.8": "1.10.3-1", "held": "1"}
+
+
+def test_files_are_brought_as_one_archive_and_each_is_checked(tmp_path: Path) -> None:
+    (tmp_path / "dist/engine").mkdir(parents=True)
+    (tmp_path / "dist/engine/a.deb").write_text("package")
+    archive, dest = tmp_path / "files.tar", tmp_path / "cache/capstan"
+    pack(tmp_path / "dist", ["engine/a.deb"], archive)
+    sums = {"engine/a.deb": dist.sha256(tmp_path / "dist/engine/a.deb")}
+    assert unpack(archive, sums, dest) is None
+    assert (dest / "engine/a.deb").read_text() == "package"
+    assert dest.stat().st_mode & 0o777 == 0o700
+    assert "another file" in str(unpack(archive, {"engine/a.deb": "0" * 64}, dest))
+    assert "not in the archive" in str(unpack(archive, {"engine/b.deb": "0" * 64}, dest))
+
+
+def test_nothing_of_an_earlier_deployment_stays_among_the_files(tmp_path: Path) -> None:
+    (tmp_path / "dest/engine").mkdir(parents=True)
+    (tmp_path / "dest/engine/old.deb").write_text("old")
+    archive = tmp_path / "files.tar"
+    pack(tmp_path, [], archive)
+    assert unpack(archive, {}, tmp_path / "dest") is None
+    assert list((tmp_path / "dest").iterdir()) == []
