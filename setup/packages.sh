@@ -25,18 +25,25 @@ packages_missing()
 # packages_install FILE...: install the missing ones.
 packages_install()
 {
-	local missing before rc=0
+	local missing
 	mapfile -t missing < <(packages_missing "$@")
 	if ((${#missing[@]} == 0)); then
 		echo "every package is there"
 		return
 	fi
 	echo "missing: ${missing[*]}"
-	before=$(packages_installed)
 	# A third party's source may be down; whether Debian's were enough shows in the installation.
 	apt-get --quiet update || echo "some package sources did not answer, going on with the others"
-	DEBIAN_FRONTEND=noninteractive apt-get --quiet --yes --no-install-recommends \
-		-o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 install "${missing[@]}" || rc=$?
+	DEBIAN_FRONTEND=noninteractive packages_record apt-get --quiet --yes --no-install-recommends \
+		-o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 install "${missing[@]}"
+}
+
+# packages_record COMMAND...: run it, and remember which packages it added, also when it fails.
+packages_record()
+{
+	local before rc=0
+	before=$(packages_installed)
+	"$@" || rc=$?
 	mkdir -p "${PACKAGES_ADDED%/*}"
 	comm -13 <(echo "$before") <(packages_installed) >>"$PACKAGES_ADDED"
 	return "$rc"
