@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "drivers.h"
 
+#include "loadable.h"
+
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,11 +12,16 @@ const struct cap_driver *const cap_drivers[] = {
 	&cap_driver_pcap, &cap_driver_af_packet, &cap_driver_af_xdp, &cap_driver_replay, NULL,
 };
 
-const struct cap_driver *cap_driver_find(const char *name)
+const struct cap_driver *cap_driver_find(const char *name, struct cap_error *err)
 {
 	for (unsigned i = 0; cap_drivers[i]; i++)
 		if (!strcmp(cap_drivers[i]->name, name))
 			return cap_drivers[i];
+	for (unsigned i = 0; cap_loadables[i].about; i++)
+		if (!strcmp(cap_loadables[i].about->name, name))
+			return cap_loadable_load(&cap_loadables[i], err);
+	cap_fail(err, EINVAL, "\"%s\" is not a method of this engine: see capstan-engine --methods",
+		 name);
 	return NULL;
 }
 

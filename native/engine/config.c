@@ -61,12 +61,9 @@ static int read_port(json_t *object, struct cap_port_config *port, struct cap_er
 		rc = cap_settings_text(&in, "method", &method, err);
 	}
 	if (rc == 0) {
-		port->driver = cap_driver_find(method ? method : "");
+		port->driver = cap_driver_find(method ? method : "", err);
 		if (!port->driver)
-			rc = cap_fail(
-				err, EINVAL,
-				"%s.method: \"%s\" is not a method of this engine: see capstan-engine --methods",
-				in.where, method ? method : "");
+			rc = cap_fail_in(err, -EINVAL, "%s.method", in.where);
 	}
 	if (rc == 0)
 		rc = cap_settings_int(&in, "queues", 1, CAP_MAX_QUEUES, &queues, err);

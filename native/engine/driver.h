@@ -2,12 +2,13 @@
 /**
  * @file The contract between the engine and a capture method.
  *
- * A method is one constant `struct cap_driver` in one file under drivers/. The engine knows methods
- * only through this table; nothing outside a driver's file names its method.
+ * A method is one constant `struct cap_driver` in one file or folder under drivers/. The engine knows
+ * methods only through this table; nothing outside a driver's files names its method. Some are shared
+ * objects of their own (drivers/loadable.h), so that only hosts that use them need their libraries.
  *
  * Life of a port (M: main thread, W: the queue's worker thread):
  *
- *     open (M, still privileged) -> arm (M) -> { rx_burst, release, wait, counters } (W)
+ *     prepare, open (M, still privileged) -> arm (M) -> { rx_burst, release, wait, counters } (W), watch (M)
  *          -> disarm (M) -> the worker drains -> close (M)
  *
  * A port that vanishes is drained, closed, and opened again when it is back, by the same calls; then
@@ -66,8 +67,19 @@ struct cap_source_counters {
 	uint64_t ring_full; /**< of these, dropped because the receive ring was full */
 	uint64_t unbound;   /**< of these, on a queue that no socket is bound to */
 	uint64_t freezes;   /**< times that the kernel stopped a full ring (not packets) */
-	uint64_t fill_empty; /**< attempts that found no free frame (not packets) */
-	uint64_t untimed;    /**< packets that have the time of their burst only */
+	uint64_t fill_empty;	/**< attempts that found no free frame (not packets) */
+	uint64_t untimed;	/**< packets that have the time of their burst only */
+	uint64_t time_error_ns; /**< by how much a packet's time may be wrong at most, so far */
+};
+
+/** What there is of a port's device: read by the engine for a network device, else by `watch`. */
+struct cap_device {
+	uint64_t identity; /**< another one under the same name has another identity */
+	bool up;	   /**< the link carries */
+	uint64_t rx_packets;
+	uint64_t rx_missed;    /**< dropped for want of room in NIC or ring */
+	uint64_t rx_no_buffer; /**< dropped for want of memory */
+	uint64_t rx_errors; /**< damaged, and counted in none of the others; 0 where not told apart */
 };
 
 /** Most sentences about less being delivered than asked for. */
@@ -145,6 +157,17 @@ struct cap_driver {
 	void (*free_options)(void *options);
 
 	/**
+	 * Set up what belongs to the process and not to one port. NULL: there is nothing such.
+	 *
+	 * Called once, privileged, before the first open, with all ports of this method.
+	 */
+	int (*prepare)(const struct cap_port_config *const *ports, unsigned count,
+		       struct cap_error *err);
+
+	/** What this very port needs of enum cap_privilege; NULL: `privileges`. */
+	uint32_t (*port_privileges)(const struct cap_port_config *config);
+
+	/**
 	 * Get everything ready without counting a packet: sockets, rings, programs, filter.
 	 *
 	 * @return 0 with *port set, or negative errno with nothing left open: -ENODEV when there is no
@@ -179,6 +202,16 @@ struct cap_driver {
 	/** Read the source's counters; callable from arm to close. */
 	void (*counters)(struct cap_queue *queue, struct cap_source_counters *out);
 
+	/**
+	 * Look at the device of a port that is no network device of this host, a few times a second.
+	 * NULL: it is one (CAP_FEATURE_NETDEV), or it cannot go away.
+	 *
+	 * @param port NULL while the port is closed: is there a device to be opened?
+	 * @return 0, or -ENODEV when the device is gone
+	 */
+	int (*watch)(const struct cap_port_config *config, struct cap_port *port,
+		     struct cap_device *device);
+
 	/** Take no further packet; what is in the rings stays to be drained and the counters stand. */
 	void (*disarm)(struct cap_port *port);
 
@@ -189,8 +222,12 @@ struct cap_driver {
 /** All methods built in, ended by NULL. */
 extern const struct cap_driver *const cap_drivers[];
 
-/** @return the driver of that name, or NULL */
-const struct cap_driver *cap_driver_find(const char *name);
+/**
+ * The driver of that name, loaded if it must be.
+ *
+ * @return NULL with a sentence: there is none, or it cannot be loaded on this host
+ */
+const struct cap_driver *cap_driver_find(const char *name, struct cap_error *err);
 
 /** Put a sentence on the list of what is less than asked for; further ones than fit are joined away. */
 void cap_degraded(struct cap_port_facts *facts, const char *format, ...)

@@ -129,6 +129,25 @@ static void remember_user(struct cap_engine *engine)
 	snprintf(engine->user, sizeof(engine->user), "%s", user ? user->pw_name : "");
 }
 
+/* Each method once, with all of its ports. */
+static int prepare_methods(const struct cap_config *config, struct cap_error *err)
+{
+	const struct cap_port_config *mine[CAP_MAX_PORTS];
+	int rc = 0;
+
+	for (unsigned p = 0; rc == 0 && p < config->port_count; p++) {
+		const struct cap_driver *driver = config->ports[p].driver;
+		unsigned count = 0;
+
+		for (unsigned i = 0; i < config->port_count; i++)
+			if (config->ports[i].driver == driver)
+				mine[count++] = &config->ports[i];
+		if (driver->prepare && mine[0] == &config->ports[p])
+			rc = driver->prepare(mine, count, err);
+	}
+	return rc;
+}
+
 /* With root's rights: everything that needs them. What opens a file on disk comes after the drop. */
 static int set_up(struct cap_engine *engine, pid_t parent, struct cap_error *err)
 {
@@ -149,6 +168,8 @@ static int set_up(struct cap_engine *engine, pid_t parent, struct cap_error *err
 				       identity.uid, identity.gid, err);
 	if (rc == 0)
 		label_queues(engine);
+	if (rc == 0)
+		rc = prepare_methods(config, err);
 	for (unsigned p = 0; rc == 0 && p < config->port_count; p++)
 		rc = cap_running_port_open(&engine->ports[p], &config->ports[p], err);
 	if (rc == 0)

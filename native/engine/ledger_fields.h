@@ -12,7 +12,7 @@
 
 /* clang-format off */
 #define CAP_LEDGER_WORKER(F) \
-F(worker, wire_packets,     "wire",     "kernel", "packets", "offered to this queue, by the source's own counter") \
+F(worker, wire_packets,     "wire",     "kernel", "packets", "offered to this queue, by the source's own counter; DPDK: taken from the ring, and at the end what the port's ipackets has beyond all queues' (queue 0)") \
 F(worker, received_packets, "received", "engine", "packets", "taken out of the ring by the worker") \
 F(worker, received_bytes,   "info",     "",       "bytes",   "wire length of the packets taken out of the ring") \
 F(worker, filtered_kernel,  "filtered", "kernel", "packets", "rejected by the filter inside the kernel") \
@@ -27,6 +27,7 @@ F(worker, short_packets,    "info",     "",       "packets", "arrived shorter th
 F(worker, freezes,          "info",     "",       "times",   "the kernel stopped a full ring") \
 F(worker, fill_empty,       "info",     "",       "times",   "the kernel found no free frame; attempts, not packets") \
 F(worker, untimed,          "info",     "",       "packets", "have the time of their burst: the NIC's driver has no room for a time stamp") \
+F(worker, time_error_ns,    "info",     "",       "ns",      "the most by which a packet's time may be wrong, where that is known") \
 F(worker, bursts,           "info",     "",       "times",   "bursts that were not empty") \
 F(worker, sleeps,           "info",     "",       "times",   "the worker slept because its ring was empty") \
 F(worker, blocks_sealed,    "info",     "",       "blocks",  "blocks handed to the writer") \
@@ -46,10 +47,11 @@ F(writer, unsynced_packets,  "info",      "",       "packets", "delivered to a f
 F(writer, write_errors,      "info",      "",       "times",   "a write or open failed")
 
 #define CAP_LEDGER_MONITOR(F) \
-F(monitor, nic_lost,          "wire", "nic", "packets", "dropped by the NIC before the kernel saw them: nic_missed + nic_no_buffer") \
-F(monitor, nic_missed,        "drop", "nic", "packets", "rx_missed_errors since arm (the port's queue 0)") \
-F(monitor, nic_no_buffer,     "drop", "nic", "packets", "rx_fifo_errors since arm (the port's queue 0)") \
-F(monitor, nic_rx_packets,    "info", "",    "packets", "the interface's own rx_packets now (the port's queue 0)") \
+F(monitor, nic_lost,          "wire", "nic", "packets", "dropped by the NIC before a ring held them: nic_missed + nic_no_buffer + nic_errors") \
+F(monitor, nic_missed,        "drop", "nic", "packets", "rx_missed_errors (DPDK: imissed) since arm (the port's queue 0)") \
+F(monitor, nic_no_buffer,     "drop", "nic", "packets", "rx_fifo_errors (DPDK: rx_nombuf) since arm (the port's queue 0)") \
+F(monitor, nic_errors,        "drop", "nic", "packets", "damaged on the wire or refused by the NIC (DPDK: ierrors) since arm (the port's queue 0)") \
+F(monitor, nic_rx_packets,    "info", "",    "packets", "the interface's own rx_packets (DPDK: ipackets) now (the port's queue 0)") \
 F(monitor, nic_rx_at_arm,     "info", "",    "packets", "the same when counting began, modulo 2^64 (a port opened again: less what it had counted)") \
 F(monitor, nic_rx_arm_spread, "info", "",    "packets", "how many arrived while counting began: the error of nic_rx_at_arm") \
 F(monitor, link_up,           "info", "",    "flag",    "1 while the link carries") \

@@ -4,6 +4,7 @@
 #include "driver.h"
 #include "filter.h"
 #include "ledger.h"
+#include "loadable.h"
 #include "log.h"
 #include "pcapng.h"
 #include "version.h"
@@ -54,28 +55,50 @@ static void print_json(json_t *value)
 	json_decref(value);
 }
 
+/* @param why_not NULL when the method can be used on this host */
+static json_t *method_json(const struct cap_driver *about, const char *package, const char *why_not)
+{
+	json_t *method = json_pack("{s:s, s:s, s:s, s:s?, s:b, s:s?}", "name", about->name,
+				   "summary", about->summary, "drop_counters", about->sees,
+				   "package", package, "loadable", !why_not, "why_not", why_not);
+
+	for (size_t f = 0; f < N_FEATURES; f++)
+		json_object_set_new(method, features[f].name,
+				    json_boolean(about->features & features[f].feature));
+	return method;
+}
+
 static void print_methods_json(void)
 {
 	json_t *methods = json_array();
+	struct cap_error err;
 
-	for (unsigned i = 0; cap_drivers[i]; i++) {
-		const struct cap_driver *driver = cap_drivers[i];
-		json_t *method = json_pack("{s:s, s:s, s:s}", "name", driver->name, "summary",
-					   driver->summary, "drop_counters", driver->sees);
-
-		for (size_t f = 0; f < N_FEATURES; f++)
-			json_object_set_new(method, features[f].name,
-					    json_boolean(driver->features & features[f].feature));
-		json_array_append_new(methods, method);
-	}
+	for (unsigned i = 0; cap_drivers[i]; i++)
+		json_array_append_new(methods, method_json(cap_drivers[i], NULL, NULL));
+	for (const struct cap_loadable *other = cap_loadables; other->about; other++)
+		json_array_append_new(
+			methods, method_json(other->about, other->package,
+					     cap_loadable_load(other, &err) ? NULL : err.text));
 	print_json(json_pack("{s:s, s:o}", "version", CAP_VERSION, "methods", methods));
+}
+
+static void print_method(const struct cap_driver *about)
+{
+	printf("%-10s %s\n           its drop counters see: %s\n", about->name, about->summary,
+	       about->sees);
 }
 
 static void print_methods(void)
 {
+	struct cap_error err;
+
 	for (unsigned i = 0; cap_drivers[i]; i++)
-		printf("%-10s %s\n           its drop counters see: %s\n", cap_drivers[i]->name,
-		       cap_drivers[i]->summary, cap_drivers[i]->sees);
+		print_method(cap_drivers[i]);
+	for (const struct cap_loadable *other = cap_loadables; other->about; other++) {
+		print_method(other->about);
+		if (!cap_loadable_load(other, &err))
+			printf("           not on this host: %s\n", err.text);
+	}
 }
 
 static int fail(enum cap_exit code, const struct cap_error *err)

@@ -31,6 +31,31 @@ static bool is_netdev(const struct cap_running_port *port)
 	return port->config->driver->features & CAP_FEATURE_NETDEV;
 }
 
+/* The port has a device that can be looked at, and that can go and come back. */
+static bool has_device(const struct cap_running_port *port)
+{
+	return is_netdev(port) || port->config->driver->watch;
+}
+
+/* @return 0, -ENODEV when the device is gone, or another negative errno */
+static int read_device(const struct cap_running_port *port, struct cap_device *device)
+{
+	struct cap_netdev netdev;
+	int rc;
+
+	if (!is_netdev(port))
+		return port->config->driver->watch(port->config, port->handle, device);
+	rc = cap_netdev_read(port->config->interface, &netdev);
+	*device = (struct cap_device){
+		.identity = netdev.ifindex,
+		.up = netdev.up,
+		.rx_packets = netdev.rx_packets,
+		.rx_missed = netdev.rx_missed,
+		.rx_no_buffer = netdev.rx_no_buffer,
+	};
+	return rc;
+}
+
 /* Who holds the other end, for the sentence; 0 when it is too busy to say. */
 static int holder_of(const struct sockaddr_un *address, socklen_t len)
 {
@@ -139,26 +164,26 @@ int cap_running_port_open(struct cap_running_port *port, const struct cap_port_c
 }
 
 /* A NIC whose counter went back was reset: what it has counted since then comes on top. */
-static uint64_t counted(uint64_t *before, uint64_t *at_arm, uint64_t published, uint64_t now)
+static uint64_t counted(struct cap_nic_sum *sum, uint64_t *published, uint64_t now)
 {
-	if (now < *at_arm || *before + (now - *at_arm) < published) {
-		*before = published;
-		*at_arm = 0;
+	uint64_t before = cap_sample(published);
+
+	if (now < sum->at_arm || sum->before + (now - sum->at_arm) < before) {
+		sum->before = before;
+		sum->at_arm = 0;
 	}
-	return *before + (now - *at_arm);
+	cap_publish(published, sum->before + (now - sum->at_arm));
+	return cap_sample(published);
 }
 
-static void publish_nic(struct cap_running_port *port, const struct cap_netdev *device)
+static void publish_nic(struct cap_running_port *port, const struct cap_device *device)
 {
 	struct cap_ledger_monitor *ledger = &port->ledger->monitor;
-	uint64_t missed = counted(&port->missed_before, &port->missed_at_arm,
-				  cap_sample(&ledger->nic_missed), device->rx_missed);
-	uint64_t no_buffer = counted(&port->no_buffer_before, &port->no_buffer_at_arm,
-				     cap_sample(&ledger->nic_no_buffer), device->rx_no_buffer);
+	uint64_t lost = counted(&port->missed, &ledger->nic_missed, device->rx_missed) +
+			counted(&port->no_buffer, &ledger->nic_no_buffer, device->rx_no_buffer) +
+			counted(&port->errors, &ledger->nic_errors, device->rx_errors);
 
-	cap_publish(&ledger->nic_missed, missed);
-	cap_publish(&ledger->nic_no_buffer, no_buffer);
-	cap_publish(&ledger->nic_lost, missed + no_buffer);
+	cap_publish(&ledger->nic_lost, lost);
 	cap_publish(&ledger->nic_rx_packets, device->rx_packets);
 }
 
@@ -190,19 +215,20 @@ static uint64_t wire_so_far(const struct cap_running_port *port)
 int cap_running_port_arm(struct cap_running_port *port, struct cap_error *err)
 {
 	struct cap_ledger_monitor *ledger = &port->ledger->monitor;
-	struct cap_netdev before = { 0 }, after = { 0 };
+	struct cap_device before = { 0 }, after = { 0 };
 	int rc;
 
-	if (is_netdev(port) && (rc = cap_netdev_read(port->config->interface, &before)))
+	if (has_device(port) && (rc = read_device(port, &before)))
 		return cap_fail(err, -rc, "%s: its counters cannot be read: %s",
 				port->config->interface, strerror(-rc));
 	rc = port->config->driver->arm(port->handle, err);
 	if (rc)
 		return rc;
-	if (is_netdev(port) && cap_netdev_read(port->config->interface, &after) == 0) {
-		port->ifindex = after.ifindex;
-		port->missed_at_arm = before.rx_missed;
-		port->no_buffer_at_arm = before.rx_no_buffer;
+	if (has_device(port) && read_device(port, &after) == 0) {
+		port->identity = after.identity;
+		port->missed.at_arm = before.rx_missed;
+		port->no_buffer.at_arm = before.rx_no_buffer;
+		port->errors.at_arm = before.rx_errors;
 		cap_publish(&ledger->nic_rx_at_arm, before.rx_packets - wire_so_far(port));
 		cap_publish(&ledger->nic_rx_arm_spread, after.rx_packets - before.rx_packets);
 		cap_publish(&ledger->link_up, port->link == CAP_LINK_UP);
@@ -243,10 +269,10 @@ static void park(struct cap_running_port *port, const char *why)
 
 static void watch(struct cap_running_port *port)
 {
-	struct cap_netdev device;
-	int rc = cap_netdev_read(port->config->interface, &device);
+	struct cap_device device;
+	int rc = read_device(port, &device);
 
-	if (rc == -ENODEV || (rc == 0 && device.ifindex != port->ifindex)) {
+	if (rc == -ENODEV || (rc == 0 && device.identity != port->identity)) {
 		set_link(port, CAP_LINK_GONE);
 		park(port, "the interface is gone");
 	} else if (any_worker(port, CAP_WORKER_LOST)) {
@@ -263,19 +289,20 @@ static void finish_parking(struct cap_running_port *port)
 		return;
 	port->config->driver->close(port->handle);
 	port->handle = NULL;
-	port->missed_before = cap_sample(&port->ledger->monitor.nic_missed);
-	port->no_buffer_before = cap_sample(&port->ledger->monitor.nic_no_buffer);
+	port->missed.before = cap_sample(&port->ledger->monitor.nic_missed);
+	port->no_buffer.before = cap_sample(&port->ledger->monitor.nic_no_buffer);
+	port->errors.before = cap_sample(&port->ledger->monitor.nic_errors);
 	port->last_error[0] = '\0';
 	port->phase = CAP_PORT_CLOSED;
 }
 
 static void open_again(struct cap_running_port *port)
 {
-	struct cap_netdev device;
+	struct cap_device device;
 	struct cap_error err;
 	int rc;
 
-	if (cap_netdev_read(port->config->interface, &device) || !device.up)
+	if (read_device(port, &device) || !device.up)
 		return;
 	rc = open_driver(port, &err);
 	if (rc == 0) {
@@ -307,9 +334,10 @@ static void dismiss_callers(struct cap_running_port *port)
 
 void cap_running_port_tick(struct cap_running_port *port)
 {
-	if (!is_netdev(port))
+	if (!has_device(port))
 		return;
-	dismiss_callers(port);
+	if (is_netdev(port))
+		dismiss_callers(port);
 	switch (port->phase) {
 	case CAP_PORT_OPEN:
 		watch(port);
@@ -325,13 +353,12 @@ void cap_running_port_tick(struct cap_running_port *port)
 
 void cap_running_port_stop(struct cap_running_port *port)
 {
-	struct cap_netdev device;
+	struct cap_device device;
 
 	if (port->phase == CAP_PORT_OPEN && port->handle)
 		port->config->driver->disarm(port->handle);
-	if (port->phase == CAP_PORT_OPEN && is_netdev(port)) {
-		if (cap_netdev_read(port->config->interface, &device) == 0 &&
-		    device.ifindex == port->ifindex)
+	if (port->phase == CAP_PORT_OPEN && has_device(port)) {
+		if (read_device(port, &device) == 0 && device.identity == port->identity)
 			publish_nic(port, &device);
 		else
 			__atomic_store_n(&port->gone, true, __ATOMIC_RELAXED);

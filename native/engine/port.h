@@ -16,6 +16,12 @@ enum cap_port_phase {
 	CAP_PORT_PARKING, /**< its interface went; workers drain what is left */
 };
 
+/** One of the NIC's drop counters, summed up over openings of the port. */
+struct cap_nic_sum {
+	uint64_t before; /**< counted by earlier openings */
+	uint64_t at_arm; /**< the NIC's figure when this opening was armed */
+};
+
 struct cap_running_port {
 	const struct cap_port_config *config;
 	struct cap_port_facts
@@ -29,9 +35,8 @@ struct cap_running_port {
 	enum cap_port_phase phase;
 	enum cap_link link;
 	bool gone; /**< told to the workers: what the kernel still owes is lost with the interface */
-	unsigned ifindex;
-	uint64_t missed_before, no_buffer_before; /**< sums of earlier openings */
-	uint64_t missed_at_arm, no_buffer_at_arm;
+	uint64_t identity; /**< of the device that was armed */
+	struct cap_nic_sum missed, no_buffer, errors;
 	char last_error[256]; /**< why it could not be opened again, told once */
 	int lock;	      /**< says to other engines that the interface is taken */
 };

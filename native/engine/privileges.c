@@ -121,8 +121,12 @@ int cap_drop_privileges(const struct cap_config *config, const struct cap_identi
 	uint32_t privileges = 0;
 	int rc = 0;
 
-	for (unsigned i = 0; i < config->port_count; i++)
-		privileges |= config->ports[i].driver->privileges;
+	for (unsigned i = 0; i < config->port_count; i++) {
+		const struct cap_port_config *port = &config->ports[i];
+
+		privileges |= port->driver->port_privileges ? port->driver->port_privileges(port) :
+							      port->driver->privileges;
+	}
 	if (geteuid() != 0)
 		return 0;
 	if (identity->change) {

@@ -35,6 +35,12 @@ struct tally {
 	uint64_t received, bytes, filtered, no_block, cut, too_short;
 };
 
+/* The port's device may vanish and come back; then the main thread mends the port. */
+static bool is_mended(const struct cap_worker *worker)
+{
+	return (worker->driver->features & CAP_FEATURE_NETDEV) || worker->driver->watch;
+}
+
 static bool is_paced(const struct cap_worker *worker)
 {
 	return worker->driver->features & CAP_FEATURE_PACED_BY_ENGINE;
@@ -215,6 +221,9 @@ static void publish_counters(struct cap_worker *worker, struct cap_source_counte
 	cap_publish(&ledger->freezes, before->freezes + now->freezes);
 	cap_publish(&ledger->fill_empty, before->fill_empty + now->fill_empty);
 	cap_publish(&ledger->untimed, before->untimed + now->untimed);
+	cap_publish(&ledger->time_error_ns, before->time_error_ns > now->time_error_ns ?
+						    before->time_error_ns :
+						    now->time_error_ns);
 	cap_publish(&ledger->wire_packets, before->wire + now->wire);
 }
 
@@ -275,6 +284,8 @@ static void add_counters(struct cap_source_counters *sum, const struct cap_sourc
 	sum->freezes += more->freezes;
 	sum->fill_empty += more->fill_empty;
 	sum->untimed += more->untimed;
+	if (sum->time_error_ns < more->time_error_ns)
+		sum->time_error_ns = more->time_error_ns;
 }
 
 /*
@@ -343,8 +354,8 @@ static void run(struct cap_worker *worker)
 			worker->driver->wait(worker->queue, IDLE_WAIT_MS);
 		}
 	}
-	/* What befalls a network device is the port's to mend; a finite source that fails is at its end. */
-	if (n < 0 && (worker->driver->features & CAP_FEATURE_NETDEV)) {
+	/* What befalls a device is the port's to mend; a finite source that fails is at its end. */
+	if (n < 0 && is_mended(worker)) {
 		set_state(worker, CAP_WORKER_LOST);
 		return;
 	}

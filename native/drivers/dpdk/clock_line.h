@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file From the ticks of a counter (the CPU's or the NIC's) to the wall clock: a straight line, laid
+ * anew several times a second through what both clocks said last.
+ */
+#ifndef CAPSTAN_DPDK_CLOCK_LINE_H
+#define CAPSTAN_DPDK_CLOCK_LINE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/** Both clocks at one moment. */
+struct cap_clock_pair {
+	uint64_t ticks;
+	uint64_t wall_ns;
+	uint64_t spread_ns; /**< between the readings on both sides: the pair is off by half of it */
+};
+
+struct cap_clock_line {
+	uint64_t ticks;	      /**< where the line begins */
+	uint64_t wall_ns;     /**< the wall clock there */
+	uint64_t ns_per_tick; /**< 32 bits before the point and 32 behind it */
+};
+
+/** A line that is being kept. */
+struct cap_clock_fit {
+	struct cap_clock_line line;
+	struct cap_clock_pair anchor; /**< the far end that the slope is taken from */
+	uint64_t error_ns;	      /**< largest error found when looking again, so far */
+};
+
+/** Wall-clock nanoseconds of @p ticks, which may lie before the line's beginning. */
+static inline uint64_t cap_clock_at(const struct cap_clock_line *line, uint64_t ticks)
+{
+	int64_t since = (int64_t)(ticks - line->ticks);
+	__int128 ns = (__int128)since * line->ns_per_tick;
+
+	return line->wall_ns + (uint64_t)(int64_t)(ns >> 32);
+}
+
+/** Begin with a counter of @p hz ticks a second, as its maker says. */
+void cap_clock_begin(struct cap_clock_fit *fit, const struct cap_clock_pair *now, uint64_t hz);
+
+/**
+ * Lay the line through @p now, its slope from what was measured over the last seconds.
+ *
+ * How far the old line had run off is the error, and is kept; a difference beyond what clocks drift is
+ * a step of the wall clock, which is followed and is no error.
+ */
+void cap_clock_renew(struct cap_clock_fit *fit, const struct cap_clock_pair *now);
+
+#endif

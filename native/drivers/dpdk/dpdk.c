@@ -1,0 +1,407 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * DPDK: the NIC is taken from the kernel and read by a driver in this process.
+ *
+ * Counters. The port's own ipackets is held against what the queues have taken. A ring cannot be told
+ * apart from the wire while packets flow, so wire is what was taken; when the port is disarmed, ipackets
+ * is read once more, and the queues drain until they have taken as much: what they cannot is on queue
+ * 0's account as wire and stays unaccounted. imissed, rx_nombuf and ierrors are the port's drops.
+ *
+ * Start. The port is started by arm, with the counters read just before: no packet is older. A virtual
+ * device over a kernel socket has one that queues from the moment it is made: that is thrown away.
+ *
+ * Stop. Stopping a port throws away what is in its rings, so it goes on while they are drained, and is
+ * stopped by close. A queue gives out what its ring held when the port was disarmed, and no more.
+ */
+#include "dpdk.h"
+
+#include "about.h"
+#include "eal.h"
+#include "loadable.h"
+#include "log.h"
+#include "netdev.h"
+#include "pcapng.h"
+#include "pci.h"
+
+#include <errno.h>
+#include <linux/if_ether.h>
+#include <net/if.h>
+#include <rte_cycles.h>
+#include <rte_errno.h>
+#include <rte_lcore.h>
+#include <rte_prefetch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+/* Drivers give out at most 32 packets a call or more: a burst below that has emptied the ring. */
+#define LEAST_FULL_BURST 32
+
+/* What a kernel socket may have queued before arm, at most; a source that never ends must not hold us. */
+#define STALE_BURSTS 4096
+
+static int prepare(const struct cap_port_config *const *ports, unsigned count,
+		   struct cap_error *err)
+{
+	return cap_eal_start(ports, count, err);
+}
+
+static bool begins(const char *name, const char *with)
+{
+	return !strncmp(name, with, strlen(with));
+}
+
+/* The device's descriptors stay open; what a port needs again is memory for it, or a socket. */
+static uint32_t port_privileges(const struct cap_port_config *config)
+{
+	const char *name = config->interface;
+	char driver[64];
+
+	if (cap_dpdk_is_pci(name)) {
+		cap_pci_driver(CAP_SYSFS, name, driver, sizeof(driver));
+		return CAP_PRIVILEGE_IPC_LOCK |
+		       (cap_pci_is_shared(driver) ? CAP_PRIVILEGE_NET_RAW : 0U);
+	}
+	if (begins(name, "net_af_packet"))
+		return CAP_PRIVILEGE_NET_RAW | CAP_PRIVILEGE_NET_ADMIN;
+	if (begins(name, "net_af_xdp"))
+		return CAP_PRIVILEGE_NET_RAW | CAP_PRIVILEGE_NET_ADMIN | CAP_PRIVILEGE_BPF |
+		       CAP_PRIVILEGE_IPC_LOCK;
+	if (begins(name, "net_tap"))
+		return CAP_PRIVILEGE_NET_ADMIN;
+	if (begins(name, "net_pcap"))
+		return CAP_PRIVILEGE_NET_RAW;
+	return 0;
+}
+
+static void describe_mode(const struct cap_port *port, struct cap_port_facts *facts)
+{
+	char queues[48] = "";
+
+	if (port->queue_count > 1)
+		snprintf(queues, sizeof(queues), ", %u queues%s", port->queue_count,
+			 port->symmetric ? " by symmetric RSS" : "");
+	snprintf(facts->effective_mode, sizeof(facts->effective_mode),
+		 "%s%s, frames to %u bytes, %s, idle %s", port->driver_name, queues,
+		 port->largest_frame, cap_dpdk_time_words(port), cap_dpdk_idle_words[port->idle]);
+}
+
+static int port_open(const struct cap_port_config *config, struct cap_port **out,
+		     struct cap_port_facts *facts, struct cap_error *err)
+{
+	size_t size = sizeof(struct cap_port) + config->queues * sizeof(struct cap_queue);
+	struct cap_port *port = aligned_alloc(64, (size + 63) & ~(size_t)63);
+	int rc;
+
+	if (!port)
+		return cap_fail(err, ENOMEM, "%s: out of memory", config->interface);
+	memset(port, 0, size);
+	port->config = config;
+	port->options = config->options;
+	port->queue_count = config->queues;
+	for (unsigned i = 0; i < config->queues; i++) {
+		port->queues[i].port = port;
+		port->queues[i].index = (uint16_t)i;
+	}
+	rc = cap_dpdk_device_open(port, facts, err);
+	if (rc) {
+		free(port);
+		return rc;
+	}
+	cap_dpdk_time_begin(port, facts);
+	facts->link_type = CAP_LINKTYPE_ETHERNET;
+	facts->snaplen = config->snaplen;
+	facts->filter_in = config->filter ? "engine" : "none";
+	describe_mode(port, facts);
+	*out = port;
+	return 0;
+}
+
+static struct cap_queue *port_queue(struct cap_port *port, unsigned index)
+{
+	return &port->queues[index];
+}
+
+static bool is_removed(const struct cap_port *port)
+{
+	return __atomic_load_n(&port->removed, __ATOMIC_ACQUIRE);
+}
+
+static int read_figures(const struct cap_port *port, struct cap_dpdk_figures *figures)
+{
+	struct rte_eth_stats stats;
+	int rc = is_removed(port) ? -ENODEV : rte_eth_stats_get(port->id, &stats);
+
+	if (rc)
+		return rc;
+	*figures = (struct cap_dpdk_figures){ stats.ipackets, stats.imissed, stats.rx_nombuf,
+					      stats.ierrors };
+	return 0;
+}
+
+static void renew_figures(struct cap_port *port)
+{
+	struct cap_dpdk_figures now;
+
+	if (!__atomic_load_n(&port->disarmed, __ATOMIC_RELAXED) && read_figures(port, &now) == 0)
+		port->figures = cap_dpdk_since(&now, &port->base, &port->figures);
+}
+
+/* A kernel socket is there from the moment the device is made, and fills. */
+static bool has_stale_packets(const struct cap_port *port)
+{
+	return begins(port->driver_name, "net_af_packet") ||
+	       begins(port->driver_name, "net_af_xdp") || begins(port->driver_name, "net_tap");
+}
+
+static void throw_away(struct cap_port *port)
+{
+	for (unsigned q = 0; q < port->queue_count; q++) {
+		struct cap_queue *queue = &port->queues[q];
+		unsigned n = 1;
+
+		for (unsigned i = 0; n && i < STALE_BURSTS; i++) {
+			n = rte_eth_rx_burst(port->id, queue->index, queue->buffers, CAP_BURST);
+			rte_pktmbuf_free_bulk(queue->buffers, n);
+		}
+	}
+}
+
+static int port_arm(struct cap_port *port, struct cap_error *err)
+{
+	const char *name = port->config->interface;
+	int rc = read_figures(port, &port->base);
+
+	if (rc == 0)
+		rc = rte_eth_dev_start(port->id);
+	if (rc)
+		return cap_fail(err, -rc, "%s: dpdk: the port cannot be started: %s%s%s", name,
+				strerror(-rc), ": ", cap_eal_last_words());
+	port->started = true;
+	if (has_stale_packets(port)) {
+		throw_away(port);
+		rc = read_figures(port, &port->base);
+		if (rc)
+			return cap_fail(err, -rc, "%s: dpdk: its counters cannot be read: %s", name,
+					strerror(-rc));
+	}
+	port->figures = (struct cap_dpdk_figures){ 0 };
+	for (unsigned q = 0; q < port->queue_count; q++)
+		port->queues[q].fresh_ticks = cap_dpdk_ticks(port);
+	return 0;
+}
+
+/* The worker's thread gets a place among DPDK's, for the buffers' cache. Once; a thread stays what it is. */
+static void make_ready(struct cap_queue *queue)
+{
+	queue->ready = true;
+	/* A sleep of 50 us must not become one of 100. */
+	prctl(PR_SET_TIMERSLACK, 1UL);
+	if (rte_lcore_id() == LCORE_ID_ANY && rte_thread_register())
+		cap_warn(
+			"no_cache",
+			"%s queue %u: DPDK has no place for this thread (%s): it does without a cache of buffers",
+			queue->port->config->interface, queue->index, rte_strerror(rte_errno));
+}
+
+static void gather(struct cap_packet *packet, const struct rte_mbuf *buffer,
+		   struct cap_segment *segments)
+{
+	unsigned n = 0;
+
+	packet->len = 0;
+	for (; buffer && n < CAP_DPDK_SEGMENTS; buffer = buffer->next) {
+		segments[n++] = (struct cap_segment){ rte_pktmbuf_mtod(buffer, const uint8_t *),
+						      buffer->data_len };
+		packet->len += buffer->data_len;
+	}
+	packet->n_segments = n;
+	packet->segments = segments;
+}
+
+static void describe(struct cap_queue *queue, unsigned i, uint64_t burst_ns,
+		     struct cap_packet *packet)
+{
+	const struct cap_port *port = queue->port;
+	const struct rte_mbuf *buffer = queue->buffers[i];
+
+	packet->data = rte_pktmbuf_mtod(buffer, const uint8_t *);
+	packet->len = packet->wire_len = buffer->pkt_len;
+	packet->n_segments = 1;
+	packet->vlan_tpid = 0;
+	if (buffer->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) {
+		packet->vlan_tpid = ETH_P_8021Q;
+		packet->vlan_tci = buffer->vlan_tci;
+	}
+	if (port->stamp_flag && (buffer->ol_flags & port->stamp_flag) &&
+	    port->time >= CAP_DPDK_TIME_NIC) {
+		packet->timestamp_ns = cap_dpdk_stamp_ns(port, buffer);
+	} else {
+		packet->timestamp_ns = burst_ns;
+		queue->untimed++;
+	}
+	if (buffer->nb_segs > 1)
+		gather(packet, buffer, &queue->segments[i * CAP_DPDK_SEGMENTS]);
+}
+
+static uint64_t taken_by_all(const struct cap_port *port)
+{
+	uint64_t sum = 0;
+
+	for (unsigned q = 0; q < port->queue_count; q++)
+		sum += __atomic_load_n(&port->queues[q].taken, __ATOMIC_RELAXED);
+	return sum;
+}
+
+/* After disarm: no more than what the ring held then, and what the port says that it had received. */
+static unsigned may_take(struct cap_queue *queue, unsigned max)
+{
+	const struct cap_port *port = queue->port;
+
+	if (queue->drain_left >= max)
+		return max;
+	if (queue->drain_left)
+		return queue->drain_left;
+	return cap_dpdk_owed(port->received, taken_by_all(port)) ? max : 0;
+}
+
+static int rx_burst(struct cap_queue *queue, struct cap_packet *packets, unsigned max)
+{
+	const struct cap_port *port = queue->port;
+	bool disarmed = __atomic_load_n(&port->disarmed, __ATOMIC_ACQUIRE);
+	uint64_t asked_at, ticks, late_ns;
+	unsigned n;
+
+	if (unlikely(!queue->ready))
+		make_ready(queue);
+	if (unlikely(disarmed && !(max = may_take(queue, max))))
+		return 0;
+	asked_at = cap_dpdk_ticks(port);
+	n = rte_eth_rx_burst(port->id, queue->index, queue->buffers, (uint16_t)max);
+	if (!n) {
+		queue->fresh_ticks = asked_at;
+		return 0;
+	}
+	ticks = cap_dpdk_ticks(port);
+	for (unsigned i = 0; i < n; i++)
+		rte_prefetch0(rte_pktmbuf_mtod(queue->buffers[i], void *));
+	for (unsigned i = 0; i < n; i++)
+		describe(queue, i, cap_dpdk_burst_ns(port, ticks), &packets[i]);
+	late_ns = cap_dpdk_ticks_to_ns(port, ticks - queue->fresh_ticks);
+	if (late_ns > queue->late_ns)
+		queue->late_ns = late_ns;
+	if (n < LEAST_FULL_BURST)
+		queue->fresh_ticks = asked_at;
+	queue->held = n;
+	queue->empty_polls = 0;
+	if (disarmed)
+		queue->drain_left = queue->drain_left > n ? queue->drain_left - n : 0;
+	__atomic_store_n(&queue->taken, queue->taken + n, __ATOMIC_RELAXED);
+	return (int)n;
+}
+
+static void release(struct cap_queue *queue)
+{
+	rte_pktmbuf_free_bulk(queue->buffers, queue->held);
+	queue->held = 0;
+}
+
+static void counters(struct cap_queue *queue, struct cap_source_counters *out)
+{
+	const struct cap_port *port = queue->port;
+
+	*out = (struct cap_source_counters){ .wire = queue->taken, .untimed = queue->untimed };
+	if (queue->index == 0 && __atomic_load_n(&port->disarmed, __ATOMIC_ACQUIRE))
+		out->wire += cap_dpdk_owed(port->received, taken_by_all(port));
+	/* Of the worst packet: one that came right after the ring was seen empty, or the clocks' error. */
+	out->time_error_ns = __atomic_load_n(&port->cpu.error_ns, __ATOMIC_RELAXED);
+	if (queue->untimed)
+		out->time_error_ns += queue->late_ns;
+	else if (port->time >= CAP_DPDK_TIME_NIC)
+		out->time_error_ns = __atomic_load_n(&port->nic.error_ns, __ATOMIC_RELAXED);
+}
+
+/* A virtual device over a network device that has been removed says nothing of it. */
+static bool netdev_is_gone(const struct cap_port *port)
+{
+	char name[IF_NAMESIZE];
+
+	return port->if_index && !if_indextoname(port->if_index, name);
+}
+
+/* Is there anything to be opened? A virtual device is, unless it is over a network device that is not. */
+static int look_for_device(const struct cap_port_config *config, struct cap_device *device)
+{
+	const struct cap_dpdk_options *options = config->options;
+	char name[IF_NAMESIZE], driver[64];
+
+	device->up = true;
+	if (cap_dpdk_is_pci(config->interface)) {
+		cap_pci_driver(CAP_SYSFS, config->interface, driver, sizeof(driver));
+		return *driver ? 0 : -ENODEV;
+	}
+	if (cap_dpdk_devarg(options->devargs, "iface", name, sizeof(name)) && !if_nametoindex(name))
+		return -ENODEV;
+	return 0;
+}
+
+static int watch(const struct cap_port_config *config, struct cap_port *port,
+		 struct cap_device *device)
+{
+	struct rte_eth_link link = { 0 };
+
+	*device = (struct cap_device){ 0 };
+	if (!port)
+		return look_for_device(config, device);
+	if (is_removed(port) || netdev_is_gone(port))
+		return -ENODEV;
+	renew_figures(port);
+	if (port->started && rte_eth_link_get_nowait(port->id, &link) == 0)
+		device->up = link.link_status == RTE_ETH_LINK_UP;
+	cap_dpdk_time_renew(port);
+	__atomic_store_n(&port->longest_sleep_ns,
+			 cap_dpdk_longest_sleep(port->descriptors, link.link_speed),
+			 __ATOMIC_RELAXED);
+	device->identity = port->if_index;
+	device->rx_packets = port->figures.received;
+	device->rx_missed = port->figures.missed;
+	device->rx_no_buffer = port->figures.no_buffer;
+	device->rx_errors = port->figures.errors;
+	return 0;
+}
+
+static void port_disarm(struct cap_port *port)
+{
+	renew_figures(port);
+	port->received = port->figures.received;
+	for (unsigned q = 0; q < port->queue_count; q++)
+		port->queues[q].drain_left = port->descriptors;
+	__atomic_store_n(&port->disarmed, true, __ATOMIC_RELEASE);
+}
+
+static void port_close(struct cap_port *port)
+{
+	cap_dpdk_device_close(port);
+	free(port);
+}
+
+static const struct cap_driver driver = {
+	CAP_DPDK_ABOUT,
+	.parse_options = cap_dpdk_parse_options,
+	.free_options = cap_dpdk_free_options,
+	.prepare = prepare,
+	.port_privileges = port_privileges,
+	.open = port_open,
+	.queue = port_queue,
+	.arm = port_arm,
+	.rx_burst = rx_burst,
+	.release = release,
+	.wait = cap_dpdk_idle_wait,
+	.counters = counters,
+	.watch = watch,
+	.disarm = port_disarm,
+	.close = port_close,
+};
+
+CAP_SOURCE(driver);

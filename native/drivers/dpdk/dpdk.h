@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** @file A port of DPDK and its queues, shared by the files of this driver. */
+#ifndef CAPSTAN_DPDK_H
+#define CAPSTAN_DPDK_H
+
+#include "account.h"
+#include "clock_line.h"
+#include "options.h"
+
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+
+/** Buffers that one frame may lie in: 16 of 2 KiB hold the largest that any NIC takes (16 KiB) twice. */
+#define CAP_DPDK_SEGMENTS 16
+
+/** What the packets' times come from. */
+enum cap_dpdk_time {
+	CAP_DPDK_TIME_BURST_TSC, /**< the CPU's counter, read once a burst */
+	CAP_DPDK_TIME_BURST_CLOCK, /**< the same by the system's clock: the counter is not steady here */
+	CAP_DPDK_TIME_NIC,	   /**< the NIC's counter, read back by rte_eth_read_clock */
+	CAP_DPDK_TIME_NIC_PTP, /**< the NIC's PTP clock, in nanoseconds */
+	CAP_DPDK_TIME_WALL_NS, /**< the device gives wall-clock nanoseconds */
+	CAP_DPDK_TIME_WALL_US, /**< the same in microseconds (net_pcap) */
+};
+
+/** A clock line that one thread renews and others read: two copies, used in turn. */
+struct cap_dpdk_clock {
+	struct cap_clock_fit fit; /**< the main thread's */
+	struct cap_clock_line lines[2];
+	unsigned current; /**< of lines: the one to read */
+	uint64_t error_ns;
+};
+
+struct cap_queue {
+	struct cap_port *port;
+	uint16_t index;
+	unsigned held; /**< buffers of the burst in hand */
+	struct rte_mbuf *buffers[CAP_BURST];
+	struct cap_segment segments[CAP_BURST * CAP_DPDK_SEGMENTS];
+	uint64_t taken;	      /**< packets since arm; read by other threads */
+	uint64_t untimed;     /**< of these, with the time of their burst */
+	uint64_t fresh_ticks; /**< when the ring was last seen (nearly) empty */
+	uint64_t late_ns;     /**< the longest since then that a burst was taken */
+	unsigned drain_left;  /**< after disarm: what the ring may have held then */
+	unsigned empty_polls;
+	bool ready;	 /**< this worker's thread has been made known to DPDK */
+	bool interrupts; /**< the queue's interrupt reaches this thread */
+} __attribute__((aligned(64)));
+
+struct cap_port {
+	const struct cap_port_config *config;
+	const struct cap_dpdk_options *options;
+	uint16_t id; /**< rte_ethdev's number of the port */
+	struct rte_device *device;
+	const char *driver_name;
+	unsigned if_index; /**< of the network device behind a virtual device, or 0 */
+	uint16_t descriptors;
+	uint32_t largest_frame;
+	bool symmetric; /**< several queues, by RSS with a symmetric key */
+	bool started;
+	bool stamps; /**< the device was asked for time stamps */
+	enum cap_dpdk_time time;
+	int stamp_offset;
+	uint64_t stamp_flag;
+	struct cap_dpdk_clock cpu, nic;
+	int idle;		   /**< enum cap_dpdk_idle that is in effect */
+	uint64_t longest_sleep_ns; /**< renewed with the link's speed */
+
+	bool removed;  /**< told by the bus or the driver; set by EAL's thread */
+	bool disarmed; /**< nothing more is taken but what the rings held */
+	struct cap_dpdk_figures base, figures; /**< at arm, and since then; the main thread's */
+	uint64_t received; /**< figures.received when disarmed; read by workers */
+
+	unsigned queue_count;
+	struct cap_queue queues[];
+};
+
+/** Find or probe the device, and set up port, queues and buffers. @return 0 or negative errno */
+int cap_dpdk_device_open(struct cap_port *port, struct cap_port_facts *facts,
+			 struct cap_error *err);
+
+/** Stop and close the port, and give the device back. */
+void cap_dpdk_device_close(struct cap_port *port);
+
+/** Decide what the times come from, and read the clocks. After the port has started. */
+void cap_dpdk_time_begin(struct cap_port *port, struct cap_port_facts *facts);
+
+/** Look at the clocks again: a few times a second, by the main thread. */
+void cap_dpdk_time_renew(struct cap_port *port);
+
+/** Words for people about where times come from. */
+const char *cap_dpdk_time_words(const struct cap_port *port);
+
+/** Ticks now, and wall-clock nanoseconds of ticks, of the clock that bursts are timed by. */
+uint64_t cap_dpdk_ticks(const struct cap_port *port);
+uint64_t cap_dpdk_burst_ns(const struct cap_port *port, uint64_t ticks);
+uint64_t cap_dpdk_ticks_to_ns(const struct cap_port *port, uint64_t ticks);
+
+/** The wall-clock time of a buffer that carries a stamp of the device. */
+uint64_t cap_dpdk_stamp_ns(const struct cap_port *port, const struct rte_mbuf *buffer);
+
+/** Sleep or not, as the port's idle setting says. */
+void cap_dpdk_idle_wait(struct cap_queue *queue, int timeout_ms);
+
+/** How long a worker may sleep on a link of @p mbps so that its ring is half full at most. */
+uint64_t cap_dpdk_longest_sleep(unsigned descriptors, uint32_t mbps);
+
+#endif

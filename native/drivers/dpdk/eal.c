@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "eal.h"
+
+#include "log.h"
+#include "pci.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_log.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* EAL is one for the process, and what it logs comes from any thread. */
+static struct {
+	pthread_mutex_t lock;
+	char last[256];			    /* the last warning or error */
+	char taken[256];		    /* a copy for the main thread */
+	struct cap_eal_arguments arguments; /* EAL keeps pointers into them */
+} eal = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static enum cap_log_level level_of(int rte_level)
+{
+	if (rte_level > 0 && rte_level <= (int)RTE_LOG_ERR)
+		return CAP_LOG_ERROR;
+	return rte_level == (int)RTE_LOG_WARNING ? CAP_LOG_WARNING : CAP_LOG_INFO;
+}
+
+/* DPDK writes a line at a time into its stream: into our log with it. */
+static ssize_t log_line(void *cookie, const char *text, size_t size)
+{
+	int rte_level = rte_log_cur_msg_loglevel();
+	size_t len = size;
+
+	(void)cookie;
+	while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' '))
+		len--;
+	if (!len)
+		return (ssize_t)size;
+	if (rte_level > 0 && rte_level <= (int)RTE_LOG_WARNING) {
+		pthread_mutex_lock(&eal.lock);
+		snprintf(eal.last, sizeof(eal.last), "%.*s", (int)len, text);
+		pthread_mutex_unlock(&eal.lock);
+	}
+	/* An error of DPDK's is no failure of ours yet: whoever called it decides. */
+	cap_log(level_of(rte_level) == CAP_LOG_INFO ? CAP_LOG_INFO : CAP_LOG_WARNING, "dpdk",
+		"%.*s", (int)len, text);
+	return (ssize_t)size;
+}
+
+const char *cap_eal_last_words(void)
+{
+	pthread_mutex_lock(&eal.lock);
+	memcpy(eal.taken, eal.last, sizeof(eal.taken));
+	eal.last[0] = '\0';
+	pthread_mutex_unlock(&eal.lock);
+	return eal.taken;
+}
+
+static int check_ports(const struct cap_port_config *const *ports, unsigned count,
+		       struct cap_error *err)
+{
+	const struct cap_dpdk_options *first = ports[0]->options;
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct cap_dpdk_options *options = ports[i]->options;
+		const char *name = ports[i]->interface;
+		int rc;
+
+		if (options->huge != first->huge)
+			return cap_fail(
+				err, EINVAL,
+				"%s: dpdk: huge differs from that of %s: all ports of an engine share one memory, write the same for each",
+				name, ports[0]->interface);
+		if (cap_dpdk_is_pci(name)) {
+			rc = cap_pci_check(CAP_SYSFS, name, err);
+			if (rc)
+				return rc;
+		} else if (strncmp(name, "net_", strlen("net_"))) {
+			return cap_fail(
+				err, EINVAL,
+				"%s: dpdk: is no port of DPDK: write a PCI address such as 0000:19:00.1, or a virtual device's name such as net_tap0",
+				name);
+		}
+	}
+	if (first->huge && cap_free_hugepages(CAP_SYSFS) == 0)
+		return cap_fail(
+			err, ENOMEM,
+			"%s: dpdk: no hugepage is free on this host: reserve some (sysctl vm.nr_hugepages=512), or write huge: false for ports that are no NICs",
+			ports[0]->interface);
+	return 0;
+}
+
+int cap_eal_start(const struct cap_port_config *const *ports, unsigned count, struct cap_error *err)
+{
+	const cookie_io_functions_t into_log = { .write = log_line };
+	char *words[CAP_EAL_MAX_ARGUMENTS + 1];
+	cpu_set_t cpus;
+	FILE *stream;
+	int rc = check_ports(ports, count, err);
+
+	if (rc)
+		return rc;
+	if (sched_getaffinity(0, sizeof(cpus), &cpus))
+		return cap_fail(err, errno, "dpdk: the CPUs of this process cannot be read: %s",
+				strerror(errno));
+	rc = cap_eal_arguments(&eal.arguments, ports, count, &cpus, getpid(), err);
+	if (rc)
+		return rc;
+	stream = fopencookie(NULL, "w", into_log);
+	if (!stream)
+		return cap_fail(err, ENOMEM, "dpdk: out of memory");
+	setvbuf(stream, NULL, _IOLBF, 0);
+	rte_openlog_stream(stream);
+	/* EAL reorders what it is given. */
+	memcpy(words, eal.arguments.words, sizeof(words));
+	if (rte_eal_init(eal.arguments.count, words) < 0) {
+		const char *why = cap_eal_last_words();
+
+		return cap_fail(err, rte_errno ? rte_errno : EIO,
+				"dpdk: EAL cannot be initialised: %s%s%s",
+				strerror(rte_errno ? rte_errno : EIO), *why ? ": " : "", why);
+	}
+	/* EAL makes a folder for files that a process in memory has none of. */
+	if (rmdir(rte_eal_get_runtime_dir()) && errno != ENOENT)
+		cap_warn("dpdk", "%s: EAL's folder cannot be removed: %s",
+			 rte_eal_get_runtime_dir(), strerror(errno));
+	if (rte_eal_process_type() != RTE_PROC_PRIMARY)
+		return cap_fail(err, EPERM, "dpdk: EAL did not become a primary process");
+	return 0;
+}

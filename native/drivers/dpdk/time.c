@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Times. A device that stamps packets does so in a unit of its own: microseconds of the wall clock
+ * (net_pcap), nanoseconds of it (net_af_packet), nanoseconds of the NIC's PTP clock, or ticks that
+ * rte_eth_read_clock reads. All other devices have their packets stamped when the burst is taken, by the
+ * CPU's counter where it is steady, which costs less than the system's clock on machines without a fast
+ * one. Nothing is interpolated between bursts.
+ */
+#include "dpdk.h"
+
+#include "clock.h"
+
+#include <rte_cycles.h>
+#include <rte_mbuf_dyn.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Whoever is interrupted between two readings is far off: the closest of several counts. */
+#define READINGS 5
+
+typedef int (*read_ticks)(const struct cap_port *port, uint64_t *ticks);
+
+static int read_cpu(const struct cap_port *port, uint64_t *ticks)
+{
+	(void)port;
+	*ticks = rte_rdtsc_precise();
+	return 0;
+}
+
+static int read_nic(const struct cap_port *port, uint64_t *ticks)
+{
+	return rte_eth_read_clock(port->id, ticks);
+}
+
+static int read_ptp(const struct cap_port *port, uint64_t *ticks)
+{
+	struct timespec now;
+	int rc = rte_eth_timesync_read_time(port->id, &now);
+
+	*ticks = (uint64_t)now.tv_sec * CAP_NS_PER_S + (uint64_t)now.tv_nsec;
+	return rc;
+}
+
+static int read_pair(const struct cap_port *port, read_ticks read, struct cap_clock_pair *pair)
+{
+	*pair = (struct cap_clock_pair){ .spread_ns = UINT64_MAX };
+	for (unsigned i = 0; i < READINGS; i++) {
+		uint64_t before = cap_realtime_ns(), took, ticks;
+
+		if (read(port, &ticks))
+			return -1;
+		took = cap_realtime_ns() - before;
+		if (took < pair->spread_ns)
+			*pair = (struct cap_clock_pair){ ticks, before + took / 2, took };
+	}
+	return 0;
+}
+
+static void publish(struct cap_dpdk_clock *clock)
+{
+	unsigned next = !clock->current;
+
+	clock->lines[next] = clock->fit.line;
+	__atomic_store_n(&clock->current, next, __ATOMIC_RELEASE);
+	__atomic_store_n(&clock->error_ns, clock->fit.error_ns, __ATOMIC_RELAXED);
+}
+
+/*
+ * The copy that is not being read changes five times a second: whoever reads the other one has that
+ * long to finish.
+ */
+static uint64_t at(const struct cap_dpdk_clock *clock, uint64_t ticks)
+{
+	return cap_clock_at(&clock->lines[__atomic_load_n(&clock->current, __ATOMIC_ACQUIRE)],
+			    ticks);
+}
+
+static bool begin(struct cap_port *port, struct cap_dpdk_clock *clock, read_ticks read, uint64_t hz)
+{
+	struct cap_clock_pair pair;
+
+	if (read_pair(port, read, &pair))
+		return false;
+	cap_clock_begin(&clock->fit, &pair, hz);
+	publish(clock);
+	return true;
+}
+
+static void renew(struct cap_port *port, struct cap_dpdk_clock *clock, read_ticks read)
+{
+	struct cap_clock_pair pair;
+
+	if (read_pair(port, read, &pair))
+		return;
+	cap_clock_renew(&clock->fit, &pair);
+	publish(clock);
+}
+
+/* A counter that goes on at one rate whatever the CPU does, as the kernel sees it. */
+static bool cpu_is_steady(void)
+{
+	char line[8192];
+	bool steady = false;
+	FILE *file = fopen("/proc/cpuinfo", "re");
+
+	while (file && !steady && fgets(line, sizeof(line), file))
+		if (!strncmp(line, "flags", strlen("flags")))
+			steady = strstr(line, " constant_tsc") && strstr(line, " nonstop_tsc");
+	if (file)
+		fclose(file);
+	return steady;
+}
+
+static bool is(const struct cap_port *port, const char *driver_name)
+{
+	return !strcmp(port->driver_name, driver_name);
+}
+
+/* How fast the NIC's counter is nobody says: measured once, and then as with the others. */
+static uint64_t nic_hz(const struct cap_port *port)
+{
+	const struct timespec pause = { .tv_nsec = 50 * (long)CAP_NS_PER_MS };
+	struct cap_clock_pair first, second;
+
+	if (read_pair(port, read_nic, &first))
+		return 0;
+	nanosleep(&pause, NULL);
+	if (read_pair(port, read_nic, &second) || second.ticks <= first.ticks ||
+	    second.wall_ns <= first.wall_ns)
+		return 0;
+	return (uint64_t)((unsigned __int128)(second.ticks - first.ticks) * CAP_NS_PER_S /
+			  (second.wall_ns - first.wall_ns));
+}
+
+static bool nic_time(struct cap_port *port)
+{
+	uint64_t hz;
+
+	if (is(port, "net_pcap")) {
+		port->time = CAP_DPDK_TIME_WALL_US;
+		return true;
+	}
+	if (!port->stamps)
+		return false;
+	if (is(port, "net_af_packet")) {
+		port->time = CAP_DPDK_TIME_WALL_NS;
+		return true;
+	}
+	if (begin(port, &port->nic, read_ptp, CAP_NS_PER_S)) {
+		port->time = CAP_DPDK_TIME_NIC_PTP;
+		return true;
+	}
+	hz = nic_hz(port);
+	if (!hz || !begin(port, &port->nic, read_nic, hz))
+		return false;
+	port->time = CAP_DPDK_TIME_NIC;
+	return true;
+}
+
+void cap_dpdk_time_begin(struct cap_port *port, struct cap_port_facts *facts)
+{
+	bool steady = cpu_is_steady() && begin(port, &port->cpu, read_cpu, rte_get_tsc_hz());
+
+	port->time = steady ? CAP_DPDK_TIME_BURST_TSC : CAP_DPDK_TIME_BURST_CLOCK;
+	if (!nic_time(port) && port->stamps) {
+		port->stamps = false;
+		cap_degraded(
+			facts,
+			"the NIC stamps packets, but its clock cannot be read: packets have the time of their burst");
+	}
+}
+
+static bool tells_by_cpu(const struct cap_port *port)
+{
+	return port->cpu.fit.line.ns_per_tick != 0;
+}
+
+void cap_dpdk_time_renew(struct cap_port *port)
+{
+	if (tells_by_cpu(port))
+		renew(port, &port->cpu, read_cpu);
+	if (port->time == CAP_DPDK_TIME_NIC)
+		renew(port, &port->nic, read_nic);
+	if (port->time == CAP_DPDK_TIME_NIC_PTP)
+		renew(port, &port->nic, read_ptp);
+}
+
+const char *cap_dpdk_time_words(const struct cap_port *port)
+{
+	static const char *const words[] = {
+		[CAP_DPDK_TIME_BURST_TSC] = "time a burst (TSC)",
+		[CAP_DPDK_TIME_BURST_CLOCK] = "time a burst (system clock)",
+		[CAP_DPDK_TIME_NIC] = "time by the NIC",
+		[CAP_DPDK_TIME_NIC_PTP] = "time by the NIC (PTP)",
+		[CAP_DPDK_TIME_WALL_NS] = "time by the kernel",
+		[CAP_DPDK_TIME_WALL_US] = "time by libpcap, microseconds",
+	};
+
+	return words[port->time];
+}
+
+uint64_t cap_dpdk_ticks(const struct cap_port *port)
+{
+	return tells_by_cpu(port) ? rte_rdtsc() : cap_realtime_ns();
+}
+
+uint64_t cap_dpdk_burst_ns(const struct cap_port *port, uint64_t ticks)
+{
+	return tells_by_cpu(port) ? at(&port->cpu, ticks) : ticks;
+}
+
+uint64_t cap_dpdk_ticks_to_ns(const struct cap_port *port, uint64_t ticks)
+{
+	const struct cap_clock_line *line =
+		&port->cpu.lines[__atomic_load_n(&port->cpu.current, __ATOMIC_ACQUIRE)];
+
+	if (!tells_by_cpu(port))
+		return ticks;
+	return (uint64_t)(((unsigned __int128)ticks * line->ns_per_tick) >> 32);
+}
+
+uint64_t cap_dpdk_stamp_ns(const struct cap_port *port, const struct rte_mbuf *buffer)
+{
+	rte_mbuf_timestamp_t stamp;
+
+	memcpy(&stamp, (const char *)buffer + port->stamp_offset, sizeof(stamp));
+	switch (port->time) {
+	case CAP_DPDK_TIME_WALL_US:
+		return stamp * 1000;
+	case CAP_DPDK_TIME_WALL_NS:
+		return stamp;
+	default:
+		return at(&port->nic, stamp);
+	}
+}

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+/* What of the method dpdk needs no EAL: settings, EAL's arguments, clocks, counters, sysfs. */
+#include "dpdk/account.h"
+#include "dpdk/clock_line.h"
+#include "dpdk/eal.h"
+#include "dpdk/options.h"
+#include "dpdk/pci.h"
+#include "sentence.h"
+
+#include "clock.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define GHZ UINT64_C(1000000000)
+
+static struct cap_port_config port(const char *interface, unsigned queues, const char *options)
+{
+	struct cap_port_config config = { .queues = queues };
+	json_t *object = options ? json_loads(options, 0, NULL) : NULL;
+	struct cap_error err;
+
+	snprintf(config.interface, sizeof(config.interface), "%s", interface);
+	HOLDS(cap_dpdk_parse_options(object, &config.options, &err) == 0);
+	json_decref(object);
+	return config;
+}
+
+static void good_options_have_good_defaults(void)
+{
+	struct cap_port_config config = port("net_null0", 1, NULL);
+	const struct cap_dpdk_options *options = config.options;
+
+	HOLDS(options->descriptors == 1024 && options->idle == CAP_DPDK_IDLE_SLEEP);
+	HOLDS(options->huge && !options->devargs);
+	cap_dpdk_free_options(config.options);
+}
+
+static void wrong_options_are_told_with_their_key(void)
+{
+	static const struct {
+		const char *text, *names;
+	} wrong[] = {
+		{ "{\"descriptors\":1000}", "options.descriptors" },
+		{ "{\"descriptors\":32}", "options.descriptors" },
+		{ "{\"idle\":\"doze\"}", "options.idle" },
+		{ "{\"huge\":\"yes\"}", "options.huge" },
+		{ "{\"devargs\":\"a=1 --vdev=x\"}", "options.devargs" },
+		{ "{\"cores\":3}", "cores" },
+	};
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		json_t *object = json_loads(wrong[i].text, 0, NULL);
+		struct cap_error err;
+		void *options;
+
+		HOLDS(cap_dpdk_parse_options(object, &options, &err) < 0);
+		HOLDS(strstr(err.text, wrong[i].names));
+		json_decref(object);
+	}
+}
+
+static void a_pci_address_has_its_domain(void)
+{
+	HOLDS(cap_dpdk_is_pci("0000:00:04.0") && cap_dpdk_is_pci("10AB:fe:1f.7"));
+	HOLDS(!cap_dpdk_is_pci("00:04.0") && !cap_dpdk_is_pci("0000:00:04.8"));
+	HOLDS(!cap_dpdk_is_pci("0000:00:04.0x") && !cap_dpdk_is_pci("net_null0") &&
+	      !cap_dpdk_is_pci(""));
+}
+
+static const char *argument(const struct cap_eal_arguments *arguments, const char *begins)
+{
+	for (int i = 0; i < arguments->count; i++)
+		if (!strncmp(arguments->words[i], begins, strlen(begins)))
+			return arguments->words[i];
+	return "";
+}
+
+static void derive(struct cap_eal_arguments *arguments, const struct cap_port_config *a,
+		   const struct cap_port_config *b)
+{
+	const struct cap_port_config *ports[] = { a, b };
+	struct cap_error err;
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(1, &cpus);
+	CPU_SET(3, &cpus);
+	HOLDS(cap_eal_arguments(arguments, ports, b ? 2 : 1, &cpus, 42, &err) == 0);
+	HOLDS(arguments->words[arguments->count] == NULL);
+}
+
+static void eal_takes_the_ports_own_devices_and_pins_nothing(void)
+{
+	struct cap_port_config a = port("0000:00:04.0", 2, "{\"devargs\":\"x=1\"}");
+	struct cap_port_config b = port("net_null0", 1, NULL);
+	struct cap_eal_arguments arguments;
+
+	derive(&arguments, &a, &b);
+	HOLDS(!strcmp(argument(&arguments, "0000:"), "0000:00:04.0,x=1"));
+	HOLDS(!strcmp(argument(&arguments, "--lcores"), "--lcores=0@(1,3)"));
+	HOLDS(!strcmp(argument(&arguments, "--file-prefix"), "--file-prefix=capstan-42"));
+	HOLDS(*argument(&arguments, "--in-memory") && *argument(&arguments, "--no-telemetry"));
+	HOLDS(!*argument(&arguments, "--no-pci") && !*argument(&arguments, "--no-huge"));
+
+	derive(&arguments, &b, NULL);
+	HOLDS(*argument(&arguments, "--no-pci") && !*argument(&arguments, "-a"));
+	cap_dpdk_free_options(a.options);
+	cap_dpdk_free_options(b.options);
+}
+
+static void without_hugepages_eal_is_given_enough_memory_for_all_ports(void)
+{
+	struct cap_port_config a = port("net_null0", 1, "{\"huge\":false}");
+	struct cap_port_config b = port("net_null1", 4, "{\"huge\":false,\"descriptors\":4096}");
+	const struct cap_port_config *both[] = { &a, &b };
+	struct cap_eal_arguments arguments;
+	char megabytes[16];
+
+	derive(&arguments, &a, &b);
+	snprintf(megabytes, sizeof(megabytes), "%u", cap_eal_megabytes(both, 2));
+	HOLDS(*argument(&arguments, "--no-huge") && *argument(&arguments, megabytes));
+	HOLDS(!*argument(&arguments, "--in-memory"));
+	HOLDS(cap_eal_megabytes(both, 2) >
+	      cap_eal_megabytes(both, 1) + 4 * 4096 * 16384 / (1 << 20));
+	cap_dpdk_free_options(a.options);
+	cap_dpdk_free_options(b.options);
+}
+
+static void a_pool_holds_ring_bursts_and_caches(void)
+{
+	for (unsigned descriptors = 64; descriptors <= 32768; descriptors *= 2) {
+		unsigned buffers = cap_dpdk_buffers(descriptors);
+
+		HOLDS(buffers > descriptors + 2 * CAP_DPDK_CACHE + CAP_BURST);
+		HOLDS(((buffers + 1) & buffers) == 0);
+		HOLDS(CAP_DPDK_CACHE * 3 < buffers * 2); /* what rte_mempool asks of a cache */
+	}
+}
+
+static void a_virtual_device_gets_what_its_devargs_leave_out(void)
+{
+	struct cap_port_config config =
+		port("net_af_packet0", 2, "{\"devargs\":\"iface=cap0\",\"descriptors\":512}");
+	char device[CAP_DPDK_DEVARGS];
+
+	cap_dpdk_device_string(&config, 1500, device);
+	HOLDS(!strcmp(device,
+		      "net_af_packet0,iface=cap0,qpairs=2,blocksz=4096,framesz=2048,framecnt=512"));
+	cap_dpdk_device_string(&config, 9000, device);
+	HOLDS(strstr(device, ",blocksz=16384,framesz=16384,"));
+	cap_dpdk_free_options(config.options);
+
+	config = port("net_af_packet0", 2, "{\"devargs\":\"iface=cap0,framesz=4096,qpairs=1\"}");
+	cap_dpdk_device_string(&config, 9000, device);
+	HOLDS(!strcmp(device, "net_af_packet0,iface=cap0,framesz=4096,qpairs=1"));
+	cap_dpdk_free_options(config.options);
+
+	config = port("net_null0", 2, NULL);
+	cap_dpdk_device_string(&config, 0, device);
+	HOLDS(!strcmp(device, "net_null0"));
+	cap_dpdk_free_options(config.options);
+}
+
+static void a_devarg_is_found_by_its_whole_key(void)
+{
+	char value[8];
+
+	HOLDS(cap_dpdk_devarg("rx_iface=a,iface=cap0,x", "iface", value, sizeof(value)));
+	HOLDS(!strcmp(value, "cap0"));
+	HOLDS(!cap_dpdk_devarg("ifaces=a", "iface", value, sizeof(value)));
+	HOLDS(!cap_dpdk_devarg("iface=far_too_long", "iface", value, sizeof(value)));
+	HOLDS(!cap_dpdk_devarg(NULL, "iface", value, sizeof(value)));
+}
+
+static uint64_t apart(uint64_t a, uint64_t b)
+{
+	return a > b ? a - b : b - a;
+}
+
+/* A counter that runs 40 ppm faster than its maker says, read five times a second for a minute. */
+static void a_clock_line_follows_a_counter_that_runs_fast(void)
+{
+	const uint64_t hz = 3 * GHZ, wall = UINT64_C(1700000000) * CAP_NS_PER_S;
+	struct cap_clock_pair pair = { 1000, wall, 60 };
+	struct cap_clock_fit fit;
+	uint64_t ns, ticks = 0;
+
+	cap_clock_begin(&fit, &pair, hz);
+	HOLDS(cap_clock_at(&fit.line, 1000) == wall);
+	for (ns = 0; ns <= 60 * CAP_NS_PER_S; ns += 200 * CAP_NS_PER_MS) {
+		ticks = 1000 + ns * 3 + ns / 25000 * 3;
+		pair = (struct cap_clock_pair){ ticks, wall + ns, 60 };
+		cap_clock_renew(&fit, &pair);
+	}
+	/* 200 ms ahead and behind, to the nanosecond or two of the rounding. */
+	ns = 200 * CAP_NS_PER_MS;
+	HOLDS(apart(cap_clock_at(&fit.line, ticks + 3 * ns + ns / 25000 * 3) - fit.line.wall_ns,
+		    ns) <= 2);
+	HOLDS(apart(fit.line.wall_ns - cap_clock_at(&fit.line, ticks - 3 * ns - ns / 25000 * 3),
+		    ns) <= 2);
+	/* Until the slope was known it ran off by 40 ppm of 200 ms. */
+	HOLDS(fit.error_ns >= 8000 && fit.error_ns <= 8100);
+}
+
+static void a_step_of_the_wall_clock_is_followed_and_no_error(void)
+{
+	const uint64_t wall = UINT64_C(1700000000) * CAP_NS_PER_S;
+	struct cap_clock_pair pair = { 0, wall, 100 };
+	struct cap_clock_fit fit;
+
+	cap_clock_begin(&fit, &pair, GHZ);
+	pair = (struct cap_clock_pair){ GHZ, wall - 5 * CAP_NS_PER_S, 100 };
+	cap_clock_renew(&fit, &pair);
+	HOLDS(cap_clock_at(&fit.line, GHZ + 7) == wall - 5 * CAP_NS_PER_S + 7);
+	HOLDS(fit.error_ns == 50);
+	for (uint64_t s = 2; s < 12; s++) {
+		pair = (struct cap_clock_pair){ s * GHZ, wall - 5 * CAP_NS_PER_S + (s - 1) * GHZ,
+						100 };
+		cap_clock_renew(&fit, &pair);
+	}
+	HOLDS(fit.line.ns_per_tick == UINT64_C(1) << 32 && fit.error_ns == 50);
+}
+
+static void figures_count_from_arm_and_never_backwards(void)
+{
+	const struct cap_dpdk_figures base = { 1000, 10, 1, 2 };
+	struct cap_dpdk_figures now = { 1500, 30, 1, 5 }, since = { 0 };
+
+	since = cap_dpdk_since(&now, &base, &since);
+	HOLDS(since.received == 500 && since.missed == 20 && since.no_buffer == 0 &&
+	      since.errors == 3);
+	/* A difference of two counters may dip by a packet; a NIC that was reset begins anew. */
+	now.received = 1499;
+	now.missed = 0;
+	since = cap_dpdk_since(&now, &base, &since);
+	HOLDS(since.received == 500 && since.missed == 20);
+	now.received = 1501;
+	since = cap_dpdk_since(&now, &base, &since);
+	HOLDS(since.received == 501);
+}
+
+static void a_port_owes_what_its_queues_have_not_taken(void)
+{
+	HOLDS(cap_dpdk_owed(100, 98) == 2);
+	HOLDS(cap_dpdk_owed(100, 100) == 0 && cap_dpdk_owed(100, 130) == 0);
+}
+
+static void make(const char *root, const char *path)
+{
+	char whole[256];
+
+	snprintf(whole, sizeof(whole), "%s", root);
+	for (const char *at = path; *at;) {
+		size_t used = strlen(whole), len = strcspn(at + 1, "/") + 1;
+
+		snprintf(whole + used, sizeof(whole) - used, "%.*s", (int)len, at);
+		mkdir(whole, 0700);
+		at += len;
+	}
+}
+
+static void a_port_on_the_wrong_driver_is_told_with_what_to_do(void)
+{
+	char root[] = "/tmp/capstan-sysfs-XXXXXX", path[128], text[128];
+	struct cap_error err;
+	FILE *file;
+
+	HOLDS(mkdtemp(root));
+	HOLDS(cap_pci_check(root, "0000:00:04.0", &err) == -ENODEV && strstr(err.text, "lspci"));
+	make(root, "/bus/pci/devices/0000:00:04.0");
+	HOLDS(cap_pci_check(root, "0000:00:04.0", &err) == -ENXIO && strstr(err.text, "no driver"));
+	snprintf(path, sizeof(path), "%s/bus/pci/devices/0000:00:04.0/driver", root);
+	HOLDS(symlink("../../../../bus/pci/drivers/e1000e", path) == 0);
+	HOLDS(cap_pci_check(root, "0000:00:04.0", &err) == -ENXIO && strstr(err.text, "e1000e") &&
+	      strstr(err.text, "vfio-pci"));
+	HOLDS(unlink(path) == 0 && symlink("../x/vfio-pci", path) == 0);
+	HOLDS(cap_pci_check(root, "0000:00:04.0", &err) == 0);
+	HOLDS(unlink(path) == 0 && symlink("../x/mlx5_core", path) == 0);
+	HOLDS(cap_pci_check(root, "0000:00:04.0", &err) == 0);
+
+	HOLDS(cap_free_hugepages(root) == 0);
+	make(root, "/kernel/mm/hugepages/hugepages-2048kB");
+	snprintf(path, sizeof(path), "%s/kernel/mm/hugepages/hugepages-2048kB/free_hugepages",
+		 root);
+	file = fopen(path, "w");
+	HOLDS(file && fputs("3\n", file) >= 0 && fclose(file) == 0);
+	HOLDS(cap_free_hugepages(root) == 3ULL << 21);
+	snprintf(text, sizeof(text), "rm -r %s", root);
+	HOLDS(system(text) == 0);
+}
+
+int main(void)
+{
+	static const struct sentence sentences[] = {
+		{ "good options have good defaults", good_options_have_good_defaults },
+		{ "wrong options are told with their key", wrong_options_are_told_with_their_key },
+		{ "a PCI address has its domain", a_pci_address_has_its_domain },
+		{ "EAL takes the ports' own devices and pins nothing",
+		  eal_takes_the_ports_own_devices_and_pins_nothing },
+		{ "without hugepages EAL is given enough memory for all ports",
+		  without_hugepages_eal_is_given_enough_memory_for_all_ports },
+		{ "a pool holds ring, bursts and caches", a_pool_holds_ring_bursts_and_caches },
+		{ "a virtual device gets what its devargs leave out",
+		  a_virtual_device_gets_what_its_devargs_leave_out },
+		{ "a devarg is found by its whole key", a_devarg_is_found_by_its_whole_key },
+		{ "a clock line follows a counter that runs fast",
+		  a_clock_line_follows_a_counter_that_runs_fast },
+		{ "a step of the wall clock is followed and no error",
+		  a_step_of_the_wall_clock_is_followed_and_no_error },
+		{ "figures count from arm and never backwards",
+		  figures_count_from_arm_and_never_backwards },
+		{ "a port owes what its queues have not taken",
+		  a_port_owes_what_its_queues_have_not_taken },
+		{ "a port on the wrong driver is told with what to do",
+		  a_port_on_the_wrong_driver_is_told_with_what_to_do },
+	};
+
+	return HOLD_ALL(sentences);
+}
