@@ -19,6 +19,7 @@ from typing import Self
 
 _SIOCETHTOOL = 0x8946
 _GDRVINFO = 0x03
+_GRINGPARAM = 0x10
 _GSTRINGS = 0x1B
 _GSSET_INFO = 0x37
 _GFEATURES = 0x3A
@@ -56,6 +57,14 @@ class Channels:
         if self.max_combined:
             return Channels(0, 0, queues, self.max_rx, self.max_tx, self.max_combined)
         return Channels(queues, self.tx, 0, self.max_rx, self.max_tx, self.max_combined)
+
+
+@dataclass(frozen=True, slots=True)
+class Rings:
+    """Descriptors of each receive ring now, and the most that it can have."""
+
+    rx: int
+    max_rx: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +129,18 @@ class Ethtool:
             interface,
             struct.pack("=I4I4I", _SCHANNELS, 0, 0, 0, 0, channels.rx, channels.tx, other, channels.combined),
         )
+
+    def rings(self, interface: str) -> Rings | None:
+        """Descriptors of the interface's receive rings; None where the driver does not tell."""
+        try:
+            answer = self._call(interface, struct.pack("=I32x", _GRINGPARAM))
+        except OSError as error:
+            if error.errno in _UNSUPPORTED:
+                return None
+            raise
+        # struct ethtool_ringparam: cmd, most of rx, rx_mini, rx_jumbo, tx, then as many now.
+        _, max_rx, _, _, _, rx, *_ = struct.unpack("=9I", answer)
+        return Rings(rx, max_rx)
 
     def features(self, interface: str) -> dict[str, Feature]:
         """Every feature that the kernel has a name for, with its present value."""
