@@ -143,13 +143,24 @@ def interface(name: str) -> Iterator[Line]:
 def interrupts() -> Iterator[Line]:
     """Which CPUs each interrupt of a capture NIC may use, by its name: numbers change."""
     yield "irq", "default_smp_affinity", text(Path("/proc/irq/default_smp_affinity")) or "none"
+    balanced = output("systemctl", "is-active", "irqbalance") == ["active"]
     for line in (text(Path("/proc/interrupts")) or "").splitlines()[1:]:
         number, name = line.split(":", 1)[0].strip(), line.split()[-1]
-        owners = [path.parents[1].name for path in SYS.glob(f"bus/pci/devices/*/msi_irqs/{number}")]
-        for owner in owners:
-            if owner != MANAGEMENT_NIC and text(SYS / "bus/pci/devices" / owner / "class") == CLASS_ETHERNET:
+        for device in [path.parents[1] for path in SYS.glob(f"bus/pci/devices/*/msi_irqs/{number}")]:
+            if device.name != MANAGEMENT_NIC and text(device / "class") == CLASS_ETHERNET:
+                allowed = text(Path(f"/proc/irq/{number}/smp_affinity_list")) or ""
+                local = text(device / "local_cpulist") or ""
+                # irqbalance moves them about among the CPUs of their node, another way each boot.
+                if balanced and cpus(allowed) <= cpus(local):
+                    allowed = f"irqbalance's choice among {local}"
                 key = re.sub(r"virtio\d+", "virtio", name)  # counts virtio devices since boot
-                yield "irq", f"{owner} {key}", text(Path(f"/proc/irq/{number}/smp_affinity_list")) or "none"
+                yield "irq", f"{device.name} {key}", allowed
+
+
+def cpus(numbers: str) -> set[int]:
+    """Return the CPUs of a list such as 0-3,8."""
+    ranges = [part.split("-") for part in numbers.split(",") if part]
+    return {cpu for ends in ranges for cpu in range(int(ends[0]), int(ends[-1]) + 1)}
 
 
 def memory_and_cpus() -> Iterator[Line]:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Say one command to a running qemu over its machine protocol (QMP) and print the answer as JSON.
 
-qmp SOCKET COMMAND [ARGUMENTS], ARGUMENTS a JSON object. QMP answers are lines; events stand between them.
+qmp.py SOCKET COMMAND [ARGUMENTS], ARGUMENTS a JSON object. QMP answers are lines; events stand between them.
 """
 
 from __future__ import annotations
