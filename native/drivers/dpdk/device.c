@@ -35,20 +35,26 @@
 #define UNREGISTER_TRIES 100
 #define UNREGISTER_PAUSE_NS 1000000L
 
+/* What DPDK said of it. Its drivers return numbers that often mean nothing. */
+static const char *reason(int rc)
+{
+	const char *complaint = cap_eal_complaint();
+
+	return *complaint ? complaint : strerror(-rc);
+}
+
 static int fail(struct cap_error *err, const struct cap_port *port, int rc, const char *what)
 {
-	const char *why = cap_eal_last_words();
+	const char *why = reason(rc);
 
 	if (rc == -ENOMEM)
 		return cap_fail(
 			err, ENOMEM,
-			"%s: dpdk: %s failed: no memory for %u queues of %u descriptors on NUMA node %d: %slower descriptors%s%s",
+			"%s: dpdk: %s failed: no memory for %u queues of %u descriptors on NUMA node %d: %slower descriptors: %s",
 			port->config->interface, what, port->queue_count, port->descriptors,
 			rte_eth_dev_socket_id(port->id),
-			port->options->huge ? "reserve more hugepages there, or " : "",
-			*why ? ": " : "", why);
-	return cap_fail(err, -rc, "%s: dpdk: %s failed: %s%s%s", port->config->interface, what,
-			strerror(-rc), *why ? ": " : "", why);
+			port->options->huge ? "reserve more hugepages there, or " : "", why);
+	return cap_fail(err, -rc, "%s: dpdk: %s failed: %s", port->config->interface, what, why);
 }
 
 /* The port of the device; a device with several has them behind its first. */
@@ -78,17 +84,17 @@ static unsigned mtu_behind(const struct cap_port *port)
 static int fail_probe(struct cap_port *port, int rc, struct cap_error *err)
 {
 	const char *name = port->config->interface;
-	const char *why = cap_eal_last_words();
+	const char *why = reason(rc);
 
 	if (!cap_dpdk_is_pci(name))
 		return cap_fail(
 			err, -rc,
-			"%s: dpdk: the virtual device cannot be made: %s%s%s: look at its name and devargs",
-			name, strerror(-rc), *why ? ": " : "", why);
+			"%s: dpdk: the virtual device cannot be made: %s: look at its name and devargs",
+			name, why);
 	return cap_fail(
 		err, -rc,
-		"%s: dpdk: no driver of DPDK takes the device: %s%s%s: see that its IOMMU group is free, that the engine may open /dev/vfio, and that the NIC's librte-net package is installed",
-		name, strerror(-rc), *why ? ": " : "", why);
+		"%s: dpdk: no driver of DPDK takes the device: %s: see that its IOMMU group is free, that the engine may open /dev/vfio, and that the NIC's librte-net package is installed",
+		name, why);
 }
 
 static int probe(struct cap_port *port, struct rte_eth_dev_info *info, struct cap_error *err)
@@ -103,7 +109,7 @@ static int probe(struct cap_port *port, struct rte_eth_dev_info *info, struct ca
 	}
 	if (find(port, info))
 		return 0;
-	(void)cap_eal_last_words();
+	(void)cap_eal_complaint();
 	cap_dpdk_device_string(port->config, mtu_behind(port), device);
 	rc = rte_dev_probe(device);
 	if (rc)
@@ -183,6 +189,13 @@ static uint32_t largest_mtu(const struct rte_eth_dev_info *info)
 	return mtu < room ? mtu : room;
 }
 
+/* net_vmxnet3 says that it chains buffers, and tells the device that it has room for none behind the first. */
+static bool chains_buffers(const struct rte_eth_dev_info *info)
+{
+	return (info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER) &&
+	       strcmp(info->driver_name, "net_vmxnet3");
+}
+
 /* Frames above one buffer are chained where the driver can; otherwise a buffer must hold the largest. */
 static uint16_t buffer_room(const struct cap_port *port, const struct rte_eth_dev_info *info,
 			    uint32_t mtu)
@@ -190,7 +203,7 @@ static uint16_t buffer_room(const struct cap_port *port, const struct rte_eth_de
 	uint32_t room = RTE_MBUF_DEFAULT_DATAROOM;
 	char frame[16];
 
-	if (!(info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_SCATTER) && room < mtu + LINK_OVERHEAD)
+	if (!chains_buffers(info) && room < mtu + LINK_OVERHEAD)
 		room = mtu + LINK_OVERHEAD;
 	if (room < info->min_rx_bufsize)
 		room = info->min_rx_bufsize;
@@ -261,8 +274,11 @@ static int set_up_queues(struct cap_port *port, const struct rte_eth_dev_info *i
 	if (rc)
 		return rc;
 	port->descriptors = rx_descriptors;
-	/* A full ring shall drop, and count: without this some NICs hold up their other queues. */
-	rx.rx_drop_en = port->queue_count > 1;
+	/*
+	 * A ring that is full holds up the NIC's memory until that is full, too, and imissed counts. Dropped
+	 * at the ring, packets are in no counter of ethdev's (igb, ixgbe).
+	 */
+	rx.rx_drop_en = 0;
 	rx.offloads = 0;
 	*what = "setting up a receive queue";
 	for (uint16_t q = 0; q < port->queue_count; q++) {
@@ -297,7 +313,8 @@ static int try_configuration(struct cap_port *port, const struct rte_eth_dev_inf
 	if (rc == 0)
 		rc = set_up_queues(port, info, tx, buffer_room(port, info, mtu), what);
 	if (rc == 0)
-		port->largest_frame = mtu + RTE_ETHER_HDR_LEN;
+		port->largest_frame =
+			(mtu_behind(port) ? mtu_behind(port) : mtu) + RTE_ETHER_HDR_LEN;
 	return rc;
 }
 
@@ -359,6 +376,15 @@ static int take_all_frames(struct cap_port *port, struct cap_port_facts *facts,
 	return 0;
 }
 
+/* What a virtual device does otherwise than a NIC would, and cannot be mended from here. */
+static void tell_limits(const struct rte_eth_dev_info *info, struct cap_port_facts *facts)
+{
+	if (!strcmp(info->driver_name, "net_af_packet"))
+		cap_degraded(
+			facts,
+			"net_af_packet does not count what its ring has no room for, takes what this host sends, and shows 802.1ad tags as 802.1Q: method af_packet does better");
+}
+
 static int register_stamp(struct cap_port *port, const struct rte_eth_dev_info *info,
 			  struct cap_error *err)
 {
@@ -391,6 +417,8 @@ int cap_dpdk_device_open(struct cap_port *port, struct cap_port_facts *facts, st
 		rc = register_stamp(port, &info, err);
 	if (rc == 0)
 		rc = watch_removal(port, err);
+	if (rc == 0)
+		tell_limits(&info, facts);
 	if (rc)
 		cap_dpdk_device_close(port);
 	return rc;

@@ -177,7 +177,7 @@ static int port_arm(struct cap_port *port, struct cap_error *err)
 		rc = rte_eth_dev_start(port->id);
 	if (rc)
 		return cap_fail(err, -rc, "%s: dpdk: the port cannot be started: %s%s%s", name,
-				strerror(-rc), ": ", cap_eal_last_words());
+				strerror(-rc), ": ", cap_eal_complaint());
 	port->started = true;
 	if (has_stale_packets(port)) {
 		throw_away(port);

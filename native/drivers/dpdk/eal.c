@@ -16,7 +16,7 @@
 /* EAL is one for the process, and what it logs comes from any thread. */
 static struct {
 	pthread_mutex_t lock;
-	char last[256];			    /* the last warning or error */
+	char complaint[256];		    /* the first warning or error since it was asked for */
 	char taken[256];		    /* a copy for the main thread */
 	struct cap_eal_arguments arguments; /* EAL keeps pointers into them */
 } eal = { .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -41,7 +41,8 @@ static ssize_t log_line(void *cookie, const char *text, size_t size)
 		return (ssize_t)size;
 	if (rte_level > 0 && rte_level <= (int)RTE_LOG_WARNING) {
 		pthread_mutex_lock(&eal.lock);
-		snprintf(eal.last, sizeof(eal.last), "%.*s", (int)len, text);
+		if (!eal.complaint[0])
+			snprintf(eal.complaint, sizeof(eal.complaint), "%.*s", (int)len, text);
 		pthread_mutex_unlock(&eal.lock);
 	}
 	/* An error of DPDK's is no failure of ours yet: whoever called it decides. */
@@ -50,11 +51,11 @@ static ssize_t log_line(void *cookie, const char *text, size_t size)
 	return (ssize_t)size;
 }
 
-const char *cap_eal_last_words(void)
+const char *cap_eal_complaint(void)
 {
 	pthread_mutex_lock(&eal.lock);
-	memcpy(eal.taken, eal.last, sizeof(eal.taken));
-	eal.last[0] = '\0';
+	memcpy(eal.taken, eal.complaint, sizeof(eal.taken));
+	eal.complaint[0] = '\0';
 	pthread_mutex_unlock(&eal.lock);
 	return eal.taken;
 }
@@ -117,7 +118,7 @@ int cap_eal_start(const struct cap_port_config *const *ports, unsigned count, st
 	/* EAL reorders what it is given. */
 	memcpy(words, eal.arguments.words, sizeof(words));
 	if (rte_eal_init(eal.arguments.count, words) < 0) {
-		const char *why = cap_eal_last_words();
+		const char *why = cap_eal_complaint();
 
 		return cap_fail(err, rte_errno ? rte_errno : EIO,
 				"dpdk: EAL cannot be initialised: %s%s%s",

@@ -43,7 +43,7 @@ unsigned cap_eal_megabytes(const struct cap_port_config *const *ports, unsigned 
 int cap_eal_start(const struct cap_port_config *const *ports, unsigned count,
 		  struct cap_error *err);
 
-/** The last warning or error that DPDK logged since the last call; "" when none. Main thread. */
-const char *cap_eal_last_words(void);
+/** The first warning or error that DPDK logged since the last call: the cause; "" when none. Main thread. */
+const char *cap_eal_complaint(void);
 
 #endif
