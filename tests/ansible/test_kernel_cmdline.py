@@ -1,0 +1,460 @@
+"""The kernel command line: planned by argument, written so that every reset boots, tried once where asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.capstan.appliance.plugins.module_utils.host import grub_config, kernel_arguments
+from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError
+from ansible_collections.capstan.appliance.plugins.modules import kernel_cmdline
+from grub_host import DEVICE, GrubHost
+from hypothesis import given
+from hypothesis import strategies as st
+
+DROPIN = "etc/default/grub.d/zz-capstan.cfg"
+SCRIPT = "etc/grub.d/42_capstan_trial"
+CONFIG = "boot/grub/grub.cfg"
+
+
+def argument(text: str, reason: str = "capture_kernel.arguments", *, essential: bool = False) -> dict[str, Any]:
+    return {"argument": text, "reason": reason, "essential": essential}
+
+
+ISOLATION = [argument("isolcpus=managed_irq,domain,2-3", "capture_kernel.isolate_cpus"), argument("nohz_full=2-3")]
+IOMMU = argument("intel_iommu=on", "capture_kernel.iommu", essential=True)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> GrubHost:
+    return GrubHost(tmp_path)
+
+
+def run(host: GrubHost, *entries: dict[str, Any], trial: bool = False, check: bool = False) -> dict[str, Any]:
+    return kernel_cmdline.run(host.root, entries, trial=trial, check_mode=check)
+
+
+def lines(host: GrubHost) -> dict[str, list[str]]:
+    return {entry.id: list(entry.line) for entry in grub_config.entries(host.read(CONFIG))}
+
+
+def refused(host: GrubHost, *entries: dict[str, Any], **how: Any) -> str:
+    before = host.snapshot()
+    with pytest.raises(HostError) as error:
+        run(host, *entries, **how)
+    assert host.snapshot() == before, "something was changed"
+    return str(error.value)
+
+
+# What a line says
+
+
+def test_a_line_is_compared_by_argument_and_never_by_text() -> None:
+    line = kernel_arguments.read(kernel_arguments.split('isolcpus=2-31 xnohz=on dyndbg="file x +p" quiet'))
+    wanted = kernel_arguments.read(["isolcpus=2-3", "nohz=on", "quiet", "p"])
+    assert [item.text for item in kernel_arguments.lacking(wanted, line)] == ["isolcpus=2-3", "nohz=on", "p"]
+
+
+def test_the_last_of_two_counts_and_dashes_are_underscores() -> None:
+    line = kernel_arguments.read(["processor.max-cstate=1", "processor.max_cstate=9"])
+    assert kernel_arguments.lacking(kernel_arguments.read(["processor.max_cstate=1"]), line) != []
+
+
+def test_hugepages_belong_to_the_size_before_them() -> None:
+    line = kernel_arguments.read(["hugepagesz=2M", "hugepages=512", "hugepagesz=1G", "hugepages=4"])
+    assert kernel_arguments.lacking(kernel_arguments.read(["hugepagesz=1G", "hugepages=4"]), line) == []
+    assert kernel_arguments.lacking(kernel_arguments.read(["hugepagesz=2M", "hugepages=4"]), line) != []
+
+
+@given(st.lists(st.sampled_from(["a=1", "b", "console=tty0", "console=ttyS0", "hugepagesz=1G", "hugepages=2"])))
+def test_nothing_of_a_line_is_lost_when_it_is_read(words: list[str]) -> None:
+    assert kernel_arguments.shown(kernel_arguments.read(words)).split() == words
+
+
+# What update-grub makes
+
+
+def test_the_default_is_found_by_number_title_and_id(host: GrubHost) -> None:
+    for default, expected in (
+        ("0", f"gnulinux-simple-{DEVICE}"),
+        ("1>2", f"gnulinux-6.1.0-30-amd64-advanced-{DEVICE}"),
+        (f"gnulinux-advanced-{DEVICE}>gnulinux-6.1.0-30-amd64-advanced-{DEVICE}", None),
+        ("Advanced options for Debian GNU/Linux>Debian GNU/Linux, with Linux 6.1.0-30-amd64", None),
+        ("gone", f"gnulinux-simple-{DEVICE}"),
+    ):
+        text = host.read(CONFIG).replace('set default="0"', f'set default="{default}"')
+        found = grub_config.default_entry(text, {})
+        assert found is not None
+        assert found.id == (expected or f"gnulinux-6.1.0-30-amd64-advanced-{DEVICE}")
+
+
+def test_a_saved_default_is_read_from_the_environment(host: GrubHost) -> None:
+    text = host.read(CONFIG).replace('set default="0"', 'set default="${saved_entry}"')
+    found = grub_config.default_entry(text, {"saved_entry": "1>0"})
+    assert found is not None
+    assert found.id == f"gnulinux-6.1.0-44-amd64-advanced-{DEVICE}"
+
+
+# Configuring
+
+
+def test_every_kernel_gets_the_arguments_and_a_second_run_changes_nothing(host: GrubHost) -> None:
+    result = run(host, *ISOLATION, IOMMU)
+    assert result["changed"]
+    for identity, line in lines(host).items():
+        wanted = {"isolcpus=managed_irq,domain,2-3", "nohz_full=2-3", "intel_iommu=on"}
+        assert wanted <= set(line), identity
+    assert {reason["essential"] for reason in result["reboot_reasons"]} == {True, False}
+    after = host.snapshot()
+    assert not run(host, *ISOLATION, IOMMU)["changed"]
+    assert host.snapshot() == after
+
+
+def test_check_mode_tells_and_changes_nothing(host: GrubHost) -> None:
+    before = host.snapshot()
+    told = run(host, *ISOLATION, check=True)
+    assert host.snapshot() == before
+    done = run(host, *ISOLATION)
+    assert told["changed"]
+    assert told["diff"] == done["diff"]
+    assert told["reboot_reasons"] == done["reboot_reasons"]
+
+
+def test_no_reason_is_left_after_the_boot_and_the_next_kernel_has_the_arguments_too(host: GrubHost) -> None:
+    run(host, *ISOLATION)
+    host.boot()
+    assert run(host, *ISOLATION)["reboot_reasons"] == []
+    host.write("boot/vmlinuz-6.1.0-45-amd64", "kernel")
+    host.update()  # as the package's postinst does
+    assert "nohz_full=2-3" in lines(host)[f"gnulinux-6.1.0-45-amd64-advanced-{DEVICE}"]
+    assert not run(host, *ISOLATION)["changed"]
+
+
+def test_an_entry_that_lacks_an_argument_is_made_anew(host: GrubHost) -> None:
+    run(host, *ISOLATION)
+    text = host.read(CONFIG)
+    cut = text.rindex(" nohz_full=2-3")
+    host.write(CONFIG, text[:cut] + text[cut + len(" nohz_full=2-3") :], 0o444)
+    run(host, *ISOLATION)
+    host.write(CONFIG, text.replace(" nohz_full=2-3", "", 1), 0o444)
+    assert run(host, *ISOLATION)["changed"]
+    assert host.read(CONFIG) == text
+
+
+def test_what_the_administrator_has_is_left_to_him(host: GrubHost) -> None:
+    host.write("etc/default/grub", 'GRUB_DEFAULT=0\nGRUB_CMDLINE_LINUX="intel_iommu=on"\n')
+    host.update()
+    run(host, *ISOLATION, IOMMU)
+    assert "intel_iommu" not in host.read(DROPIN)
+    assert lines(host)[f"gnulinux-simple-{DEVICE}"].count("intel_iommu=on") == 1
+    run(host)
+    assert "intel_iommu=on" in lines(host)[f"gnulinux-simple-{DEVICE}"]
+
+
+def test_the_menu_keeps_its_language_and_the_file_its_mode(host: GrubHost) -> None:
+    run(host, *ISOLATION)
+    assert "set lang=de_DE\n" in host.read(CONFIG)
+    assert (host.root / CONFIG).stat().st_mode & 0o777 == 0o444
+
+
+def test_the_rollback_leaves_the_host_as_it_was_and_tells_what_still_runs(host: GrubHost) -> None:
+    before = host.snapshot()
+    run(host, *ISOLATION)
+    host.boot()
+    run(host, ISOLATION[0])
+    result = run(host)
+    assert [reason["reason"] for reason in result["reboot_reasons"]] == [
+        "the running kernel still has isolcpus=managed_irq,domain,2-3, which the appliance no longer wants",
+        "the running kernel still has nohz_full=2-3, which the appliance no longer wants",
+    ]
+    again = run(host)
+    assert not again["changed"]
+    assert len(again["reboot_reasons"]) == 2
+    host.boot()
+    assert run(host)["reboot_reasons"] == []
+    after = host.snapshot()
+    changing = {"proc/sys/kernel/random/boot_id"}
+    assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} <= changing | {"run"}
+
+
+# Refusing
+
+
+def test_another_value_of_the_administrators_is_refused_with_file_and_line(host: GrubHost) -> None:
+    host.write("etc/default/grub.d/tuned.cfg", '# isolcpus=1\nGRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX isolcpus=1"\n')
+    sentence = refused(host, *ISOLATION)
+    assert sentence.startswith("/etc/default/grub.d/tuned.cfg, line 2, has isolcpus=1, which contradicts isolcpus=mana")
+
+
+def test_a_file_that_takes_ours_away_is_refused(host: GrubHost) -> None:
+    host.write("etc/default/grub.d/zzz.cfg", "GRUB_CMDLINE_LINUX=foo\n")
+    assert refused(host, IOMMU).startswith("/etc/default/grub.d/zzz.cfg takes intel_iommu=on off the command line")
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ([argument("isolcpus=1", "a"), argument("isolcpus=2", "b")], "isolcpus=1 (a) and isolcpus=2 (b) contradict"),
+        ([argument("foo=$(reboot)")], "'foo=$(reboot)' can't be passed to a kernel"),
+        ([argument("hugepages=4")], "says no size of page"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused(host: GrubHost, entries: list[dict[str, Any]], words: str) -> None:
+    assert words in refused(host, *entries)
+
+
+def test_settings_that_no_shell_reads_are_refused(host: GrubHost) -> None:
+    host.write("etc/default/grub.d/bad.cfg", 'GRUB_CMDLINE_LINUX="\n')
+    assert refused(host, IOMMU).startswith("/etc/default/grub.d/bad.cfg can't be read by a shell")
+
+
+@pytest.mark.parametrize("how", ["exit", "syntax", "ignores output", "no entries"])
+def test_when_update_grub_fails_everything_is_as_it_was(host: GrubHost, how: str) -> None:
+    if how == "exit":
+        host.write("etc/grub.d/45_bad", "#!/bin/sh\necho the disk is odd >&2\nexit 3\n", 0o755)
+    if how == "syntax":
+        host.write("etc/grub.d/45_bad", "#!/bin/sh\necho SYNTAX\n", 0o755)
+    if how == "ignores output":
+        text = host.read("usr/sbin/update-grub")
+        host.write("usr/sbin/update-grub", text.replace("$root/boot/grub/grub.cfg", '$output" "$@'), 0o755)
+        host.write("usr/sbin/update-grub", text.replace('"$@"', "", 1), 0o755)
+    if how == "no entries":
+        host.write("etc/grub.d/10_linux", "#!/bin/sh\n", 0o755)
+    sentence = refused(host, IOMMU)
+    assert {
+        "exit": "exit code 3 (the disk is odd)",
+        "syntax": "Syntax errors are detected",
+        "ignores output": "does not write where --output says",
+        "no entries": "it has no Linux entry of update-grub's",
+    }[how] in sentence
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "words"),
+    [
+        ("run/systemd/container", "systemd-nspawn", "this is a container"),
+        (
+            "sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f",
+            "\x06\0\0\0s\0y\0s\0t\0e\0m\0d\0-\0b\0o\0o\0t\0 \0002\0005\0002\0\0\0",
+            "boots by systemd-boot",
+        ),
+    ],
+)
+def test_what_grub_does_not_boot_is_refused(host: GrubHost, path: str, text: str, words: str) -> None:
+    host.write(path, text)
+    assert words in refused(host, IOMMU)
+    assert not run(host)["changed"]
+
+
+def test_without_a_boot_loader_the_running_line_counts(host: GrubHost) -> None:
+    (host.root / CONFIG).unlink()
+    assert "no boot loader that is known here" in refused(host, IOMMU)
+    host.write("proc/cmdline", "console=ttyS0 intel_iommu=on")
+    result = run(host, IOMMU)
+    assert (result["changed"], result["reboot_reasons"]) == (False, [])
+
+
+# Trial
+
+
+def test_a_trial_that_comes_back_becomes_the_default(host: GrubHost) -> None:
+    before = host.snapshot()
+    told = run(host, *ISOLATION, trial=True, check=True)
+    assert host.snapshot() == before
+    done = run(host, *ISOLATION, trial=True)
+    assert told["diff"] == done["diff"]
+    simple = f"gnulinux-simple-{DEVICE}"
+    assert "nohz_full=2-3" not in lines(host)[simple]
+    assert "nohz_full=2-3" in lines(host)["capstan-trial"]
+    assert not run(host, *ISOLATION, trial=True)["changed"], "it waits for the boot"
+    host.boot()
+    assert "nohz_full=2-3" not in lines(host)[simple], "a reset before the confirmation boots the old line"
+    assert run(host, *ISOLATION, trial=True)["changed"]
+    assert "nohz_full=2-3" in lines(host)[simple]
+    assert "capstan-trial" not in lines(host)
+    assert "next_entry" not in host.read("boot/grub/grubenv")
+    assert run(host, *ISOLATION, trial=True) | {"running": ""} == {
+        "changed": False,
+        "diff": [],
+        "configured": " ".join(lines(host)[simple]),
+        "running": "",
+        "notes": [],
+        "reboot_reasons": [],
+        "reboot_required": False,
+    }
+
+
+def test_a_trial_that_does_not_come_back_boots_the_old_line_and_is_told(host: GrubHost) -> None:
+    run(host, *ISOLATION, trial=True)
+    host.boot(dies=True)
+    assert "nohz_full" not in host.read("proc/cmdline")
+    sentence = refused(host, *ISOLATION, trial=True)
+    assert sentence.startswith("capture_kernel.trial: the host was booted with isolcpus=managed_irq,domain,2-3 nohz_fu")
+    assert run(host, ISOLATION[0], trial=True)["changed"], "a corrected line is tried"
+
+
+def test_a_trial_takes_arguments_away_too(host: GrubHost) -> None:
+    run(host, *ISOLATION)
+    host.boot()
+    run(host, IOMMU, trial=True)
+    host.boot()
+    assert "isolcpus" not in host.read("proc/cmdline")
+    assert run(host, IOMMU, trial=True)["reboot_reasons"] == []
+    assert "isolcpus" not in host.read(CONFIG)
+
+
+@pytest.mark.parametrize("booted", [False, True])
+def test_the_rollback_of_a_trial_leaves_nothing(host: GrubHost, booted: bool) -> None:
+    before = host.snapshot()
+    run(host, *ISOLATION, trial=True)
+    if booted:
+        host.boot(dies=True)
+    run(host)
+    after = host.snapshot()
+    changed = {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)}
+    assert changed <= {"proc/sys/kernel/random/boot_id"}
+
+
+def test_a_trial_is_refused_where_grub_could_not_end_it(host: GrubHost) -> None:
+    host.write("fs", "btrfs\n")
+    assert "on which GRUB can't write" in refused(host, *ISOLATION, trial=True)
+
+
+def test_a_next_entry_of_the_administrators_is_not_overwritten(host: GrubHost) -> None:
+    host.write("boot/grub/grubenv", "# GRUB Environment Block\nnext_entry=1>2\n" + "#" * 980)
+    assert "GRUB is told already to boot 1>2 next" in refused(host, *ISOLATION, trial=True)
+
+
+# Resets and failures at every step
+
+
+class ResetError(BaseException):
+    """The machine ends here; nothing of the program runs any more."""
+
+
+@contextlib.contextmanager
+def ending(monkeypatch: pytest.MonkeyPatch, step: int, error: type[BaseException]) -> Iterator[list[str]]:
+    """Let the step-th change of the disk end in an error: once for OSError, for all that follows in a reset."""
+    done: list[str] = []
+
+    def counted(name: str, real: Any) -> Any:
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            done.append(name)
+            if len(done) - 1 == step or (len(done) - 1 > step and error is ResetError):
+                raise error(5, name)
+            return real(*arguments, **keywords)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        for name in ("replace", "unlink", "mkdir", "rmdir", "chmod"):
+            patch.setattr(Path, name, counted(name, getattr(Path, name)))
+        for name in ("fsync", "fchmod", "fchown"):
+            patch.setattr(os, name, counted(name, getattr(os, name)))
+        yield done
+
+
+JOBS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
+    "first": (ISOLATION, {}),
+    "trial": (ISOLATION, {"trial": True}),
+    "rollback": ([], {}),
+}
+
+
+def kept(snapshot: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what an interrupted writing of the record leaves, which the next takes away."""
+    return {path: value for path, value in snapshot.items() if not path.startswith("var/lib/capstan-host")}
+
+
+@pytest.mark.parametrize("job", JOBS)
+@pytest.mark.parametrize("error", [ResetError, OSError])
+def test_whatever_fails_the_host_boots_and_the_next_run_mends_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: str, error: type[BaseException]
+) -> None:
+    entries, how = JOBS[job]
+    complete = GrubHost(tmp_path / "complete")
+    if job == "rollback":
+        run(complete, *ISOLATION)
+    run(complete, *entries, **how)
+    for step in range(200):
+        host = GrubHost(tmp_path / str(step))
+        whole = [host.read(CONFIG)]
+        if job == "rollback":
+            run(host, *ISOLATION)
+            whole.append(host.read(CONFIG))
+        before = host.snapshot()
+        with ending(monkeypatch, step, error) as done:
+            try:
+                run(host, *entries, **how)
+            except ResetError:
+                pass
+            except HostError:
+                assert kept(host.snapshot()) == kept(before), f"{job}: {done[step]} (step {step}) was not undone"
+        ended = len(done) <= step
+        now = host.read(CONFIG)
+        assert now in {*whole, complete.read(CONFIG)}, f"{job}: half a grub.cfg after {done[step]} (step {step})"
+        host.boot()
+        run(host, *entries, **how)
+        host.boot()
+        run(host, *entries, **how)
+        line = lines(host)[f"gnulinux-simple-{DEVICE}"]
+        assert ("nohz_full=2-3" in line) is bool(entries)
+        assert not run(host, *entries, **how)["changed"]
+        if ended:
+            return
+    pytest.fail("the job has no end")
+
+
+# grubby
+
+GRUBBY = f"""#!{sys.executable}
+import json, pathlib, sys
+file = pathlib.Path(sys.argv[0]).with_name("entries.json")
+entries = json.loads(file.read_text())
+words = dict(word.lstrip("-").split("=", 1) for word in sys.argv[1:])
+if "info" in words:
+    for number, (kernel, line) in enumerate(entries.items()):
+        print(f'index={{number}}\\nkernel="{{kernel}}"\\nargs="{{line}}"\\nroot="/dev/sda1"')
+    sys.exit()
+if "refuse" in words.get("args", ""):
+    sys.exit("grubby: no")
+for kernel, line in entries.items():
+    line = [word for word in line.split() if word not in words.get("remove-args", "").split()]
+    line += [word for word in words.get("args", "").split() if word not in line]
+    entries[kernel] = " ".join(line)
+file.write_text(json.dumps(entries))
+"""
+
+
+@pytest.fixture
+def enterprise(tmp_path: Path) -> GrubHost:
+    host = GrubHost(tmp_path)
+    host.write("usr/sbin/grubby", GRUBBY, 0o755)
+    host.write("usr/sbin/entries.json", json.dumps({"/boot/vmlinuz-1": "ro quiet", "/boot/vmlinuz-2": "ro iommu=pt"}))
+    return host
+
+
+def test_grubby_sets_every_entry_and_takes_only_ours_away(enterprise: GrubHost) -> None:
+    before = enterprise.snapshot()
+    wanted = [argument("iommu=pt"), *ISOLATION]
+    assert run(enterprise, *wanted, check=True)["changed"]
+    assert enterprise.snapshot() == before
+    assert run(enterprise, *wanted)["changed"]
+    entries = json.loads(enterprise.read("usr/sbin/entries.json"))
+    assert all({"iommu=pt", "nohz_full=2-3"} <= set(line.split()) for line in entries.values())
+    assert not run(enterprise, *wanted)["changed"]
+    assert run(enterprise)["changed"]
+    assert json.loads(enterprise.read("usr/sbin/entries.json"))["/boot/vmlinuz-2"] == "ro iommu=pt"
+    assert not run(enterprise)["changed"]
+
+
+def test_grubby_refuses_what_an_entry_contradicts_and_undoes_a_failure(enterprise: GrubHost) -> None:
+    assert "/boot/vmlinuz-2 has iommu=pt, which contradicts iommu=off" in refused(enterprise, argument("iommu=off"))
+    assert "grubby: no" in refused(enterprise, argument("refuse=1"))
+    assert "no trial boot where grubby" in refused(enterprise, *ISOLATION, trial=True)
