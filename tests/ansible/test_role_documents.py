@@ -30,6 +30,8 @@ def test_every_deployment_variable_is_declared_where_it_is_used() -> None:
         "capture_build_directory",
         "capture_build_environment",
         "capture_lab",
+        "capture_plan",
+        "capture_reboot_reasons",
         "capture_rollback_purge",
     }
 
