@@ -143,11 +143,11 @@ def checks(result: Result) -> dict[str, str]:
         ({"netns": "pytest-no-such"}, "netns", "the network namespace pytest-no-such does not exist"),
         ({"filter": "not a filter"}, "engine_check", "syntax error in filter expression"),
         ({"buffers": {"block_size": "64MiB", "blocks_per_queue": 65536}}, "memory", "do not fit into"),
-        ({"buffers": {"hugepages": "on", "blocks_per_queue": 65536}}, "hugepages", "write auto"),
+        ({"buffers": {"hugepages": "on", "blocks_per_queue": 65536}}, "hugepages", "or buffers.hugepages: auto"),
         ({"output": {"directory": "/proc/version/captures"}}, "output", "/proc/version is not a directory"),
         ({"output": {"directory": "/proc/sys"}}, "output", "cannot be written by the user"),
         ({"output": {"directory": "/tmp/pytest-none", "min_free": "1000TiB"}}, "space", "are to stay free"),
-        ({"cores": [4000]}, "interfaces", "CPU 4000 cannot be used here"),
+        ({"cores": [4000]}, "cpus", "CPU 4000 does not exist"),
     ],
 )
 def test_preflight_finds_what_would_go_wrong(host: Host, settings: dict[str, Any], name: str, sentence: str) -> None:

@@ -1,5 +1,6 @@
 """From settings and facts to engine.json: who captures what, where."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from capstan.engine_config import Plan, engine_json, resolve
 from capstan.errors import UsageError
 from capstan.ethtool import Channels
 from capstan.links import Link, Network
+from capstan.machine import Machine
 from capstan.paths import Paths
-from capstan.topology import Cpus, parse_cpu_list, place
+from machines import machine, nic
 
 
 def combined(count: int) -> Channels:
@@ -28,11 +30,15 @@ NETWORK = Network(
         Link("port2", 7, pci="0000:20:00.0"),
     )
 )
-TWO, EIGHT = Cpus((0, 1)), Cpus(tuple(range(8)))
+NICS = [
+    replace(nic(most=16, name=name), pci=pci)
+    for name, pci in (("eth0", "0000:00:03.0"), ("eth1", "0000:19:00.0"), ("eth2", "0000:19:00.1"))
+]
+TWO, EIGHT = machine(2, nics=NICS), machine(8, nics=NICS)
 
 
-def plan(cpus: Cpus = EIGHT, **settings: Any) -> Plan:
-    return resolve(CaptureConfig.model_validate(settings), NETWORK, cpus)
+def plan(host: Machine = EIGHT, **settings: Any) -> Plan:
+    return resolve(CaptureConfig.model_validate(settings), NETWORK, host)
 
 
 def test_an_interface_is_found_by_its_pci_address() -> None:
@@ -42,9 +48,12 @@ def test_an_interface_is_found_by_its_pci_address() -> None:
 @pytest.mark.parametrize(
     ("interface", "sentence"),
     [
-        ({"name": "eth9"}, "interfaces[0]: name: there is no interface eth9; here are eth0, eth1"),
-        ({"pci": "0000:99:00.0"}, "interfaces[0]: pci: no interface belongs to 0000:99:00.0"),
-        ({"pci": "0000:20:00.0"}, "several interfaces (port1, port2); write name:"),
+        ({"name": "eth9"}, "interfaces[0].name: there is no interface eth9; here are eth0, eth1"),
+        (
+            {"pci": "0000:99:00.0"},
+            "interfaces[0].pci: there is no NIC at 0000:99:00.0; this host has 0000:00:03.0 (eth0), 0000:19",
+        ),
+        ({"pci": "0000:20:00.0"}, "several interfaces (port1, port2); write one of them as name:"),
     ],
 )
 def test_what_is_not_there_is_told(interface: dict[str, str], sentence: str) -> None:
@@ -57,14 +66,14 @@ def test_one_interface_by_two_names_and_unusable_cpus_are_told_together() -> Non
     with pytest.raises(UsageError) as caught:
         plan(interfaces=[{"name": "eth1"}, {"pci": "0000:19:00.0"}], cores=[2, 77])
     assert "eth1 is listed by its name and by its PCI address" in str(caught.value)
-    assert "CPU 77 cannot be used here" in str(caught.value)
+    assert "CPU 77 does not exist" in str(caught.value)
 
 
-def test_auto_queues_are_the_channels_as_far_as_worker_cpus_go() -> None:
+def test_auto_queues_are_what_the_nic_can_have_as_far_as_worker_cpus_go() -> None:
     assert plan(interfaces=[{"name": "eth1"}]).ports[0].queues == 6
     assert plan(TWO, interfaces=[{"name": "eth1"}]).ports[0].queues == 1
     assert [port.queues for port in plan(interfaces=[{"name": "eth1"}, {"name": "eth2"}]).ports] == [3, 3]
-    assert plan(interfaces=[{"name": "eth0"}]).ports[0].queues == 1
+    assert plan(interfaces=[{"name": "cap0"}]).ports[0].queues == 2
     assert plan(method="pcap", interfaces=[{"name": "eth1"}]).ports[0].queues == 1
 
 
@@ -86,25 +95,7 @@ def test_ports_get_cores_of_their_own_while_there_are_enough() -> None:
 def test_the_operators_cores_are_the_workers_and_the_writer_keeps_off_them() -> None:
     chosen = plan(interfaces=[{"name": "eth1", "queues": 2}], cores=[3, 5])
     assert chosen.ports[0].cores == (3, 5)
-    assert chosen.writers == (0, 1, 2, 4, 6, 7)
-
-
-def test_placement() -> None:
-    assert place(Cpus((4,))).workers == (4,)
-    assert place(Cpus((4,))).writers == ()
-    assert place(TWO) == place(TWO, None)
-    assert place(TWO).workers == (1,)
-    assert place(TWO).writers == (0,)
-    isolated = place(Cpus((0, 1, 2, 3), isolated=(2, 3)))
-    assert (isolated.workers, isolated.writers) == ((2, 3), (0, 1))
-    nodes = tuple((cpu, cpu // 4) for cpu in range(8))
-    assert place(Cpus(tuple(range(8)), node_of=nodes), near=[1]).workers == (4, 5, 6, 7)
-    assert place(Cpus(tuple(range(8)), node_of=nodes), near=[7]).workers == (2, 3, 4, 5, 6, 7)
-
-
-def test_cpu_lists_are_read_as_the_kernel_writes_them() -> None:
-    assert parse_cpu_list("0-3,8\n") == (0, 1, 2, 3, 8)
-    assert parse_cpu_list("") == ()
+    assert chosen.writers == (1, 2, 4, 6, 7)
 
 
 def test_engine_json_says_everything() -> None:
@@ -141,3 +132,48 @@ def test_memory_is_the_sum_over_queues() -> None:
     made = plan(interfaces=[{"name": "eth1", "queues": 4}])
     assert sum(size for _, size in made.ring_bytes()) == 4 * (64 << 20)
     assert made.pool_bytes == 4 * 64 * (1 << 20)
+
+
+BOUND = replace(nic(), driver="vfio-pci", interfaces=(), remembered=True, iommu_group=7)
+
+
+def dpdk(host: Machine, network: Network = Network(()), **settings: Any) -> Plan:  # noqa: B008 - frozen
+    chosen = {"method": "dpdk", "interfaces": [{"pci": BOUND.pci, "queues": 2}], **settings}
+    return resolve(CaptureConfig.model_validate(chosen), network, host)
+
+
+def test_dpdk_is_given_the_pci_address_and_its_own_options() -> None:
+    made = dpdk(machine(8, nics=[BOUND]), dpdk={"descriptors": 2048, "idle": "poll"})
+    document = engine_json(made, Paths())["ports"][0]
+    assert (document["interface"], document["method"], document["cores"]) == ("0000:19:00.0", "dpdk", [2, 3])
+    assert document["options"] == {"descriptors": 2048, "idle": "poll"}
+    assert made.ports[0].link is None
+    assert made.ports[0].prepared is None
+
+
+def test_dpdk_leaves_the_settings_of_a_shared_network_device_alone() -> None:
+    shared = replace(nic(), driver="mlx5_core", kernel_driver="mlx5_core")
+    made = dpdk(machine(8, nics=[shared]), Network((Link("ens0f0", 3, pci=shared.pci),)))
+    assert made.ports[0].link is not None
+    assert made.ports[0].prepared is None
+
+
+def test_a_nic_that_is_still_bound_is_no_port_of_the_kernel() -> None:
+    with pytest.raises(UsageError) as caught:
+        dpdk(machine(8, nics=[BOUND]), method="af_packet")
+    assert "interfaces[0]: ens0f0 is on vfio-pci, and af_packet needs it on the driver" in str(caught.value)
+    assert "run playbooks/deploy.yml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"method": "pf_ring"}, "method"),
+        ({"interfaces": [{"name": "eth1", "method": "pf_ring"}]}, "interfaces[0].method"),
+    ],
+)
+def test_what_hosts_are_only_prepared_for_is_refused(settings: dict[str, Any], key: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        plan(**{"interfaces": [{"name": "eth1"}], **settings})
+    assert f"host local: {key}: is pf_ring, and this build prepares hosts for pf_ring" in str(caught.value)
+    assert "run playbooks/prepare.yml alone, or write pcap, af_packet" in str(caught.value)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import pwd
@@ -10,19 +11,23 @@ import re
 import socket
 import subprocess
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.capstan.appliance.plugins.module_utils.ethtool import Ethtool
+from ansible_collections.capstan.appliance.plugins.module_utils.machine import read_machine
 
 DOCUMENTATION = r"""
 module: capture_facts
 short_description: Collect the facts that decide whether a host can capture
 version_added: 0.1.0
 description:
-  - Reads interfaces, addresses and routes (of a network namespace, where one is named), memory, CPUs, the sockets that
-    the kernel gives, and the output directory. Reads only.
-  - Needs nothing on the host but Python and iproute2. The judgement is M(capstan.appliance.capture_preflight)'s, which
+  - Reads interfaces, addresses and routes (of a network namespace, where one is named), CPUs, NUMA nodes, NICs, memory,
+    the sockets that the kernel gives, and the output directory. Reads only.
+  - Needs nothing on the host but Python and iproute2. M(capstan.appliance.capture_plan) judges and plans, and
     calls this.
 options:
   netns:
@@ -61,6 +66,7 @@ facts:
   type: dict
 """
 
+CLONE_NEWNET = 0x40000000  # linux/sched.h
 AF_XDP = 44  # linux/socket.h; Python has no name for it
 SOCKETS = {"af_packet": socket.AF_PACKET, "af_xdp": AF_XDP}
 PCI_ADDRESS = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
@@ -92,7 +98,30 @@ def network(module: AnsibleModule, netns: str | None) -> dict[str, Any] | None:
         # A namespace's interfaces are in the sysfs that is seen from inside it alone.
         "rx_queues": Counter(Path(line).parts[4] for line in run("sh", "-c", RX_QUEUES).splitlines()),
         "pci": {link["ifname"]: address for link in links if (address := pci_address(link))},
+        "channels": channels([link["ifname"] for link in links], netns),
     }
+
+
+def channels(names: list[str], netns: str | None) -> dict[str, dict[str, int]]:
+    """Queues of the interfaces whose drivers tell, now and at most."""
+
+    def read() -> dict[str, dict[str, int]]:
+        if netns is not None:
+            enter(netns)
+        with Ethtool() as ethtool:
+            return {name: asdict(found) for name in names if (found := ethtool.channels(name)) is not None}
+
+    # A network namespace is a thread's: this one ends with its own.
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(read).result()
+
+
+def enter(netns: str) -> None:
+    """Put this thread into a network namespace; Python has a function for it from 3.12 on."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Path(f"/run/netns/{netns}").open("rb") as namespace:
+        if libc.setns(namespace.fileno(), CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), f"cannot enter the network namespace {netns}")
 
 
 def controller_address() -> str | None:
@@ -184,14 +213,12 @@ def running_engine() -> dict[str, Any] | None:
     return dict(json.loads(ENGINE_CONFIG.read_text(encoding="utf-8")))
 
 
-def memory() -> dict[str, int]:
-    """What /proc/meminfo says, in bytes (hugepages in pages)."""
-    found = {}
-    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        name, value = line.split(":", 1)
-        number, *unit = value.split()
-        found[name] = int(number) * (1024 if unit else 1)
-    return found
+def machine(module: AnsibleModule) -> dict[str, Any]:
+    """CPUs, nodes, NICs and memory, as the planner takes them."""
+    try:
+        return read_machine().to_json()
+    except ValueError as error:
+        module.fail_json(msg=str(error))
 
 
 def main() -> None:
@@ -211,9 +238,7 @@ def main() -> None:
         facts={
             "root": os.geteuid() == 0,
             "network": network(module, parameters["netns"]),
-            "cpus": sorted(os.sched_getaffinity(0)),
-            "isolated": Path("/sys/devices/system/cpu/isolated").read_text(encoding="ascii").strip(),
-            "memory": memory(),
+            "machine": machine(module),
             "sockets": sockets(),
             "engine": running_engine(),
             "output": output(Path(parameters["directory"]), parameters["user"]),

@@ -6,18 +6,19 @@ same ones at every start, and a capture host needs nothing installed to be judge
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from capstan import guard
 from capstan.config import CaptureConfig
-from capstan.engine_config import XDP_FRAME_BYTES, Plan, resolve
-from capstan.errors import UsageError
+from capstan.ethtool import Channels
+from capstan.host_plan import HostPlan
 from capstan.links import Link, Network
-from capstan.preflight import MEMORY_SHARE
+from capstan.machine import Machine
+from capstan.plan_problems import PlanError
+from capstan.planner import plan_host
+from capstan.planner_memory import XDP_FRAME_BYTES
 from capstan.quantities import format_size
-from capstan.topology import Cpus, parse_cpu_list
 
 Facts = Mapping[str, Any]
 
@@ -25,34 +26,42 @@ _STACKED_KINDS = frozenset({"vlan", "macvlan", "macvtap", "ipvlan", "macsec"})
 _SOCKETS_OF = {"pcap": "af_packet", "af_packet": "af_packet", "af_xdp": "af_xdp"}
 
 
-def problems(config: CaptureConfig, facts: Facts) -> list[str]:
-    """A sentence for each reason not to deploy, naming the host, the variable and what to do."""
-    return [f"host {config.host}: {sentence}" for sentence in _problems(config, facts)]
+def judge(config: CaptureConfig, facts: Facts) -> tuple[HostPlan | None, list[str]]:
+    """The plan of the host, and a sentence for each reason not to carry it out, naming host, variable and remedy.
+
+    There is no plan where the host cannot be what the settings ask.
+    """
+    plan, sentences = _plan(config, facts)
+    told = [*_access(config, facts), *sentences]
+    return plan, [f"host {config.host}: {sentence}" for sentence in told]
 
 
-def _problems(config: CaptureConfig, facts: Facts) -> Iterator[str]:
+def _access(config: CaptureConfig, facts: Facts) -> Iterator[str]:
     if not facts["root"]:
         yield "become: capture ports can be opened by root alone; log in as root, or set ansible_become: true"
     yield from _kernel(config, facts["sockets"])
     yield from _output(config, facts["output"])
+
+
+def _plan(config: CaptureConfig, facts: Facts) -> tuple[HostPlan | None, list[str]]:
     if facts["network"] is None:
-        yield (
+        sentence = (
             f"capture_netns: the network namespace {config.netns} does not exist; "
             f"make it with `ip netns add {config.netns}`, or write another name"
         )
-        return
-    network = network_of(facts["network"])
+        return None, [sentence]
+    network, engine = network_of(facts["network"]), facts["engine"]
     try:
-        plan = resolve(config, network, Cpus(tuple(facts["cpus"]), parse_cpu_list(facts["isolated"])))
-    except UsageError as error:
-        for line in str(error).splitlines():
-            sentence = line.removeprefix(f"host {config.host}: ")
-            yield "capture_" + re.sub(r"^(\w+\[\d+\]): (name|pci): ", r"\1.\2: ", sentence)
-        return
-    for index, port in enumerate(plan.ports):
-        for sentence in guard.refusals(network, port.interface) if port.link else ():
-            yield f"capture_interfaces[{index}]: {sentence.rstrip('.')}"
-    yield from _memory(plan, facts["memory"], facts["engine"])
+        plan = plan_host(config, Machine.from_json(facts["machine"]), network, held_by(engine) if engine else 0)
+    except PlanError as error:
+        return None, [f"capture_{key}: {sentence}" for key, sentence in error.problems]
+    return plan, [
+        f"capture_interfaces[{index}]: {sentence.rstrip('.')}"
+        for index, port in enumerate(plan.ports)
+        # A NIC that a driver of user space has was looked at before it was bound.
+        if port.method != "replay" and port.interface is not None and network.named(port.interface) is not None
+        for sentence in guard.refusals(network, port.interface)
+    ]
 
 
 def network_of(raw: Facts) -> Network:
@@ -85,6 +94,8 @@ def _link(link: Facts, raw: Facts, indexes: Mapping[str, int], addresses: tuple[
         master=indexes.get(link.get("master")),
         lower=indexes.get(link.get("link")) if kind in _STACKED_KINDS else None,
         pci=raw["pci"].get(name),
+        mac=link.get("address"),
+        channels=Channels(**raw["channels"][name]) if name in raw["channels"] else None,
         rx_queues=raw["rx_queues"].get(name, 1),
         mtu=link["mtu"],
         addresses=addresses,
@@ -104,27 +115,6 @@ def _kernel(config: CaptureConfig, sockets: Mapping[str, str]) -> Iterator[str]:
                 f"capture_method: {method} needs sockets that the kernel refuses ({refusal}); "
                 "boot a kernel that has them, or write another method"
             )
-
-
-def _memory(plan: Plan, memory: Mapping[str, int], engine: Facts | None) -> Iterator[str]:
-    config = plan.config
-    huge = memory.get("HugePages_Free", 0) * memory.get("Hugepagesize", 0)
-    in_huge = config.buffers.hugepages != "off" and huge >= plan.pool_bytes
-    # The pool of an engine that runs is in use already and will be again.
-    if config.buffers.hugepages == "on" and not in_huge and engine is None:
-        yield (
-            f"capture_buffers.hugepages: is on, needs {format_size(plan.pool_bytes)} of hugepages and "
-            f"{format_size(huge)} are free; reserve more in /proc/sys/vm/nr_hugepages, or write auto"
-        )
-    rings = sum(size for _, size in plan.ring_bytes())
-    needed = rings + (0 if in_huge else plan.pool_bytes)
-    available = memory["MemAvailable"] + (held_by(engine) if engine else 0)
-    if needed > MEMORY_SHARE * available:
-        yield (
-            f"capture_buffers: {format_size(rings)} for rings and {format_size(plan.pool_bytes)} for blocks of "
-            f"{plan.queues} queues do not fit into the {format_size(available)} of memory available; "
-            "write fewer queues, smaller rings or fewer blocks_per_queue"
-        )
 
 
 def held_by(engine: Facts) -> int:

@@ -10,10 +10,20 @@ import pytest
 from ansible_collections.capstan.appliance.plugins.plugin_utils import preflight_rules
 
 from capstan.config import CaptureConfig
+from capstan.machine import Cpu, Hugepages, Machine, Nic, Node
 
 GIB = 1 << 30
 
 Facts = dict[str, Any]
+
+NIC = Nic("0000:19:00.0", "eth1", ("eth1",), "ice", "ice", "3c:fd:fe:00:00:01", node=0, rx_queues=4, rx_queues_max=4)
+MACHINE = Machine(
+    cpus=tuple(Cpu(number, siblings=(number,)) for number in range(4)),
+    nodes=(Node(0, (0, 1, 2, 3), 4 * GIB, 2 * GIB, 2 * GIB, (Hugepages(2 << 20),), (10,)),),
+    nics=(NIC,),
+    memory_total=4 * GIB,
+    memory_available=2 * GIB,
+)
 
 
 def link(index: int, name: str, **more: Any) -> dict[str, Any]:
@@ -38,10 +48,9 @@ GOOD: Facts = {
         "controller_routes": [],
         "rx_queues": {"eth0": 1, "eth1": 4},
         "pci": {"eth1": "0000:19:00.0"},
+        "channels": {"eth1": {"rx": 0, "tx": 0, "combined": 4, "max_rx": 0, "max_tx": 0, "max_combined": 4}},
     },
-    "cpus": [0, 1, 2, 3],
-    "isolated": "",
-    "memory": {"MemAvailable": 2 * GIB, "HugePages_Free": 0, "Hugepagesize": 2 << 20},
+    "machine": MACHINE.to_json(),
     "sockets": {"af_packet": "", "af_xdp": ""},
     "engine": None,
     "output": {
@@ -58,7 +67,7 @@ GOOD: Facts = {
 
 def problems(facts: Facts, **settings: Any) -> list[str]:
     config = CaptureConfig.model_validate({"host": "probe", "interfaces": [{"name": "eth1"}], **settings})
-    return preflight_rules.problems(config, facts)
+    return preflight_rules.judge(config, facts)[1]
 
 
 def changed(change: Callable[[Facts], object]) -> Facts:
@@ -99,7 +108,7 @@ REFUSED: list[tuple[str, Callable[[Facts], object], str]] = [
     ),
     ("no root", lambda f: f.update(root=False), "become"),
     ("no sockets", lambda f: f["sockets"].update(af_packet="Operation not permitted"), "capture_method: af_packet"),
-    ("no memory", lambda f: f["memory"].update(MemAvailable=100 << 20), "capture_buffers: "),
+    ("no memory", lambda f: f["machine"].update(memory_available=100 << 20), "capture_buffers: "),
     ("no namespace", lambda f: f.update(network=None), "capture_netns"),
     ("read-only disk", lambda f: f["output"].update(read_only=True), "read-only"),
     ("file in the way", lambda f: f["output"].update(is_directory=False), "is not a directory"),
@@ -127,7 +136,7 @@ def test_a_cpu_that_is_not_there_is_refused() -> None:
 
 
 def test_memory_of_the_running_engine_counts_as_free() -> None:
-    facts = changed(lambda f: f["memory"].update(MemAvailable=200 << 20))
+    facts = changed(lambda f: f["machine"].update(memory_available=200 << 20))
     assert len(problems(facts)) == 1
     facts["engine"] = {
         "ports": [{"queues": 3, "options": {"ring_bytes": 64 << 20}}],

@@ -1,22 +1,24 @@
-"""From settings and facts of this host to engine.json: interfaces by name, queues and cores as numbers."""
+"""From settings and facts of this host to engine.json: the plan of `capstan.planner` as the engine reads it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from capstan import namespaces
-from capstan.config import CaptureConfig, Interface
-from capstan.errors import UsageError
+from capstan.config import CaptureConfig
+from capstan.host_plan import HostPlan, PlannedPort
 from capstan.links import Link, Network
+from capstan.machine import Machine
+from capstan.methods import not_captured
 from capstan.paths import Paths
-from capstan.topology import Cpus, Placement, numa_node, place
+from capstan.plan_problems import Problems
+from capstan.planner import plan_host
+from capstan.planner_memory import pool_bytes, ring_bytes
 
 ENGINE_CONFIG_VERSION = 1
 XDP_RING_MAX = 4096  # descriptors of an AF_XDP ring; more only adds latency
-XDP_FRAME_BYTES = 4096  # one page: what the kernel's UMEM takes without multi-buffer
 AF_PACKET_BLOCK_BYTES = 1 << 20
 
 
@@ -25,11 +27,13 @@ class Port:
     """A capture port with everything decided."""
 
     interface: str
+    """What the engine opens: the name of a network device, for dpdk the PCI address, for replay a label."""
     method: str
     queues: int
     cores: tuple[int, ...]
     link: Link | None
-    """None for the method replay, which has no interface."""
+    """Its network device; None for replay, and for a NIC that a driver of user space has."""
+    planned: PlannedPort
 
     @property
     def channels(self) -> int | None:
@@ -39,14 +43,24 @@ class Port:
         """
         return self.queues if self.method == "af_xdp" else None
 
+    @property
+    def prepared(self) -> Link | None:
+        """The network device whose settings are changed for the capture; dpdk sets up the NIC itself."""
+        return self.link if self.method != "dpdk" else None
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """The resolved settings of this host."""
 
     config: CaptureConfig
+    host: HostPlan
     ports: tuple[Port, ...]
-    writers: tuple[int, ...]
+
+    @property
+    def writers(self) -> tuple[int, ...]:
+        """CPUs of the writer."""
+        return self.host.writers
 
     @property
     def queues(self) -> int:
@@ -55,101 +69,47 @@ class Plan:
 
     def ring_bytes(self) -> Iterator[tuple[Port, int]]:
         """Kernel memory of each port's rings."""
-        for port in self.ports:
-            match port.method:
-                case "af_packet":
-                    yield port, self.config.af_packet.ring_size * port.queues
-                case "af_xdp":
-                    yield port, self.config.af_xdp.frames * XDP_FRAME_BYTES * port.queues
-                case "pcap":
-                    yield port, self.config.pcap.buffer_size * port.queues
-                case _:
-                    yield port, 0
+        return ((port, ring_bytes(self.config, port.method, port.queues)) for port in self.ports)
 
     @property
     def pool_bytes(self) -> int:
         """Memory of the blocks of all queues."""
-        return self.config.buffers.block_size * self.config.buffers.blocks_per_queue * self.queues
+        return pool_bytes(self.config, self.queues)
 
 
-def resolve(config: CaptureConfig, network: Network, cpus: Cpus) -> Plan:
+def resolve(config: CaptureConfig, network: Network, machine: Machine) -> Plan:
     """Decide everything that the settings leave to the host.
 
     Raises:
-        UsageError: one sentence a line for what the host does not have.
+        PlanError: one sentence a line for what the host does not have, or what the engine cannot do.
 
     """
-    problems: list[str] = []
-    links: list[Link | None] = []
-    for index, interface in enumerate(config.interfaces):
-        key = f"host {config.host}: interfaces[{index}]"
-        try:
-            links.append(_find(config, interface, network))
-        except LookupError as error:
-            problems.append(f"{key}: {error.args[0]}")
-            links.append(None)
-    found = [link.name for link in links if link is not None]
-    problems += [
-        f"host {config.host}: interfaces: {name} is listed by its name and by its PCI address; write it once"
-        for name in sorted({name for name in found if found.count(name) > 1})
-    ]
-    absent = [] if config.cores == "auto" else [cpu for cpu in config.cores if cpu not in cpus.allowed]
-    if absent:
-        problems.append(
-            f"host {config.host}: cores: CPU {', '.join(map(str, absent))} cannot be used here; "
-            f"write CPUs out of {', '.join(map(str, cpus.allowed))}, or auto"
-        )
-    if problems:
-        raise UsageError("\n".join(problems))
-
-    near = {node for link in links if link and link.pci and (node := numa_node(link.pci)) is not None}
-    placement = place(cpus, None if config.cores == "auto" else config.cores, near)
-    counts = _queues(config, links, placement)
-    ports, start = [], 0
-    for interface, link, count in zip(config.interfaces, links, counts, strict=True):
-        workers = placement.workers
-        cores = tuple(workers[(start + step) % len(workers)] for step in range(min(count, len(workers))))
-        name = link.name if link else str(interface.name)
-        ports.append(Port(name, config.method_of(interface), count, cores, link))
-        start += count
-    return Plan(config, tuple(ports), placement.writers)
+    problems = Problems(config.host)
+    for key, sentence in not_captured(config):
+        problems.add(key, sentence)
+    problems.refuse()
+    host = plan_host(config, machine, network)
+    ports = []
+    for index, planned in enumerate(host.ports):
+        link = _link(planned, network)
+        if planned.method not in {"dpdk", "replay"} and link is None:
+            nic = machine.nic(planned.pci or "")
+            driver = (nic.driver if nic else None) or "no driver"
+            problems.add(
+                f"interfaces[{index}]",
+                f"{planned.label} is on {driver}, and {planned.method} needs it on the driver of its network device; "
+                "run playbooks/deploy.yml for this host, or write method: dpdk",
+            )
+        name = planned.pci if planned.method == "dpdk" else planned.interface
+        ports.append(Port(str(name), planned.method, planned.queues, planned.workers, link, planned))
+    problems.refuse()
+    return Plan(config, host, tuple(ports))
 
 
-def _find(config: CaptureConfig, interface: Interface, network: Network) -> Link | None:
-    if config.method_of(interface) == "replay":
-        return None
-    where = f" in the network namespace {config.netns}" if config.netns else ""
-    others = ", ".join(link.name for link in network.links if link.ethernet) or "none"
-    if interface.pci is not None:
-        at_pci = network.at_pci(interface.pci)
-        if len(at_pci) > 1:
-            names = ", ".join(link.name for link in at_pci)
-            raise LookupError(f"pci: {interface.pci} has several interfaces ({names}); write name: instead of pci:")
-        if not at_pci:
-            raise LookupError(f"pci: no interface{where} belongs to {interface.pci}; here are {others}")
-        return at_pci[0]
-    link = network.named(str(interface.name))
-    if link is None:
-        raise LookupError(f"name: there is no interface {interface.name}{where}; here are {others}")
-    return link
-
-
-def _queues(config: CaptureConfig, links: Sequence[Link | None], placement: Placement) -> list[int]:
-    """Queues of each port: as asked, or the NIC's channels as far as its share of the worker CPUs goes."""
-    open_ports = [interface for interface in config.interfaces if interface.queues == "auto"]
-    share = max(1, len(placement.workers) // max(1, len(open_ports)))
-    counts = []
-    for interface, link in zip(config.interfaces, links, strict=True):
-        if interface.queues != "auto":
-            counts.append(interface.queues)
-        elif link is None or config.method_of(interface) == "pcap":
-            counts.append(1)
-        else:
-            channels = link.channels.receive if link.channels else link.rx_queues
-            # A veth with fewer receive queues than its peer sends on loses native XDP (ENOSPC): all of them, then.
-            keep_all = config.method_of(interface) == "af_xdp" and link.kind == "veth"
-            counts.append(channels if keep_all else max(1, min(channels, share)))
-    return counts
+def _link(planned: PlannedPort, network: Network) -> Link | None:
+    """The port's network device: by its name, which tells the ports of one PCI address apart."""
+    link = network.named(planned.interface) if planned.interface and planned.method != "replay" else None
+    return link if link is not None and planned.pci in {None, link.pci} else None
 
 
 def engine_json(plan: Plan, paths: Paths) -> dict[str, Any]:
@@ -205,6 +165,8 @@ def _options(config: CaptureConfig, method: str) -> dict[str, Any]:
             return {"mode": xdp.mode, "frames": xdp.frames, "ring": min(XDP_RING_MAX, xdp.frames // 2)}
         case "pcap":
             return {"buffer_bytes": config.pcap.buffer_size}
+        case "dpdk":
+            return {"descriptors": config.dpdk.descriptors, "idle": config.dpdk.idle}
         case "replay" if config.replay is not None:
             replay = config.replay
             if replay.generate is not None:
@@ -212,8 +174,3 @@ def _options(config: CaptureConfig, method: str) -> dict[str, Any]:
             return {"file": str(replay.file), "loops": replay.loops, "pace": replay.pace}
         case _:
             return {}
-
-
-def cores_in_use(plan: Plan) -> tuple[int, ...]:
-    """CPUs of the workers, each once."""
-    return tuple(sorted(set(chain.from_iterable(port.cores for port in plan.ports))))

@@ -36,6 +36,7 @@ class Link:
     lower: int | None = None
     """Index of the interface that it stands on, as a VLAN does."""
     pci: str | None = None
+    mac: str | None = None
     channels: Channels | None = None
     rx_queues: int = 1
     mtu: int = 1500
@@ -115,6 +116,7 @@ def _link(message: Any, addresses: dict[int, list[str]], ethtool: Ethtool) -> Li
         master=message.get_attr("IFLA_MASTER"),
         lower=message.get_attr("IFLA_LINK") if kind in _STACKED_KINDS else None,
         pci=ethtool.pci_address(name),
+        mac=message.get_attr("IFLA_ADDRESS"),
         channels=ethtool.channels(name),
         rx_queues=message.get_attr("IFLA_NUM_RX_QUEUES") or 1,
         mtu=message.get_attr("IFLA_MTU"),

@@ -28,7 +28,7 @@ USER_SPACE_DRIVERS = frozenset({"vfio-pci", "uio_pci_generic", "igb_uio"})
 
 _NETWORK_CLASS = "0x02"  # PCI base class of network controllers
 _BRIDGE_CLASS = "0x06"  # bridges share IOMMU groups with what is behind them, and take no harm from it
-_IOMMU_TABLES = ("DMAR", "IVRS", "IORT")  # ACPI: Intel VT-d, AMD-Vi, ARM SMMU
+_IOMMU_TABLES = ("DMAR", "IVRS", "IORT", "VIOT")  # ACPI: Intel VT-d, AMD-Vi, ARM SMMU, virtio-iommu
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ class Machine:
     command_line: tuple[str, ...] = ()
     """The running kernel's arguments."""
     iommu_table: str | None = None
-    """ACPI table by which the firmware offers an IOMMU: DMAR (Intel), IVRS (AMD) or IORT (ARM)."""
+    """ACPI table by which the firmware offers an IOMMU: DMAR (Intel), IVRS (AMD), IORT (ARM) or VIOT (virtio)."""
     iommu_on: bool = False
     """The kernel has IOMMU groups."""
     memory_total: int = 0

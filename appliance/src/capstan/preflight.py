@@ -7,6 +7,7 @@ import grp
 import json
 import os
 import pwd
+import re
 import shutil
 import socket
 import subprocess
@@ -20,15 +21,29 @@ import psutil
 from capstan import guard, namespaces
 from capstan.config import CaptureConfig
 from capstan.engine_config import Plan, engine_json, resolve
-from capstan.errors import OperatorError, UsageError
+from capstan.errors import OperatorError
 from capstan.links import Network, read_network
+from capstan.machine import Machine, read_machine
 from capstan.paths import Paths
+from capstan.plan_problems import PlanError
+from capstan.planner_memory import MEMORY_SHARE, dpdk_bytes
 from capstan.quantities import format_size
-from capstan.topology import read_cpus
 
 AF_XDP = 44  # linux/socket.h
-MEMORY_SHARE = 0.9  # the rest of MemAvailable stays for the page cache and for everyone else
 _CHECK_SECONDS = 60  # compiling a filter of a thousand hosts takes its time
+
+
+# Under which name a problem of the plan is told, by the end or the beginning of its key.
+_CHECK_OF = {
+    "queues": "queues",
+    "interfaces": "interfaces",
+    "buffers": "memory",
+    "hugepages": "hugepages",
+    "cores": "cpus",
+    "kernel": "kernel",
+    "dpdk": "driver",
+    "method": "method",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +92,23 @@ def inspect(config: CaptureConfig, paths: Paths, controller: str | None = None) 
         return Preflight((*checks, Check("netns", "failed", sentence)), None)
     # The controller's route is the host's own affair: inside a namespace the same address means nothing.
     network = read_network(config.netns, controller if config.netns is None else None)
+    machine = read_machine()
     try:
-        plan = resolve(config, network, read_cpus())
-    except UsageError as error:
-        failed = [Check("interfaces", "failed", f"{line}.") for line in str(error).splitlines()]
+        plan = resolve(config, network, machine)
+    except PlanError as error:
+        failed = [
+            Check(_check_of(key), "failed", f"host {config.host}: {key}: {sentence}.")
+            for key, sentence in error.problems
+        ]
         return Preflight((*checks, *failed), None)
-    checks += [*_guard(plan, network), *_channels(plan), *_memory(plan), *_output(config)]
+    checks += [*_guard(plan, network), *_dpdk(plan, machine), *_memory(plan), *_output(config)]
     if not any(check.state == "failed" for check in checks):
         checks += _engine_accepts(plan, paths)
     return Preflight(tuple(checks), None if any(check.state == "failed" for check in checks) else plan)
+
+
+def _check_of(key: str) -> str:
+    return _CHECK_OF.get(key.rpartition(".")[2]) or _CHECK_OF[re.split(r"[.[]", key)[0]]
 
 
 def require(preflight: Preflight) -> Plan:
@@ -150,30 +173,45 @@ def _guard(plan: Plan, network: Network) -> Iterator[Check]:
     for port in plan.ports:
         if port.link is None:
             continue
-        refused = list(guard.refusals(network, port.interface))
+        refused = list(guard.refusals(network, port.link.name))
         for sentence in refused:
             yield Check("guard", "failed", f"host {plan.config.host}: interfaces: {sentence}")
         if not refused:
-            yield Check("guard", "ok", f"{port.interface} is free for capture.")
+            yield Check("guard", "ok", f"{port.link.name} is free for capture.")
 
 
-def _channels(plan: Plan) -> Iterator[Check]:
-    for port in plan.ports:
-        if port.channels is None or port.link is None:
-            continue
-        most = port.link.channels.max_receive if port.link.channels else port.link.rx_queues
-        if port.channels > most:
-            sentence = (
-                f"host {plan.config.host}: interfaces: {port.interface} has at most {most} receive queues and af_xdp "
-                f"is asked for {port.channels}; write queues: {most}."
-            )
-            yield Check("queues", "failed", sentence)
+def _dpdk(plan: Plan, machine: Machine, devices: Path = Path("/dev")) -> Iterator[Check]:
+    """Whether DPDK finds its NICs, and memory for their frames."""
+    deploy = "run playbooks/deploy.yml for this host"
+    ports = [port for port in plan.ports if port.method == "dpdk"]
+    for port in ports:
+        nic, wanted = machine.nic(port.interface), port.planned.driver
+        driver = nic.driver if nic else None
+        if wanted is not None and driver != wanted:
+            sentence = f"{port.interface} is on {driver or 'no driver'}, and dpdk needs it on {wanted}"
+            yield Check("driver", "failed", f"host {plan.config.host}: dpdk.driver: {sentence}; {deploy}.")
+        elif wanted == "vfio-pci" and not (devices / "vfio/vfio").exists():
+            sentence = f"{devices / 'vfio/vfio'} is missing; run `modprobe vfio-pci`, or {deploy}"
+            yield Check("driver", "failed", f"host {plan.config.host}: dpdk.driver: {sentence}.")
+        else:
+            yield Check("driver", "ok", f"{port.interface} is on {driver}, as dpdk needs it.")
+    if ports:
+        needed = sum(dpdk_bytes(plan.config, port.queues) for port in ports)
+        free = sum(pages.free * pages.size for node in machine.nodes for pages in node.hugepages)
+        told = f"{format_size(free)} of hugepages are free"
+        if free < needed:
+            sentence = f"dpdk needs {format_size(needed)} for its frames, and {told}; {deploy}, or reserve more"
+            yield Check("hugepages", "failed", f"host {plan.config.host}: hugepages: {sentence}.")
+        else:
+            yield Check("hugepages", "ok", f"{told}; dpdk needs {format_size(needed)}.")
 
 
 def _memory(plan: Plan) -> Iterator[Check]:
     available = psutil.virtual_memory().available
     rings = sum(size for _, size in plan.ring_bytes())
-    huge = _free_hugepages()
+    # DPDK has its share of the hugepages first.
+    frames = sum(dpdk_bytes(plan.config, port.queues) for port in plan.ports if port.method == "dpdk")
+    huge = max(0, _free_hugepages() - frames)
     in_huge = plan.config.buffers.hugepages != "off" and huge >= plan.pool_bytes
     if plan.config.buffers.hugepages == "on" and not in_huge:
         sentence = (

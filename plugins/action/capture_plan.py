@@ -1,4 +1,4 @@
-"""Judges on the controller whether a host can capture; see the module of the same name."""
+"""Plans a host on the controller, or says why it can't be what its settings ask; see the module of the same name."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ansible_collections.capstan.appliance.plugins.plugin_utils import inventory
 
 
 class ActionModule(ActionBase):
-    """Collects the facts on the host by capture_facts, then applies the rules here."""
+    """Collects the facts on the host by capture_facts, then judges and plans here."""
 
     _VALID_ARGS = frozenset({"settings"})
 
     def run(self, tmp: None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Fail with a sentence for each reason not to deploy."""
+        """Return the plan, as a result and as a fact, or fail with a sentence for each reason against it."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         model = inventory_model.model()
         config = model.CaptureConfig.model_validate(self._task.args["settings"])
@@ -30,7 +30,10 @@ class ActionModule(ActionBase):
             preflight_rules,
         )
 
-        sentences = preflight_rules.problems(config, answer["facts"])
+        plan, sentences = preflight_rules.judge(config, answer["facts"])
         result.update(changed=False, problems=sentences, failed=bool(sentences))
         result["msg"] = "\n".join(sentences) or f"host {config.host}: can capture as its settings ask"
+        if plan is not None and not sentences:
+            result["plan"] = plan.as_json()
+            result["ansible_facts"] = {"capture_plan": result["plan"]}
         return result

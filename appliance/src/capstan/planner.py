@@ -1,0 +1,136 @@
+"""From settings and facts to the plan of a host: the one place where "auto" becomes numbers.
+
+Pure: the controller plans with it before a host is touched, and the supervisor at every start, and both come to the
+same result. A host on which the plan was carried out gets the same plan again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from capstan.config import CaptureConfig
+from capstan.host_plan import HostPlan, PlannedPort
+from capstan.links import Network
+from capstan.machine import Machine
+from capstan.plan_problems import Problems
+from capstan.plan_text import table
+from capstan.planner_cpus import Demand, Placement, count_queues, divide, isolates, place
+from capstan.planner_kernel import kernel_arguments
+from capstan.planner_memory import plan_memory
+from capstan.planner_nic import driver_to_bind, interrupts, polling, tuning
+from capstan.planner_ports import Found, check_queues, find_all
+from capstan.topology import cpu_list
+
+
+def plan_host(config: CaptureConfig, machine: Machine, network: Network, held: int = 0) -> HostPlan:
+    """Decide everything that the settings leave to the host.
+
+    Args:
+        config: the settings of the host.
+        machine: what it is made of.
+        network: the interfaces of the network namespace that the settings name.
+        held: bytes of memory in use now that a running engine gives back before it is started again.
+
+    Raises:
+        PlanError: with a sentence for everything that the host does not have.
+
+    """
+    problems = Problems(config.host)
+    found = find_all(config, machine, network, problems)
+    check_queues(config, found, problems)
+    near = frozenset(entry.nic.node for entry in found if entry.nic is not None and entry.nic.node is not None)
+    pool = divide(config, machine, near, problems)
+    problems.refuse()
+    demands = [_demand(entry) for entry in found]
+    queues = count_queues(machine, pool, demands)
+    placement = place(config, machine, pool, demands, queues)
+    ports = tuple(
+        _port(config, entry, count, workers)
+        for entry, count, workers in zip(found, queues, placement.ports, strict=True)
+    )
+    memory = plan_memory(config, machine, ports, problems, held)
+    arguments = kernel_arguments(config, machine, placement, ports, memory.pages, problems)
+    problems.refuse()
+    plan = HostPlan(
+        host=config.host,
+        ports=ports,
+        workers=placement.workers,
+        writers=placement.writers,
+        housekeeping=placement.housekeeping,
+        isolated=placement.isolated,
+        hugepages=memory.pages,
+        hugepages_mounts=memory.mounts,
+        kernel_arguments=arguments,
+        memory=memory.budget,
+        notes=tuple(_notes(config, machine, found, ports, placement)),
+    )
+    return replace(plan, text=table(plan, machine))
+
+
+def _demand(entry: Found) -> Demand:
+    node = entry.nic.node if entry.nic is not None else None
+    asked, most = entry.interface.queues, entry.queues_most
+    if asked != "auto":
+        return Demand(node, asked, asked)
+    if entry.method in {"pcap", "replay"}:
+        return Demand(node, 1, 1)
+    if entry.method == "af_xdp" and entry.link is not None and entry.link.kind == "veth":
+        # A veth with fewer receive queues than its peer sends on loses native XDP (ENOSPC): all of them, then.
+        return Demand(node, entry.queues_now, entry.queues_now)
+    if entry.nic is None:
+        return Demand(node, None, entry.queues_now)
+    return Demand(node, None, most or 1)
+
+
+def _port(config: CaptureConfig, entry: Found, queues: int, workers: tuple[int, ...]) -> PlannedPort:
+    wanted, nic = entry.interface, entry.nic
+    tuned = tuning(config, entry, queues)
+    return PlannedPort(
+        interface=entry.name,
+        pci=nic.pci if nic is not None else None,
+        method=entry.method,
+        queues=queues,
+        workers=workers,
+        mac=wanted.mac,
+        expected_name=wanted.name if entry.method != "replay" else None,
+        driver=driver_to_bind(config, entry),
+        node=nic.node if nic is not None else None,
+        netns=config.netns if entry.method != "replay" else None,
+        irq=interrupts(config, entry, tuned.channels, workers),
+        nic=tuned,
+        busy_poll=polling(config, entry),
+    )
+
+
+def _notes(
+    config: CaptureConfig, machine: Machine, found: Sequence[Found], ports: Sequence[PlannedPort], placement: Placement
+) -> Iterator[str]:
+    """What is less than asked for, or worth knowing. Nothing that changes when the plan is carried out."""
+    node_of = {cpu.number: cpu.node for cpu in machine.cpus}
+    usable = [cpu.number for cpu in machine.cpus if cpu.usable]
+    for entry, port in zip(found, ports, strict=True):
+        far = [cpu for cpu in port.workers if port.node is not None and node_of[cpu] != port.node]
+        if far:
+            yield f"{port.label} is on NUMA node {port.node} and has workers elsewhere: CPU {cpu_list(far)}."
+        if port.queues > len(port.workers):
+            yield f"{port.label} has more queues ({port.queues}) than CPUs ({len(port.workers)}): some take turns."
+        if entry.interface.queues == "auto" and entry.nic is not None and entry.queues_most is None:
+            yield (
+                f"{port.label} was bound to {entry.nic.driver} by somebody else, so that its receive queues are not "
+                "known: one is planned; write queues for more."
+            )
+        if entry.interface.mac is not None and entry.mac is None:
+            yield f"{port.label} has no network device to compare the MAC address {entry.interface.mac} with."
+        if port.method == "dpdk" and port.driver is None:
+            yield f"{port.label} stays on its kernel driver, which shares the NIC with DPDK."
+    if len(usable) == 1:
+        yield "This machine has one CPU: workers, writer and system take turns."
+        if isolates(config):
+            yield "No CPU is isolated, because there is one alone."
+    elif placement.isolated and not machine.isolated_by_us and config.cores == "auto" and _isolated_before(machine):
+        yield f"CPU {cpu_list(placement.isolated)} were isolated before Capstan came; the workers are there."
+
+
+def _isolated_before(machine: Machine) -> bool:
+    return any(cpu.isolated for cpu in machine.cpus)

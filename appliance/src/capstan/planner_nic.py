@@ -1,0 +1,78 @@
+"""What the NIC of each port is to be like, and who hears its interrupts."""
+
+from __future__ import annotations
+
+from typing import Final, TypeVar
+
+from capstan.config import CaptureConfig
+from capstan.host_plan import NicTuning, PollTuning
+from capstan.nic import UNWANTED_FEATURES
+from capstan.planner_ports import BIFURCATED_DRIVERS, Found
+
+KERNEL_METHODS: Final = frozenset({"pcap", "af_packet", "af_xdp", "pf_ring"})
+"""Methods that capture through the kernel, from a network device."""
+
+# Firmware of these eats LLDP frames before anyone sees them.
+_FALSIFYING_FLAGS: Final = {"i40e": {"disable-fw-lldp": True}, "ice": {"fw-lldp-agent": False}}
+# For "auto": two empty polls, 200 microseconds apart, as the kernel's documentation of NAPI suggests for busy polling.
+_DEFER_HARD_IRQS: Final = 2
+_FLUSH_TIMEOUT_NS: Final = 200_000
+
+
+def driver_to_bind(config: CaptureConfig, found: Found) -> str | None:
+    """Driver of user space for the NIC; None where it stays on its kernel driver."""
+    if found.method != "dpdk" or found.nic is None or found.nic.kernel_driver in BIFURCATED_DRIVERS:
+        return None
+    return config.dpdk.driver
+
+
+def tuning(config: CaptureConfig, found: Found, queues: int) -> NicTuning:
+    """The NIC's settings; a port that the kernel does not capture from, or that is no NIC, is left as it is."""
+    if found.method not in KERNEL_METHODS or not found.physical:
+        return NicTuning()
+    nic = config.nic
+    on_pci = found.nic is not None
+    flags = _FALSIFYING_FLAGS.get((found.nic.kernel_driver if found.nic else None) or "")
+    return NicTuning(
+        channels=min(queues, found.queues_most or queues) if on_pci else None,
+        rx_ring=_resolved(nic.rx_ring, "max"),
+        offloads_off=UNWANTED_FEATURES if nic.offloads == "auto" else (),
+        rss="symmetric" if nic.rss == "symmetric" and on_pci and queues > 1 else None,
+        flow_director_off=nic.flow_director == "off",
+        rx_usecs=_resolved(nic.rx_usecs, "adaptive"),
+        mtu=_resolved(nic.mtu, "max"),
+        private_flags=None
+        if nic.private_flags == "leave"
+        else flags
+        if nic.private_flags == "auto"
+        else nic.private_flags,
+        promiscuous=True if config.promiscuous else None,
+    )
+
+
+def polling(config: CaptureConfig, found: Found) -> PollTuning:
+    """How the kernel polls the port's queues."""
+    if found.method not in {"af_packet", "af_xdp"}:
+        return PollTuning()
+    poll = config.busy_poll
+    return PollTuning(
+        napi_defer_hard_irqs=_resolved(poll.napi_defer_hard_irqs, _DEFER_HARD_IRQS),
+        gro_flush_timeout=_resolved(poll.gro_flush_timeout, _FLUSH_TIMEOUT_NS),
+        threaded=None if poll.threaded == "leave" else poll.threaded == "on",
+    )
+
+
+def interrupts(
+    config: CaptureConfig, found: Found, channels: int | None, workers: tuple[int, ...]
+) -> tuple[tuple[int, ...], ...] | None:
+    """CPUs for the interrupt of each queue of the NIC: its worker's."""
+    if config.irq_affinity == "off" or found.method not in KERNEL_METHODS or found.nic is None or channels is None:
+        return None
+    return tuple((workers[queue % len(workers)],) for queue in range(channels))
+
+
+_Auto = TypeVar("_Auto")
+
+
+def _resolved(value: int | str, automatic: _Auto) -> int | _Auto | None:
+    return None if value == "leave" else automatic if value == "auto" else int(value)

@@ -1,0 +1,198 @@
+"""Which NIC of this machine each entry of the settings' interfaces means, and how many queues it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from capstan.config import CaptureConfig, Interface
+from capstan.links import Link, Network
+from capstan.machine import Machine, Nic
+from capstan.plan_problems import Problems
+
+# These drivers give DPDK the NIC and keep its network device: nothing is bound.
+BIFURCATED_DRIVERS = frozenset({"mlx4_core", "mlx5_core"})
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one entry of the settings' interfaces is on this machine."""
+
+    key: str
+    """Of the entry, such as interfaces[0]."""
+    interface: Interface
+    method: str
+    name: str | None
+    """Name that the kernel gives it, or gave it before it was bound."""
+    link: Link | None = None
+    """Its network device; None where it has none at the moment, and for a replay."""
+    nic: Nic | None = None
+    """None where it is no NIC on the PCI bus."""
+
+    @property
+    def label(self) -> str:
+        """What a person calls it."""
+        return self.name or (self.nic.pci if self.nic else "")
+
+    @property
+    def mac(self) -> str | None:
+        """Its MAC address, where one can be read or is remembered."""
+        return (self.link.mac if self.link else None) or (self.nic.mac if self.nic else None)
+
+    @property
+    def physical(self) -> bool:
+        """Whether it is a NIC and no virtual interface such as a veth."""
+        return self.nic is not None or (self.link is not None and self.link.kind is None)
+
+    @property
+    def queues_now(self) -> int:
+        """Receive queues that there are now."""
+        if self.link is not None:
+            return self.link.channels.receive if self.link.channels else self.link.rx_queues
+        return (self.nic.rx_queues if self.nic else None) or 1
+
+    @property
+    def queues_most(self) -> int | None:
+        """Receive queues that it can have; None where nobody can tell, because it was bound by somebody else."""
+        if self.link is not None and self.link.channels is not None:
+            return self.link.channels.max_receive
+        if self.nic is not None and self.nic.rx_queues_max is not None:
+            return self.nic.rx_queues_max
+        return self.link.rx_queues if self.link is not None else None
+
+
+def find_all(config: CaptureConfig, machine: Machine, network: Network, problems: Problems) -> list[Found]:
+    """Find each entry; `problems` takes a sentence for each that is not there, or not what it should be."""
+    found = []
+    for index, interface in enumerate(config.interfaces):
+        key, method = f"interfaces[{index}]", config.method_of(interface)
+        entry = Found(key, interface, method, interface.name)
+        if method != "replay":
+            looked = _Search(config, machine, network, problems).find(entry)
+            if looked is None:
+                continue
+            entry = looked
+            for wrong_key, sentence in _mismatches(entry, machine):
+                problems.add(f"{key}.{wrong_key}", sentence)
+        found.append(entry)
+    _same_twice(found, problems)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    config: CaptureConfig
+    machine: Machine
+    network: Network
+    problems: Problems
+
+    def find(self, entry: Found) -> Found | None:
+        nic, link = self._nic(entry.interface), self._link(entry.interface)
+        if link is not None and nic is None and link.pci:
+            nic = self.machine.nic(link.pci)
+        problem = self._absent(entry, nic, link) or self._unfit(entry, nic, link)
+        if problem is not None:
+            self.problems.add(f"{entry.key}.{problem[0]}", problem[1])
+            return None
+        name = link.name if link else (nic.interface if nic else None)
+        return Found(entry.key, entry.interface, entry.method, name or entry.interface.name, link, nic)
+
+    def _nic(self, interface: Interface) -> Nic | None:
+        if interface.pci is not None:
+            return self.machine.nic(interface.pci)
+        if self.config.netns is not None:
+            return None  # a name in another network namespace is no name of the host's own
+        return next((nic for nic in self.machine.nics if interface.name in (nic.interface, *nic.interfaces)), None)
+
+    def _link(self, interface: Interface) -> Link | None:
+        if interface.pci is None:
+            return self.network.named(str(interface.name))
+        links = self.network.at_pci(interface.pci)
+        return next((link for link in links if link.name == interface.name), links[0] if links else None)
+
+    def _absent(self, entry: Found, nic: Nic | None, link: Link | None) -> tuple[str, str] | None:
+        where = f" in the network namespace {self.config.netns}" if self.config.netns else ""
+        pci = entry.interface.pci
+        if pci is None:
+            if link is None and nic is None:
+                return "name", f"there is no interface {entry.interface.name}{where}; here are {self._interfaces()}"
+            return None
+        links = [known.name for known in self.network.at_pci(pci)]
+        if len(links) > 1 and entry.interface.name not in links:
+            return "pci", f"{pci} has several interfaces ({', '.join(links)}); write one of them as name: beside it"
+        if link is not None or nic is not None:
+            return None
+        kind = dict(self.machine.other_devices).get(pci)
+        what = f"{pci} is no NIC, but a device of PCI class {kind}" if kind else f"there is no NIC at {pci}{where}"
+        return "pci", f"{what}; this host has {self._nics()}"
+
+    def _unfit(self, entry: Found, nic: Nic | None, link: Link | None) -> tuple[str, str] | None:
+        key = "pci" if entry.interface.pci else "name"
+        if entry.method == "dpdk":
+            if nic is None:
+                sentence = f"{entry.interface.identity} is not on the PCI bus, and dpdk takes NICs that are"
+                return key, f"{sentence}; write method: af_packet, or one of {self._nics()}"
+            if link is None and nic.driver is not None and not nic.in_user_space and nic.interface is None:
+                sentence = (
+                    f"{nic.pci} has no network device here ({nic.driver} has it), so that nobody can tell its use"
+                )
+                return key, f"{sentence}; take it back from its network namespace or virtual machine"
+            return None
+        if link is not None or nic is None or nic.remembered:
+            return None
+        where = f"in the network namespace {self.config.netns}" if self.config.netns else "on this host"
+        return key, (
+            f"no interface {where} belongs to {nic.pci} (its driver is {nic.driver or 'none'}); give it back to the "
+            f"driver of its network device, or write method: dpdk; here are {self._interfaces()}"
+        )
+
+    def _interfaces(self) -> str:
+        return ", ".join(link.name for link in self.network.links if link.ethernet) or "none"
+
+    def _nics(self) -> str:
+        named = (f"{nic.pci} ({nic.interface or nic.driver or nic.model})" for nic in self.machine.nics)
+        return ", ".join(named) or "none"
+
+
+def _mismatches(entry: Found, machine: Machine) -> Iterator[tuple[str, str]]:
+    """(key, sentence) for each cross-check that fails."""
+    wanted = entry.interface
+    if wanted.pci is not None and wanted.name is not None and entry.name not in {None, wanted.name}:
+        meant = next((nic.pci for nic in machine.nics if nic.interface == wanted.name), None)
+        other = f', or pci: "{meant}" if {wanted.name} is meant' if meant else ""
+        yield "name", f"is {wanted.name}, and the NIC at {wanted.pci} is {entry.name}; write name: {entry.name}{other}"
+    if wanted.mac is not None and entry.mac is not None and entry.mac != wanted.mac:
+        meant = next((nic.pci for nic in machine.nics if nic.mac == wanted.mac), None)
+        other = f'pci: "{meant}", which has the other one' if meant else "the NIC that is meant"
+        yield "mac", f'is {wanted.mac}, and {entry.label} has {entry.mac}; write mac: "{entry.mac}", or {other}'
+
+
+def _same_twice(found: list[Found], problems: Problems) -> None:
+    first: dict[object, Found] = {}
+    for entry in found:
+        if entry.method == "replay":
+            continue
+        # Cards with several ports at one address have a name for each.
+        identity = entry.name or (entry.nic.pci if entry.nic else None)
+        earlier = first.setdefault(identity, entry)
+        if earlier is not entry:
+            problems.add(
+                entry.key,
+                f"{entry.label} is listed by its name and by its PCI address, here and as {earlier.key}; write it once",
+            )
+
+
+def check_queues(config: CaptureConfig, found: list[Found], problems: Problems) -> None:
+    """Refuse more queues than a NIC has."""
+    for entry in found:
+        asked, most = entry.interface.queues, entry.queues_most
+        if asked == "auto" or most is None or asked <= most or entry.method == "replay":
+            continue
+        # The kernel spreads a single queue over several sockets, and a veth has no queues worth the name.
+        spread = entry.method == "af_packet" and config.af_packet.fanout != "queue"
+        if spread and (most == 1 or not entry.physical):
+            continue
+        problems.add(
+            f"{entry.key}.queues",
+            f"is {asked}, and {entry.label} has at most {most} receive queues; write {most}, or auto",
+        )
