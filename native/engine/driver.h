@@ -212,6 +212,14 @@ struct cap_driver {
 	int (*watch)(const struct cap_port_config *config, struct cap_port *port,
 		     struct cap_device *device);
 
+	/**
+	 * The device's own counters by its own names, those that are not 0, for status. NULL: none but those
+	 * of `watch`. Main thread.
+	 *
+	 * @return new reference to an object, or NULL when the device is gone
+	 */
+	json_t *(*device_counters)(struct cap_port *port);
+
 	/** Take no further packet; what is in the rings stays to be drained and the counters stand. */
 	void (*disarm)(struct cap_port *port);
 

@@ -12,6 +12,29 @@ static json_t *text_or_null(const char *text)
 	return text ? json_string(text) : json_null();
 }
 
+/* The most by which any packet's time may be wrong, in nanoseconds; null where the method cannot say. */
+static json_t *time_error(const struct cap_running_port *port)
+{
+	uint64_t most = 0;
+
+	for (unsigned i = 0; i < port->config->queues; i++) {
+		uint64_t error = cap_sample(&port->ledger[i].worker.time_error_ns);
+
+		most = error > most ? error : most;
+	}
+	return most ? json_integer((json_int_t)most) : json_null();
+}
+
+static json_t *device_counters(const struct cap_running_port *port)
+{
+	const struct cap_driver *driver = port->config->driver;
+	json_t *counters = driver->device_counters && port->handle ?
+				   driver->device_counters(port->handle) :
+				   NULL;
+
+	return counters ? counters : json_null();
+}
+
 static json_t *describe_port(const struct cap_running_port *port)
 {
 	const struct cap_port_config *config = port->config;
@@ -21,12 +44,14 @@ static json_t *describe_port(const struct cap_running_port *port)
 		json_array_append_new(degraded, json_string(port->facts.degraded[i]));
 	for (unsigned i = 0; i < config->queues; i++)
 		json_array_append_new(cpus, json_integer(port->workers[i].cpu));
-	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:I, s:s, s:i, s:o, s:o}", "interface",
-			 config->interface, "method", config->driver->name, "effective_mode",
-			 port->facts.effective_mode, "filter", text_or_null(config->filter),
-			 "filter_in", port->facts.filter_in, "snaplen",
-			 (json_int_t)port->facts.snaplen, "link", cap_link_name(port->link),
-			 "queues", (int)config->queues, "cpus", cpus, "degraded", degraded);
+	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:I, s:s, s:i, s:o, s:o, s:o, s:o}",
+			 "interface", config->interface, "method", config->driver->name,
+			 "effective_mode", port->facts.effective_mode, "filter",
+			 text_or_null(config->filter), "filter_in", port->facts.filter_in,
+			 "snaplen", (json_int_t)port->facts.snaplen, "link",
+			 cap_link_name(port->link), "queues", (int)config->queues, "cpus", cpus,
+			 "degraded", degraded, "time_error_ns", time_error(port), "device_counters",
+			 device_counters(port));
 }
 
 static json_t *describe_output(const struct cap_engine *engine)

@@ -371,6 +371,29 @@ static int watch(const struct cap_port_config *config, struct cap_port *port,
 	return 0;
 }
 
+static json_t *device_counters(struct cap_port *port)
+{
+	struct rte_eth_xstat_name *names = NULL;
+	struct rte_eth_xstat *values = NULL;
+	json_t *counters = NULL;
+	int n = is_removed(port) ? 0 : rte_eth_xstats_get_names(port->id, NULL, 0);
+
+	if (n <= 0)
+		return NULL;
+	names = calloc((size_t)n, sizeof(*names));
+	values = calloc((size_t)n, sizeof(*values));
+	if (names && values && rte_eth_xstats_get_names(port->id, names, (unsigned)n) == n &&
+	    rte_eth_xstats_get(port->id, values, (unsigned)n) == n)
+		counters = json_object();
+	for (int i = 0; counters && i < n; i++)
+		if (values[i].value && values[i].id < (uint64_t)n)
+			json_object_set_new(counters, names[values[i].id].name,
+					    json_integer((json_int_t)values[i].value));
+	free(names);
+	free(values);
+	return counters;
+}
+
 static void port_disarm(struct cap_port *port)
 {
 	renew_figures(port);
@@ -400,6 +423,7 @@ static const struct cap_driver driver = {
 	.wait = cap_dpdk_idle_wait,
 	.counters = counters,
 	.watch = watch,
+	.device_counters = device_counters,
 	.disarm = port_disarm,
 	.close = port_close,
 };

@@ -43,8 +43,9 @@ struct cap_queue {
 	uint64_t late_ns;     /**< the longest since then that a burst was taken */
 	unsigned drain_left;  /**< after disarm: what the ring may have held then */
 	unsigned empty_polls;
-	bool ready;	 /**< this worker's thread has been made known to DPDK */
-	bool interrupts; /**< the queue's interrupt reaches this thread */
+	bool ready;	   /**< this worker's thread has been made known to DPDK */
+	bool interrupts;   /**< the queue's interrupt reaches this thread */
+	bool no_interrupt; /**< it cannot be waited for: the queue sleeps instead */
 } __attribute__((aligned(64)));
 
 struct cap_port {

@@ -11,6 +11,7 @@
 #include <rte_log.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 /* EAL is one for the process, and what it logs comes from any thread. */
@@ -115,6 +116,9 @@ int cap_eal_start(const struct cap_port_config *const *ports, unsigned count, st
 		return cap_fail(err, ENOMEM, "dpdk: out of memory");
 	setvbuf(stream, NULL, _IOLBF, 0);
 	rte_openlog_stream(stream);
+	/* EAL's threads start before the engine gives up its rights: those of a thread are its own affair. */
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return cap_fail(err, errno, "dpdk: giving up new privileges: %s", strerror(errno));
 	/* EAL reorders what it is given. */
 	memcpy(words, eal.arguments.words, sizeof(words));
 	if (rte_eal_init(eal.arguments.count, words) < 0) {

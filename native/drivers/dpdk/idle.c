@@ -64,7 +64,7 @@ static void wait_for_interrupt(struct cap_queue *queue, int timeout_ms)
 				"no_interrupt",
 				"%s queue %u: its interrupt cannot be waited for: %s: it sleeps instead",
 				queue->port->config->interface, queue->index, strerror(-rc));
-			queue->port->idle = CAP_DPDK_IDLE_SLEEP;
+			queue->no_interrupt = true;
 			return;
 		}
 		queue->interrupts = true;
@@ -82,7 +82,7 @@ void cap_dpdk_idle_wait(struct cap_queue *queue, int timeout_ms)
 		rte_pause();
 		return;
 	}
-	if (queue->port->idle == CAP_DPDK_IDLE_INTERRUPT &&
+	if (queue->port->idle == CAP_DPDK_IDLE_INTERRUPT && !queue->no_interrupt &&
 	    !__atomic_load_n(&queue->port->disarmed, __ATOMIC_RELAXED))
 		wait_for_interrupt(queue, timeout_ms);
 	else

@@ -18,6 +18,9 @@
 /* Whoever is interrupted between two readings is far off: the closest of several counts. */
 #define READINGS 5
 
+/* A counter's rate is measured over this at first: two readings off by 50 ns make it 2 ppm wrong. */
+#define MEASURE_NS (50 * (long)CAP_NS_PER_MS)
+
 typedef int (*read_ticks)(const struct cap_port *port, uint64_t *ticks);
 
 static int read_cpu(const struct cap_port *port, uint64_t *ticks)
@@ -75,11 +78,28 @@ static uint64_t at(const struct cap_dpdk_clock *clock, uint64_t ticks)
 			    ticks);
 }
 
-static bool begin(struct cap_port *port, struct cap_dpdk_clock *clock, read_ticks read, uint64_t hz)
+/* How fast a counter is: nobody says of a NIC's, and of the CPU's DPDK only knows the next 10 MHz. */
+static uint64_t measure_hz(const struct cap_port *port, read_ticks read)
+{
+	const struct timespec pause = { .tv_nsec = MEASURE_NS };
+	struct cap_clock_pair first, second;
+
+	if (read_pair(port, read, &first))
+		return 0;
+	nanosleep(&pause, NULL);
+	if (read_pair(port, read, &second) || second.ticks <= first.ticks ||
+	    second.wall_ns <= first.wall_ns)
+		return 0;
+	return (uint64_t)((unsigned __int128)(second.ticks - first.ticks) * CAP_NS_PER_S /
+			  (second.wall_ns - first.wall_ns));
+}
+
+static bool begin(struct cap_port *port, struct cap_dpdk_clock *clock, read_ticks read)
 {
 	struct cap_clock_pair pair;
+	uint64_t hz = measure_hz(port, read);
 
-	if (read_pair(port, read, &pair))
+	if (!hz || read_pair(port, read, &pair))
 		return false;
 	cap_clock_begin(&clock->fit, &pair, hz);
 	publish(clock);
@@ -116,26 +136,8 @@ static bool is(const struct cap_port *port, const char *driver_name)
 	return !strcmp(port->driver_name, driver_name);
 }
 
-/* How fast the NIC's counter is nobody says: measured once, and then as with the others. */
-static uint64_t nic_hz(const struct cap_port *port)
-{
-	const struct timespec pause = { .tv_nsec = 50 * (long)CAP_NS_PER_MS };
-	struct cap_clock_pair first, second;
-
-	if (read_pair(port, read_nic, &first))
-		return 0;
-	nanosleep(&pause, NULL);
-	if (read_pair(port, read_nic, &second) || second.ticks <= first.ticks ||
-	    second.wall_ns <= first.wall_ns)
-		return 0;
-	return (uint64_t)((unsigned __int128)(second.ticks - first.ticks) * CAP_NS_PER_S /
-			  (second.wall_ns - first.wall_ns));
-}
-
 static bool nic_time(struct cap_port *port)
 {
-	uint64_t hz;
-
 	if (is(port, "net_pcap")) {
 		port->time = CAP_DPDK_TIME_WALL_US;
 		return true;
@@ -146,12 +148,11 @@ static bool nic_time(struct cap_port *port)
 		port->time = CAP_DPDK_TIME_WALL_NS;
 		return true;
 	}
-	if (begin(port, &port->nic, read_ptp, CAP_NS_PER_S)) {
+	if (begin(port, &port->nic, read_ptp)) {
 		port->time = CAP_DPDK_TIME_NIC_PTP;
 		return true;
 	}
-	hz = nic_hz(port);
-	if (!hz || !begin(port, &port->nic, read_nic, hz))
+	if (!begin(port, &port->nic, read_nic))
 		return false;
 	port->time = CAP_DPDK_TIME_NIC;
 	return true;
@@ -159,7 +160,7 @@ static bool nic_time(struct cap_port *port)
 
 void cap_dpdk_time_begin(struct cap_port *port, struct cap_port_facts *facts)
 {
-	bool steady = cpu_is_steady() && begin(port, &port->cpu, read_cpu, rte_get_tsc_hz());
+	bool steady = cpu_is_steady() && begin(port, &port->cpu, read_cpu);
 
 	port->time = steady ? CAP_DPDK_TIME_BURST_TSC : CAP_DPDK_TIME_BURST_CLOCK;
 	if (!nic_time(port) && port->stamps) {
