@@ -44,6 +44,11 @@ def engine() -> Path:
     return _copied("CAPSTAN_ENGINE", "engine/capstan-engine")
 
 
+def beside_engine(name: str) -> Path:
+    """A file that the build leaves beside capstan-engine, such as a method's shared object; it need not be there."""
+    return _find("CAPSTAN_ENGINE", "engine/capstan-engine").with_name(name)
+
+
 def generator() -> Path:
     """capstan-gen."""
     return _copied("CAPSTAN_GEN", "gen/capstan-gen")

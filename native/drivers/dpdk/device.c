@@ -382,7 +382,7 @@ static void tell_limits(const struct rte_eth_dev_info *info, struct cap_port_fac
 	if (!strcmp(info->driver_name, "net_af_packet"))
 		cap_degraded(
 			facts,
-			"net_af_packet does not count what its ring has no room for, takes what this host sends, and shows 802.1ad tags as 802.1Q: method af_packet does better");
+			"net_af_packet rebuilds IP fragments, does not count what its ring has no room for, takes what this host sends, and shows 802.1ad tags as 802.1Q: method af_packet does better");
 }
 
 static int register_stamp(struct cap_port *port, const struct rte_eth_dev_info *info,

@@ -322,12 +322,16 @@ static void counters(struct cap_queue *queue, struct cap_source_counters *out)
 		out->time_error_ns = __atomic_load_n(&port->nic.error_ns, __ATOMIC_RELAXED);
 }
 
-/* A virtual device over a network device that has been removed says nothing of it. */
-static bool netdev_is_gone(const struct cap_port *port)
+/* The network device behind a virtual device, of which not every driver of DPDK says how it is. */
+static int look_behind(const struct cap_port *port, struct cap_device *device)
 {
+	struct cap_netdev netdev;
 	char name[IF_NAMESIZE];
 
-	return port->if_index && !if_indextoname(port->if_index, name);
+	if (!if_indextoname(port->if_index, name) || cap_netdev_read(name, &netdev))
+		return -ENODEV;
+	device->up = netdev.up;
+	return 0;
 }
 
 /* Is there anything to be opened? A virtual device is, unless it is over a network device that is not. */
@@ -354,11 +358,13 @@ static int watch(const struct cap_port_config *config, struct cap_port *port,
 	*device = (struct cap_device){ 0 };
 	if (!port)
 		return look_for_device(config, device);
-	if (is_removed(port) || netdev_is_gone(port))
+	if (is_removed(port))
 		return -ENODEV;
-	renew_figures(port);
 	if (port->started && rte_eth_link_get_nowait(port->id, &link) == 0)
 		device->up = link.link_status == RTE_ETH_LINK_UP;
+	if (port->if_index && look_behind(port, device))
+		return -ENODEV;
+	renew_figures(port);
 	cap_dpdk_time_renew(port);
 	__atomic_store_n(&port->longest_sleep_ns,
 			 cap_dpdk_longest_sleep(port->descriptors, link.link_speed),

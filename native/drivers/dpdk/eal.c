@@ -4,6 +4,7 @@
 #include "log.h"
 #include "pci.h"
 
+#include <bpf/libbpf.h>
 #include <errno.h>
 #include <pthread.h>
 #include <rte_eal.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
+#include <xdp/libxdp.h>
 
 /* EAL is one for the process, and what it logs comes from any thread. */
 static struct {
@@ -59,6 +61,23 @@ const char *cap_eal_complaint(void)
 	eal.complaint[0] = '\0';
 	pthread_mutex_unlock(&eal.lock);
 	return eal.taken;
+}
+
+/* net_af_xdp's libraries write to standard error; what they refuse comes back as return values. */
+static int quiet_bpf(enum libbpf_print_level level, const char *format, va_list args)
+{
+	(void)level;
+	(void)format;
+	(void)args;
+	return 0;
+}
+
+static int quiet_xdp(enum libxdp_print_level level, const char *format, va_list args)
+{
+	(void)level;
+	(void)format;
+	(void)args;
+	return 0;
 }
 
 static int check_ports(const struct cap_port_config *const *ports, unsigned count,
@@ -111,6 +130,8 @@ int cap_eal_start(const struct cap_port_config *const *ports, unsigned count, st
 	rc = cap_eal_arguments(&eal.arguments, ports, count, &cpus, getpid(), err);
 	if (rc)
 		return rc;
+	libbpf_set_print(quiet_bpf);
+	libxdp_set_print(quiet_xdp);
 	stream = fopencookie(NULL, "w", into_log);
 	if (!stream)
 		return cap_fail(err, ENOMEM, "dpdk: out of memory");

@@ -1,0 +1,411 @@
+"""The method dpdk on devices without a NIC: numbered packets, exactly; whole machines have the NICs."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import programs
+import pytest
+from engine import Driver, Engine, assert_balanced, assert_nothing_lost
+from lab import Lab
+from readers import tcpdump
+from test_privileges import NET_ADMIN, NET_RAW, USER, engine_for, mask, process_status
+from traffic import SMALL, Shape, assert_all_there, check
+from waiting import wait_until
+
+FRAMES = 20_000
+OBJECT = "source_dpdk.so"
+SMALLEST_BUFFERS = {"blocks_per_queue": 4, "hugepages": "off"}
+"""So few blocks that a disk cannot keep up with a source from memory."""
+
+pytestmark = pytest.mark.skipif(
+    not programs.beside_engine(OBJECT).exists(), reason="the engine was built without libdpdk"
+)
+
+
+def dpdk(devargs: str | None = None, **options: Any) -> Driver:
+    """The method on a virtual device, with memory from malloc: a test host may have no hugepages."""
+    devices = {"devargs": devargs} if devargs else {}
+    return Driver("dpdk", "dpdk", {"huge": False, **devices, **options})
+
+
+AF_PACKET = dpdk("iface=cap0")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_object(workspace: Path) -> Path:
+    """The method's object beside the copy of the engine that the tests run."""
+    return Path(shutil.copy(programs.beside_engine(OBJECT), programs.engine().parent))
+
+
+@pytest.fixture
+def own_lab() -> Iterator[Lab]:
+    """A lab whose link a test may take away."""
+    made = Lab(1, "dpdk")
+    made.up()
+    yield made
+    made.down()
+
+
+def methods(engine: Path) -> dict[str, Any]:
+    """What an engine says of the method."""
+    listed = json.loads(programs.run(engine, "--methods", "--json").stdout)["methods"]
+    (found,) = [method for method in listed if method["name"] == "dpdk"]
+    return dict(found)
+
+
+def test_the_engine_says_that_this_host_has_the_method() -> None:
+    found = methods(programs.engine())
+    assert found["loadable"] is True and found["why_not"] is None
+    assert found["multi_queue"] and found["hardware_time"]
+
+
+def test_without_its_object_the_engine_says_what_to_install(place: Path) -> None:
+    alone = Path(shutil.copy(programs.engine(), place))
+    found = methods(alone)
+    assert found["loadable"] is False and "install capstan-engine-dpdk" in found["why_not"]
+    engine = Engine(place, dpdk().port("net_null0"))
+    (place / "engine.json").write_text(json.dumps(engine.settings))
+    done = programs.run(alone, "--config", place / "engine.json", "--check", check=False)
+    assert done.returncode == 2 and "install capstan-engine-dpdk" in done.stderr
+
+
+def test_an_object_that_is_none_is_refused(place: Path) -> None:
+    alone = Path(shutil.copy(programs.engine(), place))
+    (place / OBJECT).write_bytes(b"not an object")
+    assert "cannot be loaded" in methods(alone)["why_not"]
+    (place / OBJECT).unlink()
+    programs.run("cc", "-shared", "-o", place / OBJECT, "-x", "c", "/dev/null")
+    assert "another build" in methods(alone)["why_not"]
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        SMALL,
+        Shape("mixed sizes", size="64,512,1514", flows=16),
+        Shape("jumbo frames", size="64,9000", flows=4),
+        Shape("one tag", size="80", vlan="0xb007"),
+        Shape("IPv6", size="90", shape="udp6"),
+    ],
+    ids=lambda shape: shape.name,
+)
+def test_numbered_packets_are_found_again(shape: Shape, lab: Lab, place: Path) -> None:
+    with Engine(place, AF_PACKET.port("net_af_packet0"), netns=lab.netns) as engine:
+        sent = lab.send(shape, count=FRAMES // 10)
+        ledger = engine.stop()
+    assert_nothing_lost(ledger, sent.accepted)
+    assert_all_there(engine.files(), sent)
+
+
+def test_several_queues_share_the_packets_and_keep_each_flow_in_order(wide_lab: Lab, place: Path) -> None:
+    shape = Shape("many flows", flows=64)
+    with Engine(place, AF_PACKET.port("net_af_packet0", wide_lab.queues), netns=wide_lab.netns) as engine:
+        sent = wide_lab.send(shape, count=FRAMES)
+        ledger = engine.stop()
+    assert_nothing_lost(ledger, sent.accepted)
+    assert all(queue.balance.delivered > 0 for queue in ledger.queues)
+    assert_all_there(engine.files(), sent)
+
+
+def test_packets_of_a_tap_device_are_found_again(lab: Lab, place: Path) -> None:
+    with Engine(place, dpdk("iface=dpdktap0").port("net_tap0"), netns=lab.netns) as engine:
+        send = ["send", "--netns", lab.name, "--interface", "dpdktap0", "--method", "af_packet", "--count", "2000"]
+        sent = programs.generate(*send, "--rate", "20000", "--stream", "1", "--size", "64,1514")
+        ledger = engine.stop()
+    assert_balanced(ledger)
+    found = check(engine.files(), 2000)
+    assert sent["accepted"] == found.numbered == found.distinct == 2000
+    assert found.damaged == found.out_of_order == 0
+    # The kernel says a few words of its own on an interface that comes up.
+    assert ledger.total.wire == ledger.total.delivered == 2000 + found.foreign
+
+
+def test_packets_of_an_af_xdp_device_are_found_again(place: Path) -> None:
+    made = Lab(1, "xsk")
+    made.up()
+    try:
+        # The driver wants a frame in one page.
+        made.link("mtu", 1500)
+        made.wire("mtu", 1500)
+        with Engine(place, AF_PACKET.port("net_af_xdp0"), netns=made.netns) as engine:
+            sent = [
+                made.send(Shape("mixed sizes", size="64,512,1514", flows=16), stream=1, count=FRAMES),
+                made.send(Shape("fragments", size="512", shape="fragments"), stream=2, count=2000),
+                made.send(Shape("two tags", size="80", vlan="0xb007,0xffff"), stream=3, count=2000),
+            ]
+            ledger = engine.stop()
+    finally:
+        made.down()
+    assert_nothing_lost(ledger, FRAMES + 4000)
+    for stream in sent:
+        assert_all_there(engine.files(), stream)
+
+
+def test_what_a_virtual_device_falsifies_is_told(lab: Lab, place: Path) -> None:
+    with Engine(place, AF_PACKET.port("net_af_packet0"), netns=lab.netns) as engine:
+        (sentence,) = engine.port_status()["degraded"]
+        engine.stop()
+    assert "fragments" in sentence and "802.1ad" in sentence and "method af_packet" in sentence
+
+
+def test_a_file_comes_through_whole_with_its_own_times(place: Path) -> None:
+    file = place / "wire.pcap"
+    programs.run(programs.generator(), "write", file, "--count", FRAMES, "--stream", 1, "--size", "64,1514,9000")
+    with Engine(place, dpdk(f"rx_pcap={file}").port("net_pcap0")) as engine:
+        engine.wait_for(lambda ledger: ledger.total.wire >= FRAMES, "the file has been read")
+        ledger = engine.stop()
+    assert_nothing_lost(ledger, FRAMES)
+    assert check(engine.files(), FRAMES).complete
+    (captured,) = engine.files()
+    assert tcpdump(captured, "-tt") == tcpdump(file, "-tt")
+
+
+def test_a_filter_selects_exactly_and_what_it_rejects_is_counted(lab: Lab, place: Path) -> None:
+    port = AF_PACKET.port("net_af_packet0", filter="udp and greater 500", snaplen=96)
+    with Engine(place, port, netns=lab.netns) as engine:
+        lab.send(Shape("mixed sizes", size="64,512,1514"), count=3000)
+        ledger = engine.stop()
+    assert_balanced(ledger)
+    assert ledger.total.wire == 3000
+    assert ledger.total.filtered == 1000 and ledger.total.delivered == 2000
+    assert check(engine.files(), 3000).cut == 2000
+
+
+@pytest.mark.parametrize("queues", [1, 3])
+def test_under_overload_every_packet_is_delivered_or_named(queues: int, place: Path) -> None:
+    port = dpdk("size=1500").port("net_null0", queues)
+    with Engine(place, port, buffers=SMALLEST_BUFFERS, output={"rotate_bytes": 64 << 20}) as engine:
+        engine.wait_for(lambda ledger: ledger.total.drops["no_block"] > 0, "blocks run out")
+        ledger = engine.stop()
+    assert_balanced(ledger)
+    total = ledger.total
+    assert total.wire == total.delivered + total.drops["no_block"] > 0, total
+    for queue in ledger.queues:
+        assert queue.balance.wire == queue.balance.delivered + queue.balance.dropped, queue
+
+
+def test_two_ports_are_counted_apart_and_two_engines_do_not_meet(lab: Lab, place: Path) -> None:
+    other = place / "other"
+    other.mkdir()
+    with (
+        Engine(place, AF_PACKET.port("net_af_packet0"), dpdk().port("net_ring0"), netns=lab.netns) as engine,
+        Engine(other, dpdk().port("net_null0"), output={"sink": "null"}) as second,
+    ):
+        second.wait_for(lambda ledger: ledger.total.delivered > 0, "the other engine captures")
+        sent = lab.send(SMALL, count=2000)
+        ledger = engine.stop()
+        assert_balanced(second.stop())
+    assert_balanced(ledger)
+    assert [queue.balance.delivered for queue in ledger.queues] == [sent.accepted, 0]
+    assert_all_there(engine.files(), sent)
+
+
+def cpu_seconds(pid: int) -> float:
+    """What all threads of a process have used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_an_idle_port_sleeps_and_one_that_polls_does_not(place: Path) -> None:
+    used = {}
+    for idle in ("sleep", "poll"):
+        folder = place / idle
+        folder.mkdir()
+        with Engine(folder, dpdk(idle=idle).port("net_ring0")) as engine:
+            before = cpu_seconds(engine.pid)
+            time.sleep(1)
+            used[idle] = cpu_seconds(engine.pid) - before
+            assert f"idle {idle}" in engine.port_status()["effective_mode"]
+            engine.stop()
+    assert used["sleep"] < used["poll"] / 2, used
+
+
+def test_what_cannot_interrupt_sleeps_and_says_so(lab: Lab, place: Path) -> None:
+    driver = dpdk("iface=cap0", idle="interrupt")
+    with Engine(place, driver.port("net_af_packet0"), netns=lab.netns) as engine:
+        sent = lab.send(SMALL, count=2000)
+        ledger = engine.stop()
+    assert_nothing_lost(ledger, sent.accepted)
+    assert engine.log("no_interrupt")
+
+
+def test_packets_have_the_time_of_their_burst_and_its_error_is_told(lab: Lab, place: Path) -> None:
+    with Engine(place, AF_PACKET.port("net_af_packet0"), netns=lab.netns) as engine:
+        before = time.time()
+        sent = lab.send(SMALL, count=FRAMES)
+        engine.wait_for(lambda ledger: ledger.total.wire == FRAMES, "all is received")
+        after = time.time()
+        error = engine.port_status()["time_error_ns"]
+        ledger = engine.stop()
+    assert_nothing_lost(ledger, sent.accepted)
+    assert 0 < error < 1e9
+    (file,) = engine.files()
+    times = [float(line.split()[0]) for line in tcpdump(file, "-tt", "--nano")]
+    assert before - 1e-3 <= times[0] and times[-1] <= after + 1e-3
+    assert times == sorted(times) or min(b - a for a, b in pairwise(times)) > -1e-5
+
+
+def test_an_interface_that_is_removed_and_made_anew_is_captured_again(own_lab: Lab, place: Path) -> None:
+    with Engine(place, AF_PACKET.port("net_af_packet0"), netns=own_lab.netns) as engine:
+        before = own_lab.send(SMALL, stream=1, count=2000)
+        with own_lab.sending(SMALL, stream=2, seconds=30, rate=20_000):
+            engine.wait_for(lambda ledger: ledger.total.wire > 4000, "more arrives")
+            own_lab.remove_link()
+        wait_until(lambda: engine.port_status()["link"] == "gone", "the engine sees it")
+        own_lab.make_link()
+        wait_until(lambda: bool(engine.log("port_back")), "it is captured again")
+        after = own_lab.send(SMALL, stream=3, count=2000)
+        ledger = engine.stop()
+    assert engine.log("port_lost")
+    assert_balanced(ledger)
+    assert ledger.queues[0].values["reopens"] == 1
+    assert_all_there(engine.files(), before)
+    assert_all_there(engine.files(), after)
+    during = check(engine.files(), 30 * 20_000, stream=2)
+    assert during.numbered == during.distinct == ledger.total.delivered - 4000
+    assert during.damaged == during.out_of_order == 0
+
+
+def test_the_link_is_followed(own_lab: Lab, place: Path) -> None:
+    with Engine(place, AF_PACKET.port("net_af_packet0"), netns=own_lab.netns) as engine:
+        own_lab.wire("down")
+        wait_until(lambda: engine.port_status()["link"] == "down", "the engine sees it")
+        own_lab.wire("up")
+        own_lab.await_carrier()
+        wait_until(lambda: engine.port_status()["link"] == "up", "the engine sees that, too")
+        sent = own_lab.send(SMALL, count=2000)
+        ledger = engine.stop()
+    assert_nothing_lost(ledger, sent.accepted)
+    assert_all_there(engine.files(), sent)
+
+
+def test_an_engine_stops_while_packets_keep_coming(lab: Lab, place: Path) -> None:
+    port = AF_PACKET.port("net_af_packet0")
+    with Engine(place, port, netns=lab.netns) as engine, lab.sending(SMALL, seconds=30) as traffic:
+        engine.wait_for(lambda ledger: ledger.total.wire > 1000, "traffic arrives")
+        ledger = engine.stop()
+        assert traffic.running()
+    assert_balanced(ledger)
+    found = check(engine.files(), 30 * 40_000)
+    assert found.numbered == found.distinct == ledger.total.delivered
+    # Without a gap: the last that was taken is followed by nothing.
+    assert found.missing == 30 * 40_000 - found.numbered and found.out_of_order == 0
+
+
+@pytest.mark.parametrize(
+    ("driver", "interface", "needed"),
+    [(AF_PACKET, "net_af_packet0", {NET_RAW, NET_ADMIN}), (dpdk(), "net_ring0", set())],
+    ids=["af_packet", "ring"],
+)
+def test_every_thread_has_the_user_and_only_workers_have_rights(
+    driver: Driver, interface: str, needed: set[int], lab: Lab, place: Path
+) -> None:
+    account = pwd.getpwnam(USER)
+    engine = engine_for(driver, lab, place)
+    engine.settings["ports"] = [driver.port(interface)]
+    with engine:
+        status = process_status(engine.pid)
+        assert_balanced(engine.stop())
+    assert status["Uid"] == ["\t".join([str(account.pw_uid)] * 4)]
+    assert status["Groups"] == [str(account.pw_gid)]
+    assert status["NoNewPrivs"] == ["1"]
+    # EAL's own threads have none at all.
+    assert set(status["CapEff"]) == {mask(needed), mask(set())}
+    assert status["CapInh"] == status["CapAmb"] == [mask(set())]
+
+
+def left_behind() -> set[Path]:
+    """Files of DPDK processes on this host."""
+    folders = (Path("/var/run/dpdk"), Path("/dev/hugepages"))
+    return {path for folder in folders if folder.is_dir() for path in folder.rglob("*")}
+
+
+def test_nothing_is_left_behind_even_by_a_crash(place: Path) -> None:
+    before = left_behind()
+    with Engine(place, dpdk().port("net_ring0")) as engine:
+        engine.kill()
+    assert left_behind() <= before
+
+
+def pci_device_of_the_kernel() -> str | None:
+    """A PCI device of this host that some driver of the kernel's has."""
+    for device in sorted(Path("/sys/bus/pci/devices").glob("*")):
+        link = device / "driver"
+        if link.exists() and not re.search("vfio|uio|mlx|mana", link.resolve().name):
+            return device.name
+    return None
+
+
+@pytest.mark.parametrize(
+    ("port", "words"),
+    [
+        (dpdk().port("0000:ff:1f.7"), ["0000:ff:1f.7", "no PCI device", "lspci"]),
+        (dpdk().port("cap0"), ["cap0", "PCI address"]),
+        (dpdk().port("net_nothing0"), ["net_nothing0", "virtual device", "devargs"]),
+        (dpdk("iface=nothere").port("net_af_packet0"), ["net_af_packet0", "No such device"]),
+        (dpdk("rx_pcap=/nowhere.pcap").port("net_pcap0"), ["net_pcap0", "/nowhere.pcap", "No such file"]),
+        (dpdk("iface=cap0,qpairs=1").port("net_af_packet0", 3), ["1 receive queues", "3 were asked for", "queues 1"]),
+        (dpdk("colour=1").port("net_null0"), ["net_null0", "devargs"]),
+    ],
+    ids=["absent", "name", "driver", "interface", "file", "queues", "devargs"],
+)
+def test_a_port_that_cannot_be_is_refused_in_one_sentence(
+    port: dict[str, Any], words: list[str], lab: Lab, place: Path
+) -> None:
+    code, sentence = Engine(place, port, netns=lab.netns).refuse()
+    assert code == 3
+    for word in words:
+        assert word in sentence, sentence
+
+
+def test_a_port_of_the_kernels_is_refused_with_what_to_do(place: Path) -> None:
+    address = pci_device_of_the_kernel()
+    if address is None:
+        pytest.skip("every PCI device of this host is free")
+    code, sentence = Engine(place, dpdk().port(address)).refuse()
+    assert code == 3 and "is bound to driver" in sentence and "vfio-pci" in sentence
+
+
+def test_ports_that_differ_in_their_memory_are_refused(place: Path) -> None:
+    ports = [dpdk().port("net_null0"), dpdk(huge=True).port("net_null1")]
+    code, sentence = Engine(place, *ports).refuse()
+    assert code == 3 and "huge differs" in sentence and "net_null1" in sentence
+
+
+def test_a_host_without_hugepages_is_told_how_to_have_some(place: Path) -> None:
+    free = sum(int(path.read_text()) for path in Path("/sys/kernel/mm/hugepages").glob("*/free_hugepages"))
+    if free:
+        pytest.skip("this host has free hugepages")
+    code, sentence = Engine(place, dpdk(huge=True).port("net_null0")).refuse()
+    assert code == 3 and "no hugepage is free" in sentence and "nr_hugepages" in sentence
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"descriptors": 1000}, "descriptors"),
+        ({"idle": "doze"}, "poll, sleep, interrupt"),
+        ({"devargs": "a b"}, "devargs"),
+        ({"huge": 1}, "huge"),
+        ({"colour": 1}, "colour"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+def test_wrong_options_are_told_with_their_key(options: dict[str, Any], word: str, place: Path) -> None:
+    engine = Engine(place, dpdk(**options).port("net_null0"))
+    (place / "engine.json").write_text(json.dumps(engine.settings))
+    done = subprocess.run(
+        [programs.engine(), "--config", place / "engine.json", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and word in done.stderr and "ports[0]" in done.stderr
