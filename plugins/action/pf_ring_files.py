@@ -13,7 +13,7 @@ from ansible.plugins.action import ActionBase
 
 _MODULE = re.compile(r"\./(?:usr/)?lib/modules/(?P<kernel>[^/]+)/(?:.*/)?pf_ring\.ko(?:\.\w+)?$")
 _SOURCE = re.compile(r"\./usr/src/pf_?ring-[^/]+/dkms\.conf$")
-_LINE = re.compile(r"deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<place>\w+://\S+)\s+(?P<rest>\S.*)$")
+_LINE = re.compile(r"deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<place>\w+:/\S+)\s+(?P<rest>\S.*)$")
 _SIGNED_BY = "signed-by=/etc/apt/keyrings/capstan-pf_ring.asc"
 _ARMOUR = "-----BEGIN PGP PUBLIC KEY BLOCK-----"
 _PACKET = 0x80  # set in the first byte of every binary OpenPGP packet
@@ -47,7 +47,7 @@ class ActionModule(ActionBase):
             except InventoryError as mistake:
                 mistakes.extend(str(mistake).splitlines())
         sentences = [f"host {settings['host']}: {mistake}" for mistake in mistakes]
-        result.update(changed=False, failed=bool(sentences), **found)
+        result.update(changed=False, failed=bool(sentences), **({} if sentences else found))
         result["msg"] = "\n".join(sentences) or "what the inventory gives for PF_RING is in order"
         return result
 

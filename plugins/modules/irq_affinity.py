@@ -85,6 +85,10 @@ wanted:
   description: Whether anything is wanted, and so has to be set again at boot.
   returned: always
   type: bool
+due:
+  description: The same as RV(changed), for tasks that only look.
+  returned: always
+  type: bool
 reboot_reasons:
   description: Nothing here needs a reboot.
   returned: always
@@ -135,10 +139,10 @@ def run(module: AnsibleModule) -> dict[str, Any]:
             if rest:
                 irqbalance.put_in_place(files, root)
                 start_anew(module, root)
-            wanted.keep(NAME, after, root)
+            host_pass.keep(NAME, after, root)
             outcome = host_pass.interrupts(ports, housekeeping, known, root)
             after = host_pass.document(NAME, ports, outcome.refused, housekeeping=housekeeping)
-            wanted.keep(NAME, after, root)
+            host_pass.keep(NAME, after, root)
             changed = rest or bool(outcome.changes) or after != before
     if after is not None and irqbalance.runs_without_systemd(root):
         notes.append("irqbalance runs without systemd and moves interrupts as it likes; stop it")
@@ -147,6 +151,7 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         "changes": [{"label": one.label, "before": one.before, "after": one.after} for one in outcome.changes],
         "notes": list(dict.fromkeys(outcome.notes + notes)),
         "wanted": after is not None,
+        "due": changed,
         "reboot_reasons": [],
         "msg": f"{len(outcome.changes)} interrupts or queues differ" if changed else "nothing to change",
         "diff": [

@@ -94,6 +94,10 @@ wanted:
   description: Whether anything is wanted of any port, and so has to be set again at boot.
   returned: always
   type: bool
+due:
+  description: The same as RV(changed), for tasks that only look.
+  returned: always
+  type: bool
 reboot_reasons:
   description: Nothing here needs a reboot.
   returned: always
@@ -136,10 +140,10 @@ def run(parameters: dict[str, Any], *, check: bool) -> dict[str, Any]:
         changed = bool(outcome.changes) or wanted.differs(NAME, after, root)
         if changed and not check:
             # First what is wanted: a pass of the service in between then works towards the same.
-            wanted.keep(NAME, after, root)
+            host_pass.keep(NAME, after, root)
             outcome = host_pass.nics(ports, known, root)
             after = host_pass.document(NAME, ports, outcome.refused)
-            wanted.keep(NAME, after, root)
+            host_pass.keep(NAME, after, root)
             changed = bool(outcome.changes) or after != before
     return {
         "changed": changed,
@@ -150,6 +154,7 @@ def run(parameters: dict[str, Any], *, check: bool) -> dict[str, Any]:
         "notes": list(dict.fromkeys(outcome.notes)),
         "resets": outcome.resets,
         "wanted": after is not None,
+        "due": changed,
         "reboot_reasons": [],
         "msg": f"{len(outcome.changes)} settings of the capture ports' NICs differ" if changed else "nothing to change",
         "diff": {

@@ -42,19 +42,19 @@ files:
   description:
     - Of each package file its C(key) in the inventory, C(path) and C(file) name, C(package), C(version) and
       C(architecture), the C(kernels) that it brings pf_ring.ko for, and whether it brings the source for C(dkms).
-  returned: always
+  returned: success
   type: list
   elements: dict
 repository:
   description: The line of sources.list, naming the key; null without a repository.
-  returned: always
+  returned: success
   type: str
 repository_key:
   description: The key in ASCII armour; null without a repository.
-  returned: always
+  returned: success
   type: str
 licences:
   description: Path of each NIC's zero-copy licence, by its MAC address.
-  returned: always
+  returned: success
   type: dict
 """

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.capstan.appliance.plugins.module_utils.host import irq_affinity, nic_tuning, wanted
+from ansible_collections.capstan.appliance.plugins.module_utils.host.record import Record
 
 Ports = Iterable[Mapping[str, Any]]
 _ROOT = Path("/")
+PREPARED = wanted.PREPARED
 
 
 def document(name: str, ports: Ports, refused: Mapping[str, Any], **more: Any) -> dict[str, Any] | None:
@@ -26,6 +28,16 @@ def document(name: str, ports: Ports, refused: Mapping[str, Any], **more: Any) -
     kept = ("interface", "pci", "netns", "queues", *parts)
     told = [{key: port[key] for key in kept} for port in listed]
     return {"ports": told, "kernel": os.uname().release, "refused": refused, **more}
+
+
+def keep(name: str, content: Mapping[str, Any] | None, root: Path = _ROOT) -> None:
+    """Write what is wanted, or that nothing is; the record tells of it, so that somebody comes to take it back."""
+    if content is not None:
+        Record(name, root).remember({PREPARED: True})
+        wanted.keep(name, content, root)
+    else:
+        wanted.keep(name, None, root)
+        Record(name, root).forget([PREPARED])
 
 
 def refused(name: str, root: Path = _ROOT) -> dict[str, Any]:

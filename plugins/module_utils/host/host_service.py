@@ -43,7 +43,7 @@ sys.dont_write_bytecode = True
 
 from {PACKAGE}.watch import main  # noqa: E402
 
-sys.exit(main())
+sys.exit(main(Path(sys.argv[1]) if sys.argv[1:] else Path("/")))
 """
 
 UNIT_TEXT = f"""\

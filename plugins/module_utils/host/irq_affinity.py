@@ -29,6 +29,7 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.record impo
     put,
     read_text,
 )
+from ansible_collections.capstan.appliance.plugins.module_utils.host.wanted import PREPARED
 
 RECORD = "irq_affinity"
 DEFAULT = "default_smp_affinity"
@@ -244,7 +245,7 @@ class IrqAffinity:
         for key, entry in (self._record.read() or {}).items():
             pci = key.partition(" ")[0]
             # An interrupt of a wanted port that is not there now comes back when the port is up again.
-            if key in kept or pci in wanted or (key == DEFAULT and ports):
+            if key == PREPARED or key in kept or pci in wanted or (key == DEFAULT and ports):
                 continue
             self._back(key, entry, names, outcome, check=check)
             if not check:

@@ -33,6 +33,7 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_port im
     supervisors_originals,
 )
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError, Record, read_text
+from ansible_collections.capstan.appliance.plugins.module_utils.host.wanted import PREPARED
 
 RECORD = "nic_features"
 PASSES = 3  # a change may bring others with it (queues: the table; private flags: everything), which the next one sees
@@ -148,9 +149,12 @@ class NicTuning:
             return
         netns.inside(port["netns"], work)
 
+    def _entries(self) -> dict[str, Any]:
+        return {name: entry for name, entry in (self._record.read() or {}).items() if name != PREPARED}
+
     def _remembered_ports(self) -> dict[str, dict[str, Any]]:
         found = {}
-        for name, entry in (self._record.read() or {}).items():
+        for name, entry in self._entries().items():
             key = name.split(" ", 1)[0]
             pci = None if "/" in key else key
             found[key] = {"interface": entry["interface"], "pci": pci, "netns": entry["netns"], "queues": 1, **_NOTHING}
@@ -175,11 +179,11 @@ class NicTuning:
                 self._forget(key)
 
     def _of_another_boot(self, key: str) -> bool:
-        entries = [entry for name, entry in (self._record.read() or {}).items() if name.split(" ", 1)[0] == key]
+        entries = [entry for name, entry in self._entries().items() if name.split(" ", 1)[0] == key]
         return any(entry["boot"] not in {None, read_text(BOOT_ID)} for entry in entries)
 
     def _forget(self, key: str, settings: Iterable[str] | None = None) -> None:
-        known = [name for name in self._record.read() or {} if name.split(" ", 1)[0] == key]
+        known = [name for name in self._entries() if name.split(" ", 1)[0] == key]
         self._record.forget(name for name in known if settings is None or name.split(" ", 1)[1] in settings)
 
     def _bring(self, there: Port, outcome: Outcome, *, check: bool, where: str) -> None:
@@ -204,7 +208,7 @@ class NicTuning:
 
     def _originals(self, key: str) -> dict[str, Any]:
         found = {}
-        for name, entry in (self._record.read() or {}).items():
+        for name, entry in self._entries().items():
             port, setting = name.split(" ", 1)
             if port == key:
                 found[setting] = entry["value"]

@@ -93,7 +93,7 @@ def info(root: Path) -> Info | None:
 
 def place_of(line: str) -> str | None:
     """The address in a line of sources.list."""
-    found = re.search(r"\s(\w+://\S+)", line)
+    found = re.search(r"\s(\w+:/\S+)", line)
     return found[1] if found else None
 
 

@@ -316,7 +316,8 @@ class PfRing:
         others = [path for path in sources if path.is_file() and path != below(self.host.root, pf_ring.SOURCE)]
         if place is None or any(place in path.read_text(encoding="utf-8", errors="replace") for path in others):
             return []
-        prefix = place.split("://", 1)[1].strip("/").replace("_", "%5f").replace("/", "_")
+        # As apt names them: host and path without the scheme.
+        prefix = re.sub(r"^\w+:(//)?", "", place).rstrip("/").replace("_", "%5f").replace("/", "_")
         return [
             f"/{path.relative_to(self.host.root)}"
             for path in sorted(below(self.host.root, "/var/lib/apt/lists").glob(f"{prefix}_*"))

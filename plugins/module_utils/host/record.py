@@ -184,9 +184,11 @@ class Record:
             return False
         gone = set(known if keys is None else keys)
         left = {key: value for key, value in known.items() if key not in gone}
+        if left == known:
+            return False
         if left:
             self._write(left)
-            return left != known
+            return True
         durable_remove(self.path, self._root)
         self._remove_directory()
         return True

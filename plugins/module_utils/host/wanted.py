@@ -23,6 +23,8 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.record impo
 )
 
 DIRECTORY = "/etc/capstan-host"
+PREPARED = "prepared"
+"""Key of a record that is no original: that something is wanted of the host, even if it was so before."""
 NAMES = ("nic_features", "irq_affinity")
 
 
