@@ -37,6 +37,10 @@ IN_THE_INVENTORY: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"capture_interfaces": ETH1, "capture_method": "dag"},
         ["capture_method", "not available in this build", "write pcap"],
     ),
+    "method-to-prepare-for": (
+        {"capture_interfaces": ETH1, "capture_method": "pf_ring"},
+        ["capture_method", "does not capture with it", "run playbooks/prepare.yml alone, or write pcap"],
+    ),
     "unquoted-pci": (
         {"capture_interfaces": [{"pci": 1140.1}]},
         ["capture_interfaces[0].pci", 'write pci: "0000:19:00.1"'],

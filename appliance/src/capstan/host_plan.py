@@ -116,7 +116,7 @@ class MemoryBudget:
     rings: int = 0
     """Rings of the kernel's sockets."""
     blocks: int = 0
-    """Blocks in ordinary memory; those in hugepages are among these."""
+    """Blocks in ordinary memory; others are in the hugepages."""
     left: int = 0
 
 

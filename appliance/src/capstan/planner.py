@@ -75,8 +75,10 @@ def _demand(entry: Found) -> Demand:
         return Demand(node, asked, asked)
     if entry.method in {"pcap", "replay"}:
         return Demand(node, 1, 1)
-    if entry.method == "af_xdp" and entry.link is not None and entry.link.kind == "veth":
-        # A veth with fewer receive queues than its peer sends on loses native XDP (ENOSPC): all of them, then.
+    link = entry.link
+    if entry.method == "af_xdp" and link is not None and (link.kind == "veth" or link.channels is None):
+        # Every queue needs its socket. A veth with fewer queues than its peer sends on loses native XDP (ENOSPC), and
+        # other drivers cannot have fewer.
         return Demand(node, entry.queues_now, entry.queues_now)
     if entry.nic is None:
         return Demand(node, None, entry.queues_now)

@@ -102,11 +102,11 @@ def plan_memory(
         pages = Counter({key: count for key, count in pages.items() if key[1] != size})
         pages.update({(node, size): count for node, count in own.items()})
     planned = tuple(PlannedPages(size, node, count) for (node, size), count in sorted(pages.items()) if count)
-    _check_nodes(config, machine, planned, problems)
+    fits = _check_nodes(config, machine, planned, problems)
     budget = _budget(config, machine, ports, planned, sum(frames.values()) if size == _BLOCK_PAGE else 0, held)
     had = sum(_present(node, entry) for node in machine.nodes for entry in planned if entry.node == node.number)
     needed = budget.available - budget.left - had
-    if needed > MEMORY_SHARE * (budget.available - had):
+    if fits and needed > MEMORY_SHARE * (budget.available - had):
         problems.add(
             "buffers",
             f"{format_size(budget.rings)} for rings and {format_size(budget.blocks)} for blocks of "
@@ -172,8 +172,9 @@ def _check_own(
             )
 
 
-def _check_nodes(config: CaptureConfig, machine: Machine, planned: Sequence[PlannedPages], problems: Problems) -> None:
-    """Refuse more hugepages than a node has memory for."""
+def _check_nodes(config: CaptureConfig, machine: Machine, planned: Sequence[PlannedPages], problems: Problems) -> bool:
+    """Refuse more hugepages than a node has memory for; tells whether every node has enough."""
+    fits = True
     for node in machine.nodes:
         mine = [pages for pages in planned if pages.node == node.number]
         asked = sum(pages.bytes for pages in mine)
@@ -196,6 +197,8 @@ def _check_nodes(config: CaptureConfig, machine: Machine, planned: Sequence[Plan
         else:
             continue
         problems.add("hugepages.per_node", f"{wish}, {why}; {_remedy(config, node.number, most, mine[-1].size)}")
+        fits = False
+    return fits
 
 
 def _verb(config: CaptureConfig) -> str:
@@ -243,4 +246,5 @@ def _budget(
     free = sum(known.free * known.size for node in machine.nodes if (known := node.pages(_BLOCK_PAGE)) is not None)
     in_huge = config.buffers.hugepages != "off" and max(usable, free - frames) >= blocks
     available = machine.memory_available + held + present
-    return MemoryBudget(available, huge, rings, blocks, available - huge - rings - (0 if in_huge else blocks))
+    ordinary = 0 if in_huge else blocks
+    return MemoryBudget(available, huge, rings, ordinary, available - huge - rings - ordinary)

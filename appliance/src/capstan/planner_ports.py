@@ -163,7 +163,7 @@ def _mismatches(entry: Found, machine: Machine) -> Iterator[tuple[str, str]]:
         yield "name", f"is {wanted.name}, and the NIC at {wanted.pci} is {entry.name}; write name: {entry.name}{other}"
     if wanted.mac is not None and entry.mac is not None and entry.mac != wanted.mac:
         meant = next((nic.pci for nic in machine.nics if nic.mac == wanted.mac), None)
-        other = f'pci: "{meant}", which has the other one' if meant else "the NIC that is meant"
+        other = f'pci: "{meant}", which has that address' if meant else "name the NIC that is meant"
         yield "mac", f'is {wanted.mac}, and {entry.label} has {entry.mac}; write mac: "{entry.mac}", or {other}'
 
 

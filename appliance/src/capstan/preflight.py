@@ -74,6 +74,19 @@ def controller_of_ssh() -> str | None:
     return os.environ.get("SSH_CONNECTION", "").split(" ")[0] or None
 
 
+def local_machine() -> Machine:
+    """The facts of this machine.
+
+    Raises:
+        OperatorError: a record of the preparation of this host is damaged.
+
+    """
+    try:
+        return read_machine()
+    except ValueError as error:
+        raise OperatorError(f"{error}.") from None
+
+
 def inspect(config: CaptureConfig, paths: Paths, controller: str | None = None) -> Preflight:
     """Look at everything that a start needs.
 
@@ -92,7 +105,7 @@ def inspect(config: CaptureConfig, paths: Paths, controller: str | None = None) 
         return Preflight((*checks, Check("netns", "failed", sentence)), None)
     # The controller's route is the host's own affair: inside a namespace the same address means nothing.
     network = read_network(config.netns, controller if config.netns is None else None)
-    machine = read_machine()
+    machine = local_machine()
     try:
         plan = resolve(config, network, machine)
     except PlanError as error:

@@ -10,7 +10,7 @@ from capstan import __version__
 from capstan.cli.lab import lab
 from capstan.cli.life import down, rotate, supervise, up
 from capstan.cli.report import report
-from capstan.cli.settings import check_config, preflight_command, schema
+from capstan.cli.settings import check_config, plan, preflight_command, schema
 from capstan.cli.watch import ledger, status_command
 from capstan.errors import OperatorError
 from capstan.paths import Paths
@@ -43,6 +43,7 @@ for command in (
     ledger,
     rotate,
     preflight_command,
+    plan,
     check_config,
     schema,
     lab,

@@ -1,4 +1,4 @@
-"""`capstan check-config`, `schema` and `preflight`: what can be known before anything runs."""
+"""`capstan check-config`, `schema`, `plan` and `preflight`: what can be known before anything runs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import click
 from capstan import preflight
 from capstan.config import json_schema, load
 from capstan.errors import OperatorError
+from capstan.links import read_network
 from capstan.paths import Paths
+from capstan.planner import plan_host
 
 
 @click.command()
@@ -33,6 +35,17 @@ def check_config(paths: Paths, file: Path | None, as_json: bool) -> None:
 def schema() -> None:
     """Print the JSON Schema of the settings file."""
     click.echo(json.dumps(json_schema(), indent=2))
+
+
+@click.command()
+@click.option("--config", type=click.Path(path_type=Path), help="Settings file (default: /etc/capstan/capstan.yml).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, as the roles that prepare hosts read it.")
+@click.pass_obj
+def plan(paths: Paths, config: Path | None, as_json: bool) -> None:
+    """Show what the settings come to on this host: CPUs, queues, interrupts, memory, kernel; change nothing."""
+    settings = load(config or paths.config)
+    planned = plan_host(settings, preflight.local_machine(), read_network(settings.netns))
+    click.echo(json.dumps(planned.as_json(), indent=2) if as_json else "\n".join(planned.text))
 
 
 @click.command("preflight")
