@@ -60,7 +60,10 @@ installed:
 """
 
 QUERY = ["dpkg-query", "--show", "--showformat", r"${db:Status-Abbrev}\t${Package}\t${Version}\n"]
-INSTALL = ["apt-get", "--yes", "--quiet", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", "install"]
+INSTALL = [
+    *("apt-get", "--yes", "--quiet", "--no-install-recommends"),
+    *("-o", "DPkg::Lock::Timeout=300", "-o", "APT::Keep-Downloaded-Packages=false", "install"),
+]
 ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 
 

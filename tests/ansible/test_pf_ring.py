@@ -99,10 +99,14 @@ def test_a_rollback_leaves_the_host_as_it_was(tmp_path: Path, vendor: dict[str, 
     before = fake.snapshot()
     deploy(fake, wanted(*packages, zc=True, licences={MAC: "licence"}), *packages)
     assert (tmp_path / "etc/pf_ring" / MAC).read_text() == "licence"
+    fake.write("/var/lib/dkms/mok.pub", "DKMS's key\n")
+    fake.write("/var/log/ntop-systemd.log", "pf_ringctl start called\n")
+    (tmp_path / "usr/sbin/dkms").unlink()
+    del before["usr/sbin/dkms"]
     outcome = roll_back(fake, *reversed(packages))
     after = fake.snapshot()
     # Folders above the record stay: nothing tells whether somebody else counts on them by now.
-    assert {path for path in after.keys() - before.keys() if path not in {"var", "var/lib"}} == set()
+    assert {path for path in after.keys() - before.keys() if path not in {"var", "var/lib", "var/log"}} == set()
     assert {path for path in before if after.get(path) != before[path]} == set()
     assert outcome.changed
     assert Record("pf_ring", tmp_path).read() is None
@@ -146,6 +150,14 @@ def test_pf_ring_that_was_there_before_stays_with_its_own_settings(tmp_path: Pat
     assert {path for path in before if after.get(path) != before[path]} == set()
     assert outcome.notes == []
     assert pf_ring.info(tmp_path).parameters == {"min_num_slots": "8192", "enable_tx_capture": "1"}
+
+
+def test_dkms_keeps_its_key_while_it_stays_for_other_modules(tmp_path: Path, vendor: dict[str, Path]) -> None:
+    fake, packages = plain_host(tmp_path), (vendor["library"], vendor["source"])
+    deploy(fake, wanted(*packages), *packages)
+    fake.write("/var/lib/dkms/mok.key", "key\n")
+    roll_back(fake, *packages)
+    assert (tmp_path / "var/lib/dkms/mok.key").exists()
 
 
 def test_a_package_that_was_older_before_is_told_at_the_rollback(tmp_path: Path, vendor: dict[str, Path]) -> None:

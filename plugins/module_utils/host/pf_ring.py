@@ -24,8 +24,8 @@ CONFIGURATION = "/etc/pf_ring"
 DROP_IN = "/etc/systemd/system/pf_ring.service.d/capstan.conf"
 SOURCE = "/etc/apt/sources.list.d/capstan-pf_ring.list"
 KEY = "/etc/apt/keyrings/capstan-pf_ring.asc"
-# The vendor's package scripts write it.
-VENDOR_LOG = "/var/log/ntop-systemd.log"
+# What packages leave behind: the vendor's scripts a log, DKMS the key that it signs modules with.
+LEFT = ("/var/log/ntop-systemd.log", "/var/lib/dkms/mok.key", "/var/lib/dkms/mok.pub")
 
 _INFO = "/proc/net/pf_ring/info"
 _BLOCK = re.compile(r"# Capstan: begin\n.*?# Capstan: end\n", re.DOTALL)

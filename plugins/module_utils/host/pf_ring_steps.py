@@ -1,7 +1,8 @@
 """The steps that set PF_RING up and take it back: before its packages are installed, after it, and the same backwards.
 
 Record `pf_ring`: "file PATH" (text and mode, or None where there was none), "directory PATH" (False: was not there),
-"package NAME" (version, or None), "module" (parameters of the module that was loaded, or None).
+"left PATH" (None: was not there), "package NAME" (version, or None), "module" (parameters of the module that was
+loaded, or None).
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class PfRing:
         if why:
             outcome.notes.append(f"{why}: the kernel takes {MODULE} only when it is signed; {kernel_module.SIGN}")
         texts = pf_ring.texts(self.host.root, wanted)
-        stale = [path for path in self._remembered_files() if path not in {*texts, pf_ring.VENDOR_LOG}]
+        stale = [path for path in self._remembered_files() if path not in texts]
         differing = {path: text for path, text in texts.items() if self._text(path) != text}
         if not self.check:
             self._remember(texts, [file["package"] for file in wanted.files], installed)
@@ -161,7 +162,7 @@ class PfRing:
         if known is None:
             return outcome
         files = self._remembered_files()
-        for path in self._fetched_lists():
+        for path in [*self._fetched_lists(), *self._left(known)]:
             outcome.change(path, None)
             if not self.check:
                 durable_remove(path, self.host.root)
@@ -263,10 +264,10 @@ class PfRing:
         now = pf_ring.info(self.host.root)
         originals: dict[str, Any] = {"module": now.parameters if now else None}
         originals |= {f"package {name}": installed.get(name) for name in [*_VENDOR_PACKAGES, *names]}
-        if not below(self.host.root, pf_ring.VENDOR_LOG).exists():
-            originals[f"file {pf_ring.VENDOR_LOG}"] = None
+        originals |= {f"left {path}": None for path in pf_ring.LEFT if not below(self.host.root, path).exists()}
         for path in paths:
             originals[f"file {path}"] = self._original(path)
+        for path in [*paths, *pf_ring.LEFT]:
             for folder in Path(path).parents:
                 if not below(self.host.root, folder).exists():
                     originals[f"directory {folder}"] = False
@@ -324,6 +325,12 @@ class PfRing:
             if path.is_file()
         ]
 
+    def _left(self, known: dict[str, Any]) -> list[str]:
+        """What packages left behind; DKMS keeps its key while it stays for other modules."""
+        paths = [key.removeprefix("left ") for key in known if key.startswith("left ")]
+        there = [path for path in paths if below(self.host.root, path).exists()]
+        return [path for path in there if not (path.startswith("/var/lib/dkms/") and self.host.has("dkms"))]
+
     def _forget_module_files(self) -> None:
         """Take files of the module that are gone out of modules.dep."""
         modules = below(self.host.root, "/lib/modules")
@@ -357,9 +364,9 @@ def _rings(count: int) -> str:
 
 
 def _shown(path: str, text: str | None) -> str | None:
-    """A file for the diff; of a licence and of a log its name alone."""
+    """A file for the diff; of a licence and of the key its name alone."""
     if text is None:
         return None
-    if path == pf_ring.VENDOR_LOG or re.search(r"/([0-9a-f]{2}:){5}[0-9a-f]{2}$", path):
+    if path == pf_ring.KEY or re.search(r"/([0-9a-f]{2}:){5}[0-9a-f]{2}$", path):
         return path
     return "".join(f"{path}: {line}\n" for line in text.splitlines())
