@@ -17,6 +17,7 @@ refuses, and what was there before is remembered under the same name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -110,7 +111,8 @@ def table_name(table: Iterable[int]) -> str | list[int]:
 
 def even_over(name: object) -> int | None:
     """The n of "even over n"."""
-    return int(name.rsplit(" ", 1)[1]) if isinstance(name, str) else None
+    found = re.fullmatch(r"even over (\d+)", name) if isinstance(name, str) else None
+    return int(found[1]) if found else None
 
 
 def wish(nic: Nic, port: Mapping[str, Any], where: str) -> Wish:

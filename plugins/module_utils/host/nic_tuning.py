@@ -36,6 +36,7 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.record impo
 from ansible_collections.capstan.appliance.plugins.module_utils.host.wanted import PREPARED
 
 RECORD = "nic_features"
+_KEY, _TRANSFORM = "rss key", "rss transform"
 PASSES = 3  # a change may bring others with it (queues: the table; private flags: everything), which the next one sees
 _REFUSED = {errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.ENOENT}
 _NOTHING = {
@@ -192,7 +193,8 @@ class NicTuning:
         if self._of_another_boot(key) and not check:
             self._forget(key)
         wanted = wish(nic, there.port, where)
-        self._pass_over_refused(key, there.interface, wanted)
+        asked = set(wanted.settings)
+        self._pass_over_refused(key, wanted)
         back = given_back(self._originals(key), wanted.settings)
         before = {**nic.settings, **supervisors_originals(there.port, there.interface, self._root)}
         work = _Work(key, there, wanted, {**wanted.settings, **back}, before)
@@ -201,7 +203,7 @@ class NicTuning:
             self._write(work, nic)
         if back and not check:
             self._forget(key, back)
-        outcome.notes += wanted.notes
+        outcome.notes += wanted.notes + self._refusals(key, there.interface, asked)
         outcome.changes += [
             Change(there.interface, name, before[name], value) for name, value in work.differs().items()
         ]
@@ -220,13 +222,25 @@ class NicTuning:
         entry = {"interface": work.there.interface, "netns": port["netns"], "boot": boot}
         self._record.remember({f"{work.key} {name}": {**entry, "value": work.before[name]} for name in names})
 
-    def _pass_over_refused(self, key: str, interface: str, wanted: Wish) -> None:
-        for setting, reason in self._refused.get(key, {}).items():
-            if setting in wanted.settings:
-                del wanted.settings[setting]
-                wanted.notes.append(f"{interface}: the driver refuses another {setting} ({reason})")
-                if setting == "rss key":
-                    _other_way(wanted, self._refused[key])
+    def _pass_over_refused(self, key: str, wanted: Wish) -> None:
+        """Take out of a wish what the NIC refused; for a key that it keeps there is a second way."""
+        refused = self._refused.get(key, {})
+        if _KEY in refused and _KEY in wanted.settings:
+            wanted.settings[_TRANSFORM] = 1
+        for setting in refused:
+            wanted.settings.pop(setting, None)
+
+    def _refusals(self, key: str, interface: str, asked: Iterable[str]) -> list[str]:
+        """What to tell of what was asked for and refused."""
+        refused = self._refused.get(key, {})
+        told = [
+            f"{interface}: the driver refuses another {setting} ({reason})"
+            for setting, reason in sorted(refused.items())
+            if setting in asked
+        ]
+        if _KEY in asked and {_KEY, _TRANSFORM} <= set(refused):
+            told.append(f"{interface}: the two directions of a flow may come by two queues")
+        return told
 
     def _write(self, work: _Work, nic: Nic) -> None:
         """Passes until nothing differs."""
@@ -263,16 +277,8 @@ class NicTuning:
             ) from error
         self._refused.setdefault(work.key, {})[name] = reason
         work.target.pop(name, None)
-        self._pass_over_refused(work.key, work.there.interface, work.wanted)
+        self._pass_over_refused(work.key, work.wanted)
         work.target.update(work.wanted.settings)
-
-
-def _other_way(wanted: Wish, refused: Mapping[str, str]) -> None:
-    """A NIC that keeps its key may still swap addresses and ports into an order of their own (symmetric-xor)."""
-    if "rss transform" not in refused:
-        wanted.settings["rss transform"] = 1
-    else:
-        wanted.notes.append("the hash stays as it is: the two directions of a flow may come by two queues")
 
 
 def wants_something(port: Mapping[str, Any]) -> bool:
