@@ -1,0 +1,116 @@
+"""What binds NICs again at boot: driverctl's own files, or a udev rule of ours; and who may open their device files.
+
+A driver override is gone after a reboot, so both set it again when udev first sees the device. A driver that the
+initial RAM disk has bound by then is told to let go.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.capstan.appliance.plugins.module_utils.host.record import (
+    below,
+    durable_remove,
+    durable_write,
+    read_text,
+)
+
+RULES = "/etc/udev/rules.d/05-capstan-nic-driver.rules"
+PERMISSIONS = "/etc/udev/rules.d/90-capstan-vfio.rules"
+MODULES = "/etc/modules-load.d/capstan-nic-driver.conf"
+DRIVERCTL = ("/usr/sbin/driverctl", "/sbin/driverctl", "/usr/bin/driverctl")
+_HEAD = "# Written by Capstan; the module nic_driver brings it up to date and removes it.\n"
+# %k is the device's address, $$ a dollar for the shell.
+_RULE = (
+    'ACTION=="add", SUBSYSTEM=="pci", KERNEL=="{address}", ATTR{{driver_override}}="{driver}", '
+    'RUN{{builtin}}+="kmod load {module}", RUN+="/bin/sh -c \''
+    "cd /sys/bus/pci/devices/%k && case $$(readlink driver) in */{driver}) ;; "
+    "*) test ! -e driver || echo %k >driver/unbind; echo %k >/sys/bus/pci/drivers_probe;; esac'\"\n"
+)
+_IN_RULE = re.compile(r'KERNEL=="([^"]+)", ATTR\{driver_override\}="([^"]+)"')
+# A VFIO group's device has the group's number as its name, which may be another one after a reboot.
+_PERMISSION = 'SUBSYSTEM=="vfio", TEST=="/sys/kernel/iommu_groups/%k/devices/{address}", GROUP="{group}", MODE="0660"\n'
+
+
+@dataclass(frozen=True)
+class BootFiles:
+    """Content of our files; None: the file is not there."""
+
+    rules: str | None
+    permissions: str | None
+    modules: str | None
+
+
+def read_boot_files(root: Path) -> BootFiles:
+    """The files as they are."""
+    rules, permissions, modules = (_content(path, root) for path in (RULES, PERMISSIONS, MODULES))
+    return BootFiles(rules, permissions, modules)
+
+
+def _content(path: str, root: Path) -> str | None:
+    text = read_text(path, root)
+    return None if text is None else text + "\n"
+
+
+def wanted_boot_files(bound: Mapping[str, str], by_rule: Mapping[str, str], group: str | None, root: Path) -> BootFiles:
+    """The files as they should be.
+
+    Args:
+        bound: address and driver of each NIC to be bound.
+        by_rule: those of them that our rule binds at boot.
+        group: account group that may open the VFIO device files.
+        root: of the host; a file whose directory is not there (no udev) is not written.
+
+    """
+    rules = "".join(
+        _RULE.format(address=address, driver=driver, module=driver.replace("-", "_"))
+        for address, driver in sorted(by_rule.items())
+    )
+    vfio = sorted(address for address, driver in bound.items() if driver == "vfio-pci")
+    permissions = "".join(_PERMISSION.format(address=address, group=group) for address in vfio) if group else ""
+    modules = "".join(f"{driver}\n" for driver in sorted(set(bound.values())))
+    return BootFiles(
+        rules=_file(RULES, rules, root),
+        permissions=_file(PERMISSIONS, permissions, root),
+        modules=_file(MODULES, modules, root),
+    )
+
+
+def _file(path: str, lines: str, root: Path) -> str | None:
+    return _HEAD + lines if lines and below(root, path).parent.is_dir() else None
+
+
+def write_boot_files(files: BootFiles, root: Path) -> bool:
+    """Bring the files to this; tells whether that changed anything.
+
+    Raises:
+        HostError: one can't be written.
+
+    """
+    changed = False
+    for path, text in ((PERMISSIONS, files.permissions), (MODULES, files.modules), (RULES, files.rules)):
+        changed |= durable_remove(path, root) if text is None else durable_write(path, text, 0o644, root)
+    return changed
+
+
+def bound_by_rule(files: BootFiles) -> dict[str, str]:
+    """Address and driver of each NIC in our rule."""
+    return dict(_IN_RULE.findall(files.rules or ""))
+
+
+def has_driverctl(root: Path) -> bool:
+    """Whether driverctl is installed."""
+    return any(below(root, path).exists() for path in DRIVERCTL)
+
+
+def driverctl_file(address: str) -> str:
+    """Where driverctl keeps a NIC's override for the next boot."""
+    return f"/etc/driverctl.d/pci-{address}"
+
+
+def kept_by_driverctl(address: str, root: Path) -> str | None:
+    """The driver that driverctl binds at boot; None where it does not."""
+    return read_text(driverctl_file(address), root) or None
