@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.capstan.appliance.plugins.module_utils import packages
+from ansible_collections.capstan.appliance.plugins.module_utils.host.record import durable_write
 
 DOCUMENTATION = r"""
 module: repository_packages
@@ -96,7 +97,7 @@ def remember(record: Path, names: list[str]) -> None:
     known = record.read_text(encoding="utf-8").split() if record.exists() else []
     new = [name for name in names if name not in known]
     if new:
-        record.write_text("".join(f"{name}\n" for name in known + new), encoding="utf-8")
+        durable_write(record, "".join(f"{name}\n" for name in known + new))
 
 
 def main() -> None:

@@ -579,6 +579,16 @@ def test_every_mistake_in_the_inventory_is_told_in_one_sentence(
     assert refused.count("changed") == 0
 
 
+def test_the_host_is_judged_before_anything_is_changed(needs_root: None, tmp_path: Path) -> None:
+    foreign = vendor_packages.library(tmp_path, architecture="riscv64")
+    kernel = boot_kernel(Path("/"), os.uname().release).release
+    packages = [str(foreign), str(vendor_packages.prebuilt(tmp_path, kernel))]
+    run = run_role(tmp_path, "assert", {"probe": {"capture_pf_ring": {"packages": packages}}})
+    (told,) = run.sentences
+    assert told.startswith("capture_pf_ring.packages[0]: pfring is built for riscv64 and this host is")
+    assert run.count("changed") == 0
+
+
 def test_a_host_without_pf_ring_is_one_skipped_include(tmp_path: Path) -> None:
     plan = {"ports": [{**PORT, "method": "af_packet"}], "records": ["nic_driver"]}
     run = run_role(tmp_path, "main", {"probe": {"capture_method": "af_packet", "capture_plan": plan}})
