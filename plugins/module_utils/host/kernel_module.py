@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.capstan.appliance.plugins.module_utils.host import protection
 from ansible_collections.capstan.appliance.plugins.module_utils.host.boot_kernel import natural
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError, below, read_text
 
@@ -22,8 +23,6 @@ PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "
 _STATUS = re.compile(
     r"(?P<name>[^,/\s]+)[/,]\s*(?P<version>[^,:\s]+)(?:,\s*(?P<kernel>[^,:\s]+),\s*[^:,]+)?:\s*(?P<state>\w+)"
 )
-
-_SECURE_BOOT = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 
 
 @dataclass(frozen=True)
@@ -91,13 +90,10 @@ def has_headers(root: Path, kernel: str) -> bool:
 
 def enforced_signatures(root: Path) -> str | None:
     """Why the kernel takes signed modules alone, as the beginning of a sentence; None where it takes any."""
-    secure_boot = below(root, _SECURE_BOOT)
-    # Four bytes of attributes come before the value.
-    if secure_boot.is_file() and secure_boot.read_bytes()[4:5] == b"\x01":
+    if locked := protection.lockdown(root):
+        return locked
+    if protection.secure_boot(root):
         return "the host was started by Secure Boot"
-    lockdown = re.search(r"\[(integrity|confidentiality)\]", read_text("/sys/kernel/security/lockdown", root) or "")
-    if lockdown:
-        return f"the kernel is locked down ({lockdown[1]})"
     if read_text("/sys/module/module/parameters/sig_enforce", root) == "Y":
         return "the kernel was started with module.sig_enforce"
     return None
