@@ -99,6 +99,15 @@ nics:
     "0000:03:00.0":
       before: driver ixgbe, interface ens3f0 (3c:fd:fe:00:00:10, up)
       after: driver vfio-pci, override vfio-pci, kept at boot by udev
+due:
+  description: As C(changed), for a play that asks in check mode with C(changed_when) false.
+  returned: success
+  type: bool
+moves:
+  description: Addresses of the NICs that change hands, for which a capture must be stopped before.
+  returned: success
+  type: list
+  elements: str
 group_missing:
   description: Whether O(group) is no group of this host yet.
   returned: success
@@ -162,6 +171,8 @@ def act(module: AnsibleModule) -> dict[str, Any]:
             for address, line in done.before.items()
             if not address.startswith("/")
         },
+        "due": done.changed,
+        "moves": done.moves,
         "group_missing": group is not None and group[1] is None,
         "notes": done.notes,
         "reboot_reasons": done.reboot_reasons,

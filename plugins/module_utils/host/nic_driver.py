@@ -79,6 +79,8 @@ class Done:
     before: dict[str, str]
     """A line for each NIC, and the content of each file of ours."""
     after: dict[str, str]
+    moves: list[str]
+    """Addresses of the NICs that change hands."""
     notes: list[str] = field(default_factory=list)
     reboot_reasons: list[dict[str, Any]] = field(default_factory=list)
 
@@ -102,7 +104,9 @@ def make_plan(request: Request, situation: Situation) -> Plan:
     if problems:
         raise HostError("\n".join(problems))
     files = nic_boot.read_boot_files(situation.root)
-    binds, notes, reasons = [], [], []
+    binds: list[Bind] = []
+    notes: list[str] = []
+    reasons: list[dict[str, Any]] = []
     for port in ports:
         nic = read_nic(port.pci, situation.root)
         if nic is None:
@@ -228,7 +232,14 @@ def run(request: Request, situation: Situation, host: Host, *, check_mode: bool)
     """
     plan = make_plan(request, situation)
     concerned = [bind.nic.address for bind in plan.binds] + list(plan.restores)
-    done = Done(plan.changed, described(concerned, host.root), {}, list(plan.notes), list(plan.reboot_reasons))
+    done = Done(
+        changed=plan.changed,
+        before=described(concerned, host.root),
+        after={},
+        moves=[bind.nic.address for bind in plan.binds if bind.changed] + list(plan.restores),
+        notes=list(plan.notes),
+        reboot_reasons=list(plan.reboot_reasons),
+    )
     if check_mode or not plan.changed:
         done.after = predicted(plan, situation) if plan.changed else done.before
         return done
