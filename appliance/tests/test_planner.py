@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+import plan_document
 from capstan.config import CaptureConfig
 from capstan.errors import UsageError
 from capstan.ethtool import Channels
@@ -550,3 +551,7 @@ def test_json_has_the_keys_that_the_roles_read() -> None:
         "busy_poll",
     }
     assert plain["hugepages"][0] == {"size": 2 * MIB, "node": 0, "pages": plain["hugepages"][0]["pages"]}
+
+
+def test_the_documentation_shows_the_plan_as_it_is() -> None:
+    assert plan_document.written() == plan_document.table(), "run python tests/plan_document.py --write"

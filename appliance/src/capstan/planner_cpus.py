@@ -86,7 +86,7 @@ def divide(config: CaptureConfig, machine: Machine, near: frozenset[int], proble
         wanted = tuple(cpu for cpu in config.cores if cpu in usable) or (min(usable),)
         return Pool(wanted, _system(usable, wanted), frozenset(), isolated)
     if isolated and len(isolated) < len(usable):
-        workers = tuple(sorted(isolated, key=lambda cpu: (_thread(usable, cpu), cpu)))
+        workers = tuple(sorted(isolated, key=lambda cpu: (_thread(usable, isolated, cpu), cpu)))
         return Pool(workers, _system(usable, isolated), frozenset(), isolated)
     return _divide(usable, machine, near)
 
@@ -144,9 +144,9 @@ def _cores(usable: Mapping[int, Cpu]) -> list[tuple[int, ...]]:
     return sorted({tuple(cpu for cpu in sorted(usable[number].siblings) if cpu in usable) for number in usable})
 
 
-def _thread(usable: Mapping[int, Cpu], number: int) -> int:
-    """Which usable thread of its core it is: 0 for the first."""
-    return sum(1 for cpu in usable[number].siblings if cpu in usable and cpu < number)
+def _thread(usable: Mapping[int, Cpu], chosen: Sequence[int], number: int) -> int:
+    """Which of the chosen threads of its core it is: 0 for the first."""
+    return sum(1 for cpu in usable[number].siblings if cpu in chosen and cpu < number)
 
 
 def _system(usable: Mapping[int, Cpu], taken: Iterable[int]) -> frozenset[int]:
