@@ -157,6 +157,23 @@ def test_preflight_finds_what_would_go_wrong(host: Host, settings: dict[str, Any
     assert sentence in checks(found)[name]
 
 
+def test_plan_shows_what_the_settings_come_to_and_changes_nothing(host: Host) -> None:
+    shown = capstan("plan")
+    assert shown.exit_code == 0
+    assert "cap0  replay" in shown.output
+    planned = json.loads(capstan("plan", "--json").output)
+    assert planned["ports"][0]["interface"] == "cap0"
+    assert shown.output.splitlines()[2:5] == planned["text"][2:5]
+    assert not host.paths.run.exists()
+
+
+def test_plan_tells_what_the_host_cannot_do(host: Host) -> None:
+    host.configure(cores=[4000])
+    refused = capstan("plan")
+    assert refused.exit_code == 2
+    assert "capstan: host test: cores: CPU 4000 does not exist" in refused.stderr
+
+
 def test_preflight_passes_and_changes_nothing(host: Host) -> None:
     found = capstan("preflight")
     assert found.exit_code == 0

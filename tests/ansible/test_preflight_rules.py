@@ -21,6 +21,7 @@ MACHINE = Machine(
     cpus=tuple(Cpu(number, siblings=(number,)) for number in range(4)),
     nodes=(Node(0, (0, 1, 2, 3), 4 * GIB, 2 * GIB, 2 * GIB, (Hugepages(2 << 20),), (10,)),),
     nics=(NIC,),
+    iommu_table="DMAR",
     memory_total=4 * GIB,
     memory_available=2 * GIB,
 )
@@ -151,3 +152,41 @@ def test_a_directory_of_others_is_refused_and_an_empty_one_taken_over() -> None:
     assert "holds files of others" in told
     there["output"]["strangers"] = 0
     assert problems(there) == []
+
+
+def bind(facts: Facts) -> None:
+    """What the preparation does to eth1: its network device is gone, and a record remembers it."""
+    facts["network"]["links"] = [link for link in facts["network"]["links"] if not link["ifname"].startswith("eth1")]
+    facts["network"]["pci"] = facts["network"]["channels"] = {}
+    facts["machine"]["nics"][0].update(driver="vfio-pci", interfaces=[], remembered=True, iommu_group=7)
+
+
+DPDK = {"method": "dpdk", "interfaces": [{"pci": NIC.pci, "name": "eth1"}]}
+
+
+def test_a_nic_is_guarded_before_it_is_bound() -> None:
+    facts = changed(lambda f: f["network"]["default_routes"].append({"dev": "eth1"}))
+    (told,) = problems(facts, **DPDK)
+    assert told.startswith("host probe: capture_interfaces[0]: eth1 carries the default route")
+
+
+@pytest.mark.parametrize("method", ["dpdk", "af_packet"])
+def test_a_bound_nic_is_planned_for_any_method(method: str) -> None:
+    config = CaptureConfig.model_validate({**DPDK, "host": "probe", "method": method})
+    plan, told = preflight_rules.judge(config, changed(bind))
+    assert told == []
+    assert plan is not None
+    assert (plan.ports[0].interface, plan.ports[0].driver) == ("eth1", "vfio-pci" if method == "dpdk" else None)
+
+
+def test_keys_of_the_planner_are_told_as_variables() -> None:
+    (told,) = problems(GOOD, interfaces=[{"name": "eth1", "queues": 9}])
+    assert told.startswith(
+        "host probe: capture_interfaces[0].queues: is 9, and eth1 has at most 4 receive queues; write 4"
+    )
+    (told,) = problems(GOOD, hugepages={"per_node": {0: 9000}})
+    assert told.startswith("host probe: capture_hugepages.per_node: asks for 9000 pages of 2 MiB")
+    (told,) = problems(GOOD, interfaces=[{"name": "eth1", "mac": "3c:fd:fe:00:00:99"}])
+    assert told.startswith(
+        "host probe: capture_interfaces[0].mac: is 3c:fd:fe:00:00:99, and eth1 has 3c:fd:fe:00:00:01"
+    )
