@@ -11,9 +11,9 @@ MANAGEMENT_MAC=52:54:00:ca:00:00
 # A capture NIC: name of its tap and in qemu, model, NUMA node, PCI address and MAC address in the machine.
 # Each sits behind a root port of its own, so in an IOMMU group of its own; each node has a root complex.
 CAPTURE_NICS=(
-	"igb igb 0 0000:41:00.0 52:54:00:ca:00:01"
-	"e1000e e1000e 0 0000:42:00.0 52:54:00:ca:00:02"
-	"vmxnet3 vmxnet3 1 0000:81:00.0 52:54:00:ca:00:03"
+	"e1000e e1000e 0 0000:41:00.0 52:54:00:ca:00:01"
+	"vmxnet3 vmxnet3 0 0000:42:00.0 52:54:00:ca:00:02"
+	"igb igb 1 0000:81:00.0 52:54:00:ca:00:03"
 	"virtio virtio-net-pci 1 0000:82:00.0 52:54:00:ca:00:04"
 )
 
