@@ -99,6 +99,10 @@ notes:
   returned: always
   type: list
   elements: str
+msg:
+  description: One sentence.
+  returned: always
+  type: str
 """
 
 Entries = Sequence[Mapping[str, Any]]

@@ -107,6 +107,10 @@ notes:
   returned: always
   type: list
   elements: str
+msg:
+  description: One sentence.
+  returned: always
+  type: str
 """
 
 Result = dict[str, Any]
@@ -237,7 +241,13 @@ def run(root: Path, entries: Sequence[dict[str, Any]], *, trial: bool, check_mod
         raise HostError("capture_kernel.trial: there is no trial boot where grubby is in charge; write trial: false")
     else:
         result = through_grubby(root, wanted, check_mode=check_mode)
-    return {**result, "running": running, "reboot_required": bool(result["reboot_reasons"])}
+    told = kernel_arguments.shown([item.argument for item in wanted]) or "none of ours"
+    return {
+        **result,
+        "running": running,
+        "reboot_required": bool(result["reboot_reasons"]),
+        "msg": f"kernel arguments: {told}",
+    }
 
 
 def main() -> None:

@@ -252,6 +252,14 @@ def test_what_grub_does_not_boot_is_refused(host: GrubHost, path: str, text: str
     assert not run(host)["changed"]
 
 
+def test_a_disk_made_of_a_containers_image_is_no_container(host: GrubHost) -> None:
+    host.write(".dockerenv", "")
+    assert run(host, IOMMU)["changed"]
+    run(host)
+    (host.root / CONFIG).unlink()
+    assert "this is a container" in refused(host, IOMMU)
+
+
 def test_without_a_boot_loader_the_running_line_counts(host: GrubHost) -> None:
     (host.root / CONFIG).unlink()
     assert "no boot loader that is known here" in refused(host, IOMMU)
@@ -287,6 +295,7 @@ def test_a_trial_that_comes_back_becomes_the_default(host: GrubHost) -> None:
         "notes": [],
         "reboot_reasons": [],
         "reboot_required": False,
+        "msg": "kernel arguments: isolcpus=managed_irq,domain,2-3 nohz_full=2-3",
     }
 
 

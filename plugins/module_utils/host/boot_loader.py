@@ -13,12 +13,17 @@ GRUBBY = "grubby"
 # precede the text, which is UTF-16.
 _LOADER_INFO = "/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 _ATTRIBUTES = 4
-_CONTAINER_FILES = ("/run/systemd/container", "/run/.containerenv", "/.dockerenv")
+_CONTAINER_FILES = ("/run/systemd/container", "/run/.containerenv")
+# Also in machines whose disk was made of a container's image: those have a boot menu.
+_DOCKER_FILE = "/.dockerenv"
+_GRUB_CONFIG = "/boot/grub/grub.cfg"
 
 
 def container(root: Path) -> bool:
     """Whether this is a container, whose kernel is another system's."""
     if any(below(root, path).exists() for path in _CONTAINER_FILES):
+        return True
+    if below(root, _DOCKER_FILE).exists() and not below(root, _GRUB_CONFIG).is_file():
         return True
     try:
         environment = below(root, "/proc/1/environ").read_bytes().split(b"\0")
@@ -44,7 +49,7 @@ def find(root: Path) -> str:
         raise HostError(_by_hand("systemd-boot", "/etc/kernel/cmdline, then run kernel-install for each kernel"))
     if below(root, "/usr/sbin/grubby").exists():
         return GRUBBY
-    if below(root, "/boot/grub/grub.cfg").is_file() and below(root, "/usr/sbin/update-grub").exists():
+    if below(root, _GRUB_CONFIG).is_file() and below(root, "/usr/sbin/update-grub").exists():
         return GRUB
     for path in ("/etc/kernel/cmdline", "/boot/loader/loader.conf", "/boot/efi/loader/loader.conf"):
         if below(root, path).exists():
