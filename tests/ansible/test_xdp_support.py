@@ -1,0 +1,94 @@
+"""What kernel and drivers have for AF_XDP is told rightly, and refused only where it was asked for by name."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from ansible_collections.capstan.appliance.plugins.module_utils.host import link, netns, xdp
+
+TOLD_ALL, TOLD_NATIVE, TOLD_NOTHING = 0x7F, 0x3, 0x0
+
+
+@pytest.mark.parametrize(
+    ("driver", "kernel", "native", "zerocopy"),
+    [
+        ("igb", (6, 1), True, False),
+        ("igb", (5, 9), False, False),
+        ("e1000e", (6, 1), False, False),
+        ("vmxnet3", (6, 1), False, False),
+        ("ixgbe", (6, 1), True, True),
+        ("ice", (5, 10), True, True),
+        ("mlx5_core", (5, 2), True, False),
+        ("virtio_net", (6, 1), True, False),
+        ("no_such_driver", (6, 1), False, False),
+    ],
+)
+def test_older_kernels_are_judged_by_the_table(
+    driver: str, kernel: tuple[int, int], native: bool, zerocopy: bool
+) -> None:
+    found = xdp.support(driver, None, kernel)
+    assert (found.native, found.zerocopy, found.told) == (native, zerocopy, False)
+
+
+def test_newer_kernels_are_believed_whatever_the_table_says() -> None:
+    assert xdp.support("ixgbe", TOLD_NOTHING, (6, 12)).native is False
+    assert xdp.support("igb", TOLD_NATIVE, (6, 12)).zerocopy is False
+    assert xdp.support("no_such_driver", TOLD_ALL, (6, 12)).zerocopy is True
+
+
+@pytest.mark.parametrize(
+    ("mode", "features", "refused"),
+    [
+        (
+            "zerocopy",
+            TOLD_NATIVE,
+            "mode is zerocopy, which the driver igb of ens1 does not have on this kernel; write copy",
+        ),
+        ("zerocopy", TOLD_NOTHING, "does not have on this kernel; write skb or auto"),
+        ("copy", TOLD_NOTHING, "has no native XDP on this kernel; write skb or auto"),
+        ("copy", TOLD_NATIVE, None),
+        ("zerocopy", TOLD_ALL, None),
+        ("auto", TOLD_NOTHING, None),
+        ("skb", TOLD_NOTHING, None),
+    ],
+)
+def test_only_a_mode_that_was_asked_for_by_name_is_refused(mode: str, features: int, refused: str | None) -> None:
+    told = xdp.refusals("ens1", "capture_interfaces[0]", xdp.support("igb", features, (6, 12)), mode)
+    assert told == [] if refused is None else refused in told[0]
+    assert all(sentence.startswith("capture_interfaces[0]: ") for sentence in told)
+
+
+def test_frames_and_queues_that_do_not_suit_are_told() -> None:
+    igb = xdp.support("igb", TOLD_NATIVE, (6, 12))
+    assert len(xdp.report("ens1", igb, 1500, None, 4)) == 1
+    assert "write capture_nic.mtu: 3050 or less" in xdp.report("ens1", igb, 9000, None, 4)[1]
+    assert len(xdp.report("ens1", xdp.support("mlx5_core", TOLD_ALL, (6, 12)), 9000, None, 4)) == 1
+    virtio = xdp.support("virtio_net", TOLD_NATIVE, (6, 12))
+    assert "and 1 are left" in xdp.report("ens1", virtio, 1500, 1, 4)[1]
+    assert len(xdp.report("ens1", virtio, 1500, 4, 4)) == 1
+
+
+def test_a_kernel_without_types_is_told() -> None:
+    host = xdp.Host("6.1.0-40-amd64", btf=False, bpffs=True, sockets=True)
+    assert "tells no types (BTF)" in xdp.host_notes(host)[0]
+    assert xdp.host_notes(xdp.Host("6.1.0-40-amd64", btf=True, bpffs=True, sockets=True)) == []
+
+
+@pytest.fixture
+def veth(needs_root: None) -> Iterator[str]:
+    name = f"capxs{os.getpid()}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    subprocess.run(["ip", "-n", name, "link", "add", "a0", "type", "veth", "peer", "name", "a1"], check=True)
+    yield name
+    subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+def test_this_kernel_tells_of_a_veth_port_if_it_tells_at_all(veth: str) -> None:
+    found = netns.inside(veth, lambda _: (xdp.features_of(link.links()["a0"].index), xdp.features_of(9999)))
+    tells = xdp.look().version >= xdp.TELLS_SINCE
+    assert (found[0] is not None) == tells
+    assert found[1] is None
+    assert xdp.support("veth", found[0], xdp.look().version).native
