@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host import huge
 from ansible_collections.capstan.appliance.plugins.module_utils.host import record
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError
 from ansible_collections.capstan.appliance.plugins.modules import hugepages
+from cut_off import ResetError, ending, without_records
 from hugepage_host import GIB, MIB, HugepageHost
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -44,13 +43,8 @@ def refused(host: HugepageHost, *wanted: Mapping[str, int], **how: Any) -> str:
     before = host.snapshot()
     with pytest.raises(HostError) as error:
         run(host, *wanted, **how)
-    assert kept(host.snapshot()) == kept(before), "something was changed"
+    assert without_records(host.snapshot()) == without_records(before), "something was changed"
     return str(error.value)
-
-
-def kept(snapshot: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what an interrupted writing of the record leaves, which the next takes away."""
-    return {path: value for path, value in snapshot.items() if not path.startswith("var/lib/capstan-host")}
 
 
 def test_each_node_gets_its_pages_and_a_second_run_changes_nothing(host: HugepageHost) -> None:
@@ -123,7 +117,7 @@ def test_compaction_and_then_dropped_caches_help_and_are_told(host: HugepageHost
     assert (host.count(0), host.count(1)) == (512, 512)
 
 
-def test_too_few_pages_are_an_error_with_figures_and_nothing_is_kept(host: HugepageHost) -> None:
+def test_too_few_pages_are_an_error_with_figures_and_nothing_is_without_records(host: HugepageHost) -> None:
     host.have(1, 8)
     host.room[1] = 300
     sentence = refused(host, pages(0, 512), pages(1, 512))
@@ -259,33 +253,6 @@ def test_without_systemd_fstab_has_the_mount_and_the_boot_is_told(
 # Failures at every step
 
 
-class ResetError(BaseException):
-    """The machine ends here; nothing of the program runs any more."""
-
-
-@contextlib.contextmanager
-def ending(monkeypatch: pytest.MonkeyPatch, step: int, error: type[BaseException]) -> Iterator[list[str]]:
-    """Let the step-th change of the disk end in an error: once for OSError, for all that follows in a reset."""
-    done: list[str] = []
-
-    def counted(name: str, real: Any) -> Any:
-        def call(*arguments: Any, **keywords: Any) -> Any:
-            done.append(name)
-            if len(done) - 1 == step or (len(done) - 1 > step and error is ResetError):
-                raise error(5, name)
-            return real(*arguments, **keywords)
-
-        return call
-
-    with monkeypatch.context() as patch:
-        for name in ("replace", "unlink", "mkdir", "rmdir", "chmod", "symlink_to"):
-            patch.setattr(Path, name, counted(name, getattr(Path, name)))
-        for name in ("fsync", "fchmod"):
-            patch.setattr(os, name, counted(name, getattr(os, name)))
-        patch.setattr(record, "put", counted("put", record.put))
-        yield done
-
-
 @pytest.mark.parametrize("error", [ResetError, OSError])
 @pytest.mark.parametrize("back", [False, True])
 def test_whatever_fails_the_next_run_completes_it(
@@ -307,13 +274,15 @@ def test_whatever_fails_the_next_run_completes_it(
             except ResetError:
                 pass
             except HostError:
-                assert back or kept(host.snapshot()) == kept(before), f"{done[step]} (step {step}) was not undone"
+                assert back or without_records(host.snapshot()) == without_records(before), (
+                    f"{done[step]} (step {step}) was not undone"
+                )
         if not back:
             run(host, *wanted, mounts=[MOUNT])
             assert (host.count(0), host.count(1)) == (572, 256)
             assert not run(host, *wanted, mounts=[MOUNT])["changed"]
         run(host)
-        assert kept(host.snapshot()) == found, f"{done[step : step + 1]} (step {step})"
+        assert without_records(host.snapshot()) == found, f"{done[step : step + 1]} (step {step})"
         if len(done) <= step:
             return
     pytest.fail("the run has no end")

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +9,7 @@ import pytest
 from ansible_collections.capstan.appliance.plugins.module_utils.host import grub_config, kernel_arguments
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError
 from ansible_collections.capstan.appliance.plugins.modules import kernel_cmdline
+from cut_off import ResetError, ending, without_records
 from grub_host import DEVICE, GrubHost
 from hypothesis import given
 from hypothesis import strategies as st
@@ -343,42 +339,11 @@ def test_a_next_entry_of_the_administrators_is_not_overwritten(host: GrubHost) -
 # Resets and failures at every step
 
 
-class ResetError(BaseException):
-    """The machine ends here; nothing of the program runs any more."""
-
-
-@contextlib.contextmanager
-def ending(monkeypatch: pytest.MonkeyPatch, step: int, error: type[BaseException]) -> Iterator[list[str]]:
-    """Let the step-th change of the disk end in an error: once for OSError, for all that follows in a reset."""
-    done: list[str] = []
-
-    def counted(name: str, real: Any) -> Any:
-        def call(*arguments: Any, **keywords: Any) -> Any:
-            done.append(name)
-            if len(done) - 1 == step or (len(done) - 1 > step and error is ResetError):
-                raise error(5, name)
-            return real(*arguments, **keywords)
-
-        return call
-
-    with monkeypatch.context() as patch:
-        for name in ("replace", "unlink", "mkdir", "rmdir", "chmod"):
-            patch.setattr(Path, name, counted(name, getattr(Path, name)))
-        for name in ("fsync", "fchmod", "fchown"):
-            patch.setattr(os, name, counted(name, getattr(os, name)))
-        yield done
-
-
 JOBS: dict[str, tuple[list[dict[str, Any]], dict[str, Any]]] = {
     "first": (ISOLATION, {}),
     "trial": (ISOLATION, {"trial": True}),
     "rollback": ([], {}),
 }
-
-
-def kept(snapshot: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what an interrupted writing of the record leaves, which the next takes away."""
-    return {path: value for path, value in snapshot.items() if not path.startswith("var/lib/capstan-host")}
 
 
 @pytest.mark.parametrize("job", JOBS)
@@ -404,7 +369,9 @@ def test_whatever_fails_the_host_boots_and_the_next_run_mends_it(
             except ResetError:
                 pass
             except HostError:
-                assert kept(host.snapshot()) == kept(before), f"{job}: {done[step]} (step {step}) was not undone"
+                assert without_records(host.snapshot()) == without_records(before), (
+                    f"{job}: {done[step]} (step {step}) was not undone"
+                )
         ended = len(done) <= step
         now = host.read(CONFIG)
         assert now in {*whole, complete.read(CONFIG)}, f"{job}: half a grub.cfg after {done[step]} (step {step})"
@@ -418,52 +385,3 @@ def test_whatever_fails_the_host_boots_and_the_next_run_mends_it(
         if ended:
             return
     pytest.fail("the job has no end")
-
-
-# grubby
-
-GRUBBY = f"""#!{sys.executable}
-import json, pathlib, sys
-file = pathlib.Path(sys.argv[0]).with_name("entries.json")
-entries = json.loads(file.read_text())
-words = dict(word.lstrip("-").split("=", 1) for word in sys.argv[1:])
-if "info" in words:
-    for number, (kernel, line) in enumerate(entries.items()):
-        print(f'index={{number}}\\nkernel="{{kernel}}"\\nargs="{{line}}"\\nroot="/dev/sda1"')
-    sys.exit()
-if "refuse" in words.get("args", ""):
-    sys.exit("grubby: no")
-for kernel, line in entries.items():
-    line = [word for word in line.split() if word not in words.get("remove-args", "").split()]
-    line += [word for word in words.get("args", "").split() if word not in line]
-    entries[kernel] = " ".join(line)
-file.write_text(json.dumps(entries))
-"""
-
-
-@pytest.fixture
-def enterprise(tmp_path: Path) -> GrubHost:
-    host = GrubHost(tmp_path)
-    host.write("usr/sbin/grubby", GRUBBY, 0o755)
-    host.write("usr/sbin/entries.json", json.dumps({"/boot/vmlinuz-1": "ro quiet", "/boot/vmlinuz-2": "ro iommu=pt"}))
-    return host
-
-
-def test_grubby_sets_every_entry_and_takes_only_ours_away(enterprise: GrubHost) -> None:
-    before = enterprise.snapshot()
-    wanted = [argument("iommu=pt"), *ISOLATION]
-    assert run(enterprise, *wanted, check=True)["changed"]
-    assert enterprise.snapshot() == before
-    assert run(enterprise, *wanted)["changed"]
-    entries = json.loads(enterprise.read("usr/sbin/entries.json"))
-    assert all({"iommu=pt", "nohz_full=2-3"} <= set(line.split()) for line in entries.values())
-    assert not run(enterprise, *wanted)["changed"]
-    assert run(enterprise)["changed"]
-    assert json.loads(enterprise.read("usr/sbin/entries.json"))["/boot/vmlinuz-2"] == "ro iommu=pt"
-    assert not run(enterprise)["changed"]
-
-
-def test_grubby_refuses_what_an_entry_contradicts_and_undoes_a_failure(enterprise: GrubHost) -> None:
-    assert "/boot/vmlinuz-2 has iommu=pt, which contradicts iommu=off" in refused(enterprise, argument("iommu=off"))
-    assert "grubby: no" in refused(enterprise, argument("refuse=1"))
-    assert "no trial boot where grubby" in refused(enterprise, *ISOLATION, trial=True)
