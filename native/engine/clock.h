@@ -8,6 +8,7 @@
 
 #define CAP_NS_PER_S UINT64_C(1000000000)
 #define CAP_NS_PER_MS UINT64_C(1000000)
+#define CAP_NS_PER_US UINT64_C(1000)
 
 /** Bytes that cap_rfc3339 and cap_file_stamp need, terminator included. */
 #define CAP_RFC3339_LEN 32

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "port.h"
 
+#include "clock.h"
 #include "log.h"
 #include "netdev.h"
 
@@ -14,6 +15,9 @@
 
 #define BUSY_TRIES 12
 #define BUSY_PAUSE_NS 200000000L
+
+/* Between two tries to open a port that is there again and cannot be opened. */
+#define RETRY_NS CAP_NS_PER_S
 
 const char *cap_link_name(enum cap_link link)
 {
@@ -293,6 +297,7 @@ static void finish_parking(struct cap_running_port *port)
 	port->no_buffer.before = cap_sample(&port->ledger->monitor.nic_no_buffer);
 	port->errors.before = cap_sample(&port->ledger->monitor.nic_errors);
 	port->last_error[0] = '\0';
+	port->retry_at = 0;
 	port->phase = CAP_PORT_CLOSED;
 }
 
@@ -302,8 +307,9 @@ static void open_again(struct cap_running_port *port)
 	struct cap_error err;
 	int rc;
 
-	if (read_device(port, &device) || !device.up)
+	if (cap_monotonic_ns() < port->retry_at || read_device(port, &device) || !device.up)
 		return;
+	port->retry_at = cap_monotonic_ns() + RETRY_NS;
 	rc = open_driver(port, &err);
 	if (rc == 0) {
 		cap_count(&port->ledger->monitor.reopens, 1);

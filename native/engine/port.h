@@ -37,6 +37,7 @@ struct cap_running_port {
 	bool gone; /**< told to the workers: what the kernel still owes is lost with the interface */
 	uint64_t identity; /**< of the device that was armed */
 	struct cap_nic_sum missed, no_buffer, errors;
+	uint64_t retry_at;    /**< when to try again to open it, by the monotonic clock */
 	char last_error[256]; /**< why it could not be opened again, told once */
 	int lock;	      /**< says to other engines that the interface is taken */
 };

@@ -16,6 +16,7 @@
 #include "dpdk.h"
 
 #include "about.h"
+#include "clock.h"
 #include "eal.h"
 #include "loadable.h"
 #include "log.h"
@@ -318,6 +319,8 @@ static void counters(struct cap_queue *queue, struct cap_source_counters *out)
 	out->time_error_ns = __atomic_load_n(&port->cpu.error_ns, __ATOMIC_RELAXED);
 	if (queue->untimed)
 		out->time_error_ns += queue->late_ns;
+	else if (port->time == CAP_DPDK_TIME_WALL_US)
+		out->time_error_ns = CAP_NS_PER_US;
 	else if (port->time >= CAP_DPDK_TIME_NIC)
 		out->time_error_ns = __atomic_load_n(&port->nic.error_ns, __ATOMIC_RELAXED);
 }

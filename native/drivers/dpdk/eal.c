@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "eal.h"
 
+#include "clock.h"
 #include "log.h"
 #include "pci.h"
 
@@ -16,11 +17,20 @@
 #include <unistd.h>
 #include <xdp/libxdp.h>
 
+/* A driver that complains of the same thing again and again is heard once a minute. */
+#define REMEMBERED_LINES 64
+#define SILENCE_NS (60 * CAP_NS_PER_S)
+
+struct said {
+	uint64_t hash, at_ns;
+};
+
 /* EAL is one for the process, and what it logs comes from any thread. */
 static struct {
 	pthread_mutex_t lock;
-	char complaint[256];		    /* the first warning or error since it was asked for */
-	char taken[256];		    /* a copy for the main thread */
+	char complaint[256]; /* the first warning or error since it was asked for */
+	char taken[256];     /* a copy for the main thread */
+	struct said said[REMEMBERED_LINES];
 	struct cap_eal_arguments arguments; /* EAL keeps pointers into them */
 } eal = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -31,23 +41,47 @@ static enum cap_log_level level_of(int rte_level)
 	return rte_level == (int)RTE_LOG_WARNING ? CAP_LOG_WARNING : CAP_LOG_INFO;
 }
 
+/* FNV-1a, 64 bits. */
+static uint64_t hash_of(const char *text, size_t len)
+{
+	uint64_t hash = UINT64_C(0xcbf29ce484222325);
+
+	while (len--)
+		hash = (hash ^ (unsigned char)*text++) * UINT64_C(0x100000001b3);
+	return hash;
+}
+
+/* Under the lock. The place of a line is its hash's: another line of that place is forgotten. */
+static bool was_said_lately(const char *text, size_t len)
+{
+	uint64_t hash = hash_of(text, len), now = cap_coarse_ns();
+	struct said *said = &eal.said[hash % REMEMBERED_LINES];
+	bool lately = said->hash == hash && now - said->at_ns < SILENCE_NS;
+
+	if (!lately)
+		*said = (struct said){ hash, now };
+	return lately;
+}
+
 /* DPDK writes a line at a time into its stream: into our log with it. */
 static ssize_t log_line(void *cookie, const char *text, size_t size)
 {
 	int rte_level = rte_log_cur_msg_loglevel();
 	size_t len = size;
+	bool lately;
 
 	(void)cookie;
 	while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' '))
 		len--;
 	if (!len)
 		return (ssize_t)size;
-	if (rte_level > 0 && rte_level <= (int)RTE_LOG_WARNING) {
-		pthread_mutex_lock(&eal.lock);
-		if (!eal.complaint[0])
-			snprintf(eal.complaint, sizeof(eal.complaint), "%.*s", (int)len, text);
-		pthread_mutex_unlock(&eal.lock);
-	}
+	pthread_mutex_lock(&eal.lock);
+	if (rte_level > 0 && rte_level <= (int)RTE_LOG_WARNING && !eal.complaint[0])
+		snprintf(eal.complaint, sizeof(eal.complaint), "%.*s", (int)len, text);
+	lately = was_said_lately(text, len);
+	pthread_mutex_unlock(&eal.lock);
+	if (lately)
+		return (ssize_t)size;
 	/* An error of DPDK's is no failure of ours yet: whoever called it decides. */
 	cap_log(level_of(rte_level) == CAP_LOG_INFO ? CAP_LOG_INFO : CAP_LOG_WARNING, "dpdk",
 		"%.*s", (int)len, text);

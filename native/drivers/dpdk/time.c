@@ -227,7 +227,7 @@ uint64_t cap_dpdk_stamp_ns(const struct cap_port *port, const struct rte_mbuf *b
 	memcpy(&stamp, (const char *)buffer + port->stamp_offset, sizeof(stamp));
 	switch (port->time) {
 	case CAP_DPDK_TIME_WALL_US:
-		return stamp * 1000;
+		return stamp * CAP_NS_PER_US;
 	case CAP_DPDK_TIME_WALL_NS:
 		return stamp;
 	default:
