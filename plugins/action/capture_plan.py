@@ -15,7 +15,7 @@ class ActionModule(ActionBase):
     _VALID_ARGS = frozenset({"settings"})
 
     def run(self, tmp: None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Return the plan, as a result and as a fact, or fail with a sentence for each reason against it."""
+        """Return the plan, or fail with a sentence for each reason against it."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         model = inventory_model.model()
         config = model.CaptureConfig.model_validate(self._task.args["settings"])
@@ -34,6 +34,6 @@ class ActionModule(ActionBase):
         result.update(changed=False, problems=sentences, failed=bool(sentences))
         result["msg"] = "\n".join(sentences) or f"host {config.host}: can capture as its settings ask"
         if plan is not None and not sentences:
-            result["plan"] = plan.as_json()
-            result["ansible_facts"] = {"capture_plan": result["plan"]}
+            # What earlier runs changed on the host, and the roles know how to give back.
+            result["plan"] = {**plan.as_json(), "records": answer["facts"]["records"]}
         return result

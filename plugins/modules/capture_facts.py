@@ -70,6 +70,7 @@ CLONE_NEWNET = 0x40000000  # linux/sched.h
 AF_XDP = 44  # linux/socket.h; Python has no name for it
 SOCKETS = {"af_packet": socket.AF_PACKET, "af_xdp": AF_XDP}
 PCI_ADDRESS = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+RECORDS = Path("/var/lib/capstan-host")
 ENGINE_CONFIG = Path("/run/capstan/engine.json")
 RX_QUEUES = "ls -d /sys/class/net/*/queues/rx-*"
 ENGINE_SOCKET = Path("/run/capstan/engine.sock")
@@ -242,6 +243,7 @@ def main() -> None:
             "sockets": sockets(),
             "engine": running_engine(),
             "output": output(Path(parameters["directory"]), parameters["user"]),
+            "records": sorted(path.stem for path in RECORDS.glob("*.json")),
         },
     )
 

@@ -12,7 +12,7 @@ description:
     the controller, address, bond or bridge), queues and cores that are not there, memory that does not fit, kernel
     arguments that contradict each other, a kernel without the method's sockets, and an output directory that can't be
     written.
-  - Sets the fact C(capture_plan), which the roles that prepare a host read.
+  - The role C(preflight) keeps the plan as the fact C(capture_plan), which the roles that prepare a host read.
 options:
   settings:
     description: The host's settings, as the lookup P(capstan.appliance.capture_settings#lookup) gives them.
@@ -33,10 +33,11 @@ EXAMPLES = r"""
 - name: Plan the host
   capstan.appliance.capture_plan:
     settings: "{{ lookup('capstan.appliance.capture_settings') }}"
+  register: planned
 
 - name: Show the plan
   ansible.builtin.debug:
-    msg: "{{ capture_plan.text }}"
+    msg: "{{ planned.plan.text | join('\n') }}"
 """
 
 RETURN = r"""
