@@ -119,7 +119,11 @@ def _kernel(config: CaptureConfig, sockets: Mapping[str, str]) -> Iterator[str]:
 
 def held_by(engine: Facts) -> int:
     """Memory of rings and blocks that a running engine gives back when it is restarted, from its settings file."""
-    block = engine["buffers"]["block_bytes"] * engine["buffers"]["blocks_per_queue"]
+    buffers = engine["buffers"]
+    dpdk = any(port.get("method") == "dpdk" for port in engine["ports"])
+    # What is in hugepages stays reserved, and is none of the memory that is available.
+    in_huge = buffers.get("hugepages") == "on" or (buffers.get("hugepages") == "auto" and dpdk)
+    block = 0 if in_huge else buffers["block_bytes"] * buffers["blocks_per_queue"]
     held = 0
     for port in engine["ports"]:
         options = port["options"]
