@@ -106,8 +106,8 @@ def test_the_fleet_of_the_readme_is_valid() -> None:
     """The inventory on the page passes the same check as a real one."""
     hosts = yaml.safe_load(blocks("yaml")[0])["probes"]["hosts"]
     methods = {from_inventory(name, variables).method for name, variables in hosts.items()}
-    assert len(hosts) == 3
-    assert len(methods) == 3
+    assert len(hosts) == 4
+    assert len(methods) == 4
 
 
 def test_every_path_that_the_readme_links_to_exists() -> None:
