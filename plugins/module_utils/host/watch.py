@@ -122,6 +122,7 @@ class Watch:
         self._peace = Peace()
         self._told: set[str] = set()
         self._refused: dict[str, dict[str, Any]] = {name: {} for name in wanted.NAMES}
+        self._ports: list[dict[str, Any]] = []
         self._seen: tuple[str | None, ...] = ()
         self._ends = False
         self._reload = False
@@ -173,23 +174,26 @@ class Watch:
                 first = latest if first is None else first
 
     def _listen(self) -> list[dict[str, Any]]:
-        self._seen = self._texts()
+        """Read what is wanted, and hear of links in every namespace of it."""
         try:
-            ports = self.ports()
-        except HostError as error:
+            self._seen = self._texts()
+            self._ports = self.ports()
+            self._ears.follow({port["netns"] for port in self._ports} | {None})
+        except (HostError, OSError) as error:
             self._tell(str(error))
-            return []
-        self._ears.follow({port["netns"] for port in ports} | {None})
-        return ports
+        return self._ports
 
     def _texts(self) -> tuple[str | None, ...]:
         return tuple(read_text(wanted.path_of(name), self._root) for name in wanted.NAMES)
 
     def _changed(self) -> bool:
         """Whether the wanted files changed, or a namespace came."""
-        if self._texts() != self._seen:
-            return True
-        return self._ears.follow({port["netns"] for port in self.ports()} | {None})
+        try:
+            come = self._ears.follow({port["netns"] for port in self._ports} | {None})
+            return come or self._texts() != self._seen
+        except (HostError, OSError) as error:
+            self._tell(str(error))
+            return False
 
     def _wait_for_nics(self, ports: Iterable[Mapping[str, Any]]) -> None:
         """At boot drivers may come later than this; a NIC that never comes delays nobody for long."""
