@@ -175,6 +175,17 @@ static void a_devarg_is_found_by_its_whole_key(void)
 	HOLDS(!cap_dpdk_devarg(NULL, "iface", value, sizeof(value)));
 }
 
+static void a_worker_sleeps_for_half_a_ring_at_most(void)
+{
+	/* 1 Gbit/s carries 1.488 million of the smallest frames a second: 512 of them in 344 us. */
+	HOLDS(cap_dpdk_longest_sleep(1024, 1000) == 344064);
+	HOLDS(cap_dpdk_longest_sleep(4096, 10000) == 137625);
+	HOLDS(cap_dpdk_longest_sleep(1024, 100000) == 50000);
+	HOLDS(cap_dpdk_longest_sleep(32768, 10) == 1000000);
+	HOLDS(cap_dpdk_longest_sleep(1024, 0) == 1000000);
+	HOLDS(cap_dpdk_longest_sleep(1024, UINT32_MAX) == 1000000);
+}
+
 static uint64_t apart(uint64_t a, uint64_t b)
 {
 	return a > b ? a - b : b - a;
@@ -306,6 +317,8 @@ int main(void)
 		{ "a virtual device gets what its devargs leave out",
 		  a_virtual_device_gets_what_its_devargs_leave_out },
 		{ "a devarg is found by its whole key", a_devarg_is_found_by_its_whole_key },
+		{ "a worker sleeps for half a ring at most",
+		  a_worker_sleeps_for_half_a_ring_at_most },
 		{ "a clock line follows a counter that runs fast",
 		  a_clock_line_follows_a_counter_that_runs_fast },
 		{ "a step of the wall clock is followed and no error",

@@ -325,6 +325,19 @@ def test_every_thread_has_the_user_and_only_workers_have_rights(
     assert status["CapInh"] == status["CapAmb"] == [mask(set())]
 
 
+def test_only_the_workers_are_pinned(place: Path) -> None:
+    with Engine(place, dpdk().port("net_ring0", 2, cores=[max(os.sched_getaffinity(0))])) as engine:
+        allowed: dict[str, set[int]] = {}
+        for thread in Path(f"/proc/{engine.pid}/task").iterdir():
+            allowed[(thread / "comm").read_text().strip()] = os.sched_getaffinity(int(thread.name))
+        engine.stop()
+    workers = {name for name in allowed if name.startswith("cap-net")}
+    assert len(workers) == 2
+    for name, cpus in allowed.items():
+        wanted = {max(os.sched_getaffinity(0))} if name in workers else os.sched_getaffinity(0)
+        assert cpus == wanted, (name, cpus)
+
+
 def left_behind() -> set[Path]:
     """Files of DPDK processes on this host."""
     folders = (Path("/var/run/dpdk"), Path("/dev/hugepages"))

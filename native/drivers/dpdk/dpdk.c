@@ -27,7 +27,6 @@
 #include <errno.h>
 #include <linux/if_ether.h>
 #include <net/if.h>
-#include <rte_cycles.h>
 #include <rte_errno.h>
 #include <rte_lcore.h>
 #include <rte_prefetch.h>

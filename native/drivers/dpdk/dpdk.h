@@ -103,7 +103,4 @@ uint64_t cap_dpdk_stamp_ns(const struct cap_port *port, const struct rte_mbuf *b
 /** Sleep or not, as the port's idle setting says. */
 void cap_dpdk_idle_wait(struct cap_queue *queue, int timeout_ms);
 
-/** How long a worker may sleep on a link of @p mbps so that its ring is half full at most. */
-uint64_t cap_dpdk_longest_sleep(unsigned descriptors, uint32_t mbps);
-
 #endif

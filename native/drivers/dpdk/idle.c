@@ -6,38 +6,15 @@
  */
 #include "dpdk.h"
 
-#include "clock.h"
 #include "log.h"
 
 #include <errno.h>
-#include <rte_errno.h>
 #include <rte_interrupts.h>
-#include <rte_lcore.h>
 #include <rte_pause.h>
 #include <string.h>
-#include <sys/prctl.h>
 
 #define POLLS_BEFORE_SLEEP 64U
 #define FIRST_SLEEP_NS 5000U
-
-/* The kernel's shortest sleep that is worth its cost, and the longest that a quiet link is left alone. */
-#define LEAST_SLEEP_NS 50000U
-#define MOST_SLEEP_NS 1000000U
-
-/* On the wire: 64 bytes with FCS, preamble and gap. */
-#define SMALLEST_FRAME_BITS (84U * 8U)
-
-uint64_t cap_dpdk_longest_sleep(unsigned descriptors, uint32_t mbps)
-{
-	uint64_t ns;
-
-	if (!mbps || mbps == RTE_ETH_SPEED_NUM_UNKNOWN)
-		return MOST_SLEEP_NS;
-	ns = (uint64_t)descriptors / 2 * SMALLEST_FRAME_BITS * 1000 / mbps;
-	if (ns < LEAST_SLEEP_NS)
-		return LEAST_SLEEP_NS;
-	return ns < MOST_SLEEP_NS ? ns : MOST_SLEEP_NS;
-}
 
 static void sleep_a_while(struct cap_queue *queue)
 {
@@ -49,7 +26,7 @@ static void sleep_a_while(struct cap_queue *queue)
 	nanosleep(&pause, NULL);
 }
 
-/* The interrupt is level: what came in before it was armed is seen by the look at the ring. */
+/* Armed first, then a look at the ring: what comes in between is seen by one of both. */
 static void wait_for_interrupt(struct cap_queue *queue, int timeout_ms)
 {
 	struct rte_epoll_event event;

@@ -21,6 +21,13 @@
 #define TPACKET_ROOM 96U
 #define LINK_OVERHEAD 22U
 
+/* The kernel's shortest sleep that is worth its cost, and the longest that a quiet link is left alone. */
+#define LEAST_SLEEP_NS 50000U
+#define MOST_SLEEP_NS 1000000U
+
+/* On the wire: 64 bytes with FCS, preamble and gap. */
+#define SMALLEST_FRAME_BITS (84U * 8U)
+
 const char *const cap_dpdk_idle_words[] = { "poll", "sleep", "interrupt", NULL };
 
 int cap_dpdk_parse_options(json_t *object, void **out, struct cap_error *err)
@@ -165,4 +172,16 @@ void cap_dpdk_device_string(const struct cap_port_config *config, unsigned mtu,
 	} else if (!strncmp(config->interface, "net_af_xdp", strlen("net_af_xdp"))) {
 		add_unless_said(out, devargs, "queue_count", config->queues);
 	}
+}
+
+uint64_t cap_dpdk_longest_sleep(unsigned descriptors, uint32_t mbps)
+{
+	uint64_t ns;
+
+	if (!mbps || mbps == UINT32_MAX)
+		return MOST_SLEEP_NS;
+	ns = (uint64_t)descriptors / 2 * SMALLEST_FRAME_BITS * 1000 / mbps;
+	if (ns < LEAST_SLEEP_NS)
+		return LEAST_SLEEP_NS;
+	return ns < MOST_SLEEP_NS ? ns : MOST_SLEEP_NS;
 }

@@ -30,6 +30,12 @@ bool cap_dpdk_is_pci(const char *interface);
 /** Frame buffers that one queue needs: its ring, the bursts under way, and what caches may hold back. */
 unsigned cap_dpdk_buffers(unsigned descriptors);
 
+/**
+ * How long a worker may sleep, in nanoseconds, so that its ring is half full at most when a link of
+ * @p mbps (0 or UINT32_MAX: unknown) begins to carry the smallest frames; within what a sleep is good for.
+ */
+uint64_t cap_dpdk_longest_sleep(unsigned descriptors, uint32_t mbps);
+
 /** Buffers that a thread's cache of a pool may hold. */
 #define CAP_DPDK_CACHE 256U
 
