@@ -563,6 +563,19 @@ def test_an_override_that_was_there_comes_back(tmp_path: Path) -> None:
     assert host.kernel.state() == found
 
 
+def test_an_empty_file_that_a_power_cut_left_of_driverctl_is_mended(tmp_path: Path) -> None:
+    host = machine(tmp_path, "ixgbe", driverctl=True)
+    found = host.kernel.state()
+    kept = host.root / f"etc/driverctl.d/pci-{ONE}"
+    for wanted in ([port(ONE)], []):
+        host.run(port(ONE))
+        kept.write_text("")
+        host.run(*wanted)
+        assert kept.exists() == bool(wanted)
+        assert not wanted or kept.read_text() == "vfio-pci\n"
+    assert host.kernel.state() == found
+
+
 def test_a_nic_without_a_driver_goes_back_to_none(tmp_path: Path) -> None:
     host = machine(tmp_path, "ixgbe", "nic 0000:09:00.0 8086:10fb none group=50\n")
     found = host.kernel.state()

@@ -16,6 +16,7 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.record impo
     durable_remove,
     durable_write,
     read_text,
+    sync,
     write_text,
 )
 from hypothesis import given, settings
@@ -163,6 +164,15 @@ def test_content_is_on_disk_before_its_name_and_the_name_before_the_return(
     with reset_at(monkeypatch, 100) as done:
         durable_write("/etc/x", "text", 0o600, host)
     assert done == ["fchmod", "fsync", "replace", "fsync"]
+
+
+def test_what_another_program_wrote_is_brought_to_disk(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (host / "etc/x").write_text("text")
+    with reset_at(monkeypatch, 100) as done:
+        sync("/etc/x", host)
+    assert done == ["fsync", "fsync"]
+    with pytest.raises(HostError, match=r"^/etc/none does not get to disk: No such file"):
+        sync("/etc/none", host)
 
 
 def test_durable_write_changes_only_what_differs(host: Path) -> None:

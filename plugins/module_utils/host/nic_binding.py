@@ -32,6 +32,8 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.record impo
     below,
     durable_remove,
     durable_write,
+    read_text,
+    sync,
     write_text,
 )
 
@@ -130,8 +132,10 @@ def bind(nic: Nic, driver: str, through_driverctl: bool, host: Host) -> None:
             f"{nic.address} is bound to {now.driver or 'no driver'} after it was given to {driver}{why}; "
             "the kernel says more in dmesg"
         )
-    if through_driverctl and kept_by_driverctl(nic.address, host.root) != driver:
-        raise HostError(f"driverctl does not keep {nic.address} for the next boot{why}; see /etc/driverctl.d")
+    if through_driverctl:
+        if kept_by_driverctl(nic.address, host.root) != driver:
+            raise HostError(f"driverctl does not keep {nic.address} for the next boot{why}; see /etc/driverctl.d")
+        sync(driverctl_file(nic.address), host.root)
 
 
 def _read(address: str, host: Host) -> Nic:
@@ -161,7 +165,8 @@ def give_back(address: str, original: Mapping[str, Any], host: Host) -> None:
         HostError: something is not as it was.
 
     """
-    if kept_by_driverctl(address, host.root) != original["driverctl"]:
+    # A reset may have left an empty file of driverctl's, which keeps nothing and is to go, too.
+    if read_text(driverctl_file(address), host.root) != original["driverctl"]:
         restore_driverctl(address, original["driverctl"], host)
     nic = _read(address, host)
     if nic.override != original["override"]:

@@ -110,6 +110,25 @@ def durable_write(path: str | Path, text: str, mode: int = 0o644, root: Path = _
     return True
 
 
+def sync(path: str | Path, root: Path = _ROOT) -> None:
+    """Bring to disk what another program has just written there.
+
+    Raises:
+        HostError: it is not there, or the disk does not take it.
+
+    """
+    target = below(root, path)
+    try:
+        descriptor = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        _sync_directory(target.parent)
+    except OSError as error:
+        raise HostError(f"{path} does not get to disk: {error.strerror}", error.errno) from error
+
+
 def durable_remove(path: str | Path, root: Path = _ROOT) -> bool:
     """Remove a file for good, and what an interrupted writing of it left; tells whether the file was there."""
     target = below(root, path)
