@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from capstan.machine import Hugepages, Machine, NicQueues, parse_cpu_list, read_machine
+from capstan.machine import Hugepages, Machine
+from capstan.machine_read import NicQueues, parse_cpu_list, read_machine
 
 GIB, MIB = 1 << 30, 1 << 20
 
@@ -154,14 +155,22 @@ def test_a_virtio_nic_has_its_network_device_below_virtio(tree: Tree) -> None:
 def test_a_bound_nic_is_known_by_what_the_record_remembers(tree: Tree) -> None:
     tree.device("0000:03:00.0", "0x020000", "vfio-pci", 7)
     tree.device("0000:03:00.1", "0x020000", "vfio-pci", 8)
-    remembered = {"name": "ens3f0", "mac": "3c:fd:fe:00:00:01", "driver": "igb", "channels": 8, "rx_ring": 4096}
-    tree.file("records/nic_driver.json", json.dumps({"0000:03:00.0": remembered}))
+    netdev = {"name": "ens3f0", "mac": "3c:fd:fe:00:00:01", "rx_queues_max": 8, "rx_ring_max": 4096}
+    remembered = {"driver": "igb", "netdevs": [netdev], "override": None}
+    tree.file("records/nic_driver.json", json.dumps({"0000:03:00.0": remembered, "loaded:vfio-pci": True}))
     ours, theirs = tree.read().nics
     assert (ours.interface, ours.kernel_driver, ours.mac) == ("ens3f0", "igb", "3c:fd:fe:00:00:01")
     assert (ours.rx_queues, ours.rx_queues_max, ours.rx_ring_max) == (None, 8, 4096)
     assert ours.remembered
     assert ours.in_user_space
     assert (theirs.interface, theirs.remembered, theirs.in_user_space) == (None, False, True)
+
+
+def test_a_bound_nic_can_have_the_queues_that_it_had_where_no_more_is_remembered(tree: Tree) -> None:
+    tree.device("0000:03:00.0", "0x020000", "vfio-pci", 7)
+    netdev = {"name": "ens3f0", "mac": "3c:fd:fe:00:00:01", "channels": {"rx": 0, "tx": 0, "combined": 6}}
+    tree.file("records/nic_driver.json", json.dumps({"0000:03:00.0": {"driver": "igb", "netdevs": [netdev]}}))
+    assert tree.read().nics[0].rx_queues_max == 6
 
 
 def test_a_damaged_record_is_told(tree: Tree) -> None:
@@ -176,6 +185,14 @@ def test_isolation_is_ours_where_a_record_says_so(tree: Tree) -> None:
     assert tree.read().isolated_by_us
     tree.file("proc/cmdline", "quiet isolcpus=2,6 isolcpus=managed_irq,domain,2,6")
     assert not tree.read().isolated_by_us
+
+
+def test_records_and_service_manager(tree: Tree) -> None:
+    assert (tree.read().records, tree.read().systemd) == ((), False)
+    tree.file("records/hugepages.json", "{}")
+    tree.file("records/.xdp.json.capstan-new", "{")
+    tree.file("proc/1/comm", "systemd")
+    assert (tree.read().records, tree.read().systemd) == (("hugepages",), True)
 
 
 def test_facts_travel_as_json(tree: Tree) -> None:

@@ -532,6 +532,8 @@ def test_json_has_the_keys_that_the_roles_read() -> None:
         "hugepages_mounts",
         "kernel_arguments",
         "memory",
+        "records",
+        "systemd",
         "notes",
         "text",
     }

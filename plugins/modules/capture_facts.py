@@ -18,7 +18,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.capstan.appliance.plugins.module_utils.ethtool import Ethtool
-from ansible_collections.capstan.appliance.plugins.module_utils.machine import read_machine
+from ansible_collections.capstan.appliance.plugins.module_utils.machine_read import read_machine
 
 DOCUMENTATION = r"""
 module: capture_facts

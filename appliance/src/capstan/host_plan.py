@@ -137,6 +137,10 @@ class HostPlan:
     hugepages_mounts: tuple[PlannedMount, ...] = ()
     kernel_arguments: tuple[KernelArgument, ...] = ()
     memory: MemoryBudget = MemoryBudget()
+    records: tuple[str, ...] = ()
+    """What earlier preparations of the host changed, by the names of their records."""
+    systemd: bool = False
+    """Whether the host has systemd."""
     notes: tuple[str, ...] = ()
     """Sentences on what is less than asked for, or worth knowing."""
     text: tuple[str, ...] = ()

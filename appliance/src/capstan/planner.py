@@ -63,6 +63,8 @@ def plan_host(config: CaptureConfig, machine: Machine, network: Network, held: i
         hugepages_mounts=memory.mounts,
         kernel_arguments=arguments,
         memory=memory.budget,
+        records=machine.records,
+        systemd=machine.systemd,
         notes=tuple(_notes(config, machine, found, ports, placement)),
     )
     return replace(plan, text=table(plan, machine))

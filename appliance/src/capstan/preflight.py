@@ -23,7 +23,8 @@ from capstan.config import CaptureConfig
 from capstan.engine_config import Plan, engine_json, resolve
 from capstan.errors import OperatorError
 from capstan.links import Network, read_network
-from capstan.machine import Machine, read_machine
+from capstan.machine import Machine
+from capstan.machine_read import read_machine
 from capstan.paths import Paths
 from capstan.plan_problems import PlanError
 from capstan.planner_memory import MEMORY_SHARE, dpdk_bytes
