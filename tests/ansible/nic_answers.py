@@ -173,15 +173,15 @@ FAMILIES = {
     ),
     "vmxnet3": family(
         "vmxnet3",
-        (0, 0, 2),
-        0,
+        (0, 0, 4),
+        4,
         ring=(1024, 4096),
         features={**VLAN, "rx-lro": True},
         fixed=("rx-vlan-filter",),
         table=32,
         max_mtu=9190,
         more={"rss function": 0, "hash tcp4": "sdfn", "hash udp4": "sd", "rx usecs": 0, "adaptive rx": False},
-        refused=("rss transform", "adaptive rx"),
+        refused=("rss transform", "adaptive rx", "channels"),
     ),
     "ena": family(
         "ena",

@@ -65,9 +65,9 @@ def port(nic: dict[str, Any], poll: dict[str, Any] | None = None, **more: Any) -
 
 
 def fitting(name: str) -> dict[str, Any]:
-    """What a capture wants of that family, with as many queues as it has."""
-    most = FAMILIES[name].nic.max_queues
-    return port({**CAPTURE, "channels": min(4, most) or None}, queues=min(4, most) or 1)
+    """What a capture wants of that family, with no more queues than it has."""
+    queues = 2 if name == "vmxnet3" else min(4, FAMILIES[name].nic.max_queues)
+    return port({**CAPTURE, "channels": queues or None}, queues=queues or 1)
 
 
 @pytest.fixture
@@ -130,6 +130,7 @@ def test_both_directions_of_a_flow_come_by_one_queue(root: Path, name: str) -> N
         ("ena", "cap: the driver refuses another rss key (Operation not supported)"),
         ("mlx5", "cap: the driver refuses another hash udp4 (Operation not supported)"),
         ("e1000e", "cap: the driver refuses another adaptive rx (Operation not supported)"),
+        ("vmxnet3", "cap: the driver refuses another channels (Operation not supported)"),
         ("virtio", "cap: the driver virtio_net has no hash that can be set: a flow may come by two queues"),
         ("virtio", "cap: the driver does not let rx-vlan-filter be turned off: frames may not be as they were"),
     ],
@@ -238,6 +239,26 @@ def test_a_nic_that_keeps_another_value_is_an_error(root: Path, monkeypatch: pyt
     monkeypatch.setattr(nic, "write", lambda *_, **__: nic.nic.settings.update({"rx ring": 1008}))
     with pytest.raises(HostError, match="cap: rx ring is 1008 after 1000 was written"):
         bring(NicTuning(root), nic)
+
+
+def test_the_largest_ring_is_what_the_nic_makes_of_it_and_is_asked_for_once(root: Path) -> None:
+    nic = SimulatedNic(FAMILIES["vmxnet3"], port({"rx_ring": "max"}))
+    writes: list[Any] = []
+
+    def rounds(_: str, value: Any, *__: Any, **___: Any) -> None:
+        writes.append(value)
+        nic.nic.settings["rx ring"] = value // 48 * 16 * 3 - (48 if value == 4096 else 0) if value > 1024 else value
+
+    nic.write = rounds  # type: ignore[method-assign]
+    tuning = NicTuning(root)
+    bring(tuning, nic)
+    kept = nic.nic.settings["rx ring"]
+    assert 1024 < kept < 4096
+    again = NicTuning(root, tuning._refused)  # noqa: SLF001 - what the module keeps in /etc/capstan-host
+    assert (bring(again, nic).changes, writes) == ([], [4096])
+    nic.port = port(LEAVE)
+    bring(again, nic)
+    assert nic.nic.settings["rx ring"] == 1024
 
 
 def test_originals_are_on_disk_before_the_first_change(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.record impo
 from ansible_collections.capstan.appliance.plugins.module_utils.host.wanted import PREPARED
 
 RECORD = "nic_features"
+_RING, _RING_KEPT = "rx ring", "rx ring kept"
 _KEY, _TRANSFORM = "rss key", "rss transform"
 PASSES = 3  # a change may bring others with it (queues: the table; private flags: everything), which the next one sees
 _REFUSED = {errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.ENOENT}
@@ -64,8 +65,9 @@ class Outcome:
 
     changes: list[Change] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    refused: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Of each port, by its name in the record: settings that the NIC refused, and its reason."""
+    refused: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Of each port, by its name in the record: settings that the NIC refused and its reason, and the ring that it made of
+    the largest."""
 
     @property
     def resets(self) -> list[str]:
@@ -94,7 +96,7 @@ class _Work:
 class NicTuning:
     """The passes over all ports, and their record."""
 
-    def __init__(self, root: Path = Path("/"), refused: Mapping[str, Mapping[str, str]] | None = None) -> None:
+    def __init__(self, root: Path = Path("/"), refused: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         """What the NICs refused earlier is not tried again: every try may interrupt the link."""
         self._root = root
         self._record = Record(RECORD, root)
@@ -125,10 +127,17 @@ class NicTuning:
                 if not patient:
                     raise HostError(told, error.errno) from error
                 outcome.notes.append(told)
+        wrong = []
         for key, port in self._remembered_ports().items():
             # A NIC whose driver is another by now waits for its own: the plan has it still.
             if key not in met and not (port["pci"] and any(port["pci"] == one["pci"] for one in listed)):
-                self._give_back(key, port, outcome, check=check)
+                try:
+                    self._give_back(key, port, outcome, check=check)
+                except HostError as error:
+                    wrong.append(str(error))  # the others still have to be given back
+        if wrong and not patient:
+            raise HostError("; ".join(wrong))
+        outcome.notes += wrong
         outcome.refused = self._refused
         return outcome
 
@@ -194,7 +203,7 @@ class NicTuning:
             self._forget(key)
         wanted = wish(nic, there.port, where)
         asked = set(wanted.settings)
-        self._pass_over_refused(key, wanted)
+        self._pass_over_refused(key, there.port, wanted)
         back = given_back(self._originals(key), wanted.settings)
         before = {**nic.settings, **supervisors_originals(there.port, there.interface, self._root)}
         work = _Work(key, there, wanted, {**wanted.settings, **back}, before)
@@ -222,11 +231,13 @@ class NicTuning:
         entry = {"interface": work.there.interface, "netns": port["netns"], "boot": boot}
         self._record.remember({f"{work.key} {name}": {**entry, "value": work.before[name]} for name in names})
 
-    def _pass_over_refused(self, key: str, wanted: Wish) -> None:
+    def _pass_over_refused(self, key: str, port: Mapping[str, Any], wanted: Wish) -> None:
         """Take out of a wish what the NIC refused; for a key that it keeps there is a second way."""
         refused = self._refused.get(key, {})
         if _KEY in refused and _KEY in wanted.settings:
             wanted.settings[_TRANSFORM] = 1
+        if _RING_KEPT in refused and port["nic"]["rx_ring"] == "max" and _RING in wanted.settings:
+            wanted.settings[_RING] = refused[_RING_KEPT]
         for setting in refused:
             wanted.settings.pop(setting, None)
 
@@ -251,12 +262,20 @@ class NicTuning:
             self._remember(work, [name for name, _ in todo])
             self._write_all(work, nic, todo, again=number > 0)
             nic = work.there.read()
+            self._take_nearest_ring(work, nic)
         left = {name: nic.settings[name] for name, _ in steps(nic, work.target)}
         if left:
             told = "; ".join(f"{name} is {now!r} after {work.target[name]!r} was written" for name, now in left.items())
             raise HostError(
                 f"{work.there.interface}: {told}: ask for what the NIC keeps, or leave the setting as it is"
             )
+
+    def _take_nearest_ring(self, work: _Work, nic: Nic) -> None:
+        """The largest ring is what the NIC makes of it: vmxnet3 rounds it to what its MTU allows."""
+        kept = nic.settings.get(_RING)
+        if work.there.port["nic"]["rx_ring"] == "max" and kept != work.target.get(_RING, kept):
+            self._refused.setdefault(work.key, {})[_RING_KEPT] = kept
+            work.target[_RING] = kept
 
     def _write_all(self, work: _Work, nic: Nic, todo: list[tuple[str, Any]], *, again: bool) -> None:
         features = {name: value for name, value in todo if name.startswith("feature ")}
@@ -271,14 +290,16 @@ class NicTuning:
 
     def _refusal(self, work: _Work, name: str, value: Any, error: OSError) -> None:
         reason = os.strerror(error.errno or 0)
-        if not (name.startswith(REFUSABLE) and error.errno in _REFUSED):
+        # Some drivers show what they can't set at all, such as vmxnet3 its channels.
+        if error.errno != errno.EOPNOTSUPP and not (name.startswith(REFUSABLE) and error.errno in _REFUSED):
             raise HostError(
                 f"{work.there.interface}: {name} can't be set to {value!r}: {reason}", error.errno
             ) from error
         self._refused.setdefault(work.key, {})[name] = reason
         work.target.pop(name, None)
-        self._pass_over_refused(work.key, work.wanted)
-        work.target.update(work.wanted.settings)
+        self._pass_over_refused(work.key, work.there.port, work.wanted)
+        if _TRANSFORM in work.wanted.settings:
+            work.target[_TRANSFORM] = work.wanted.settings[_TRANSFORM]
 
 
 def wants_something(port: Mapping[str, Any]) -> bool:
