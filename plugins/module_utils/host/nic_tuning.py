@@ -66,8 +66,8 @@ class Outcome:
     changes: list[Change] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     refused: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Of each port, by its name in the record: settings that the NIC refused and its reason, and the ring that it made of
-    the largest."""
+    """Of each port, by its name in the record: what the NIC refused and why, and the ring that it made
+    of the largest."""
 
     @property
     def resets(self) -> list[str]:
