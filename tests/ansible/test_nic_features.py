@@ -130,6 +130,8 @@ def test_both_directions_of_a_flow_come_by_one_queue(root: Path, name: str) -> N
         ("ena", "cap: the driver refuses another rss key (Operation not supported)"),
         ("mlx5", "cap: the driver refuses another hash udp4 (Operation not supported)"),
         ("e1000e", "cap: the driver refuses another adaptive rx (Operation not supported)"),
+        ("ena", "cap: the two directions of a flow may come by two queues"),
+        ("igb", "cap: the two directions of a flow may come by two queues"),
         ("vmxnet3", "cap: the driver refuses another channels (Operation not supported)"),
         ("virtio", "cap: the driver virtio_net has no hash that can be set: a flow may come by two queues"),
         ("virtio", "cap: the driver does not let rx-vlan-filter be turned off: frames may not be as they were"),

@@ -249,7 +249,7 @@ class NicTuning:
             for setting, reason in sorted(refused.items())
             if setting in asked
         ]
-        if _KEY in asked and {_KEY, _TRANSFORM} <= set(refused):
+        if {_KEY, _TRANSFORM} & set(asked) and _TRANSFORM in refused:
             told.append(f"{interface}: the two directions of a flow may come by two queues")
         return told
 
