@@ -14,6 +14,7 @@ import re
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,9 @@ Line = tuple[str, str, str]
 SYS = Path("/sys")
 MANAGEMENT_NIC = "0000:01:00.0"  # as hardware.sh plugs it
 CLASS_ETHERNET = "0x020000"
+
+ANSWER_TRIES = 5
+ANSWER_PAUSE_SECONDS = 5
 
 # Files: whole trees, but for what systemd, dpkg and sshd write on their own.
 TREES = ("/etc", "/boot", "/usr/local", "/opt", "/srv", "/root", "/var/log/capstan", "/dev/shm", "/sys/fs/bpf")  # noqa: S108
@@ -67,6 +71,16 @@ def output(*command: str) -> list[str]:
     return done.stdout.splitlines() if done.returncode == 0 else [f"exit {done.returncode}"]
 
 
+def answer(*command: str) -> list[str]:
+    """Return the lines of a command that has to answer; a manager that is busy after a boot is asked again."""
+    for _ in range(ANSWER_TRIES):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return done.stdout.splitlines()
+        time.sleep(ANSWER_PAUSE_SECONDS)
+    sys.exit(f"{' '.join(command)}: {done.stderr.strip()}")
+
+
 def what(path: Path) -> str:
     """Kind, mode, owner and content of a file, in short."""
     status = path.lstat()
@@ -83,7 +97,7 @@ def files() -> Iterator[Line]:
     roots = [Path(tree) for tree in TREES]
     for folder, prefix in TREES_BY_NAME:
         roots += Path(folder).glob(f"{prefix}*")
-    for line in output("findmnt", "--noheadings", "--output=TARGET", "--types=hugetlbfs"):
+    for line in answer("findmnt", "--noheadings", "--output=TARGET", "--types=hugetlbfs"):
         if line.startswith("/"):
             roots.append(Path(line.strip()))
     for root in roots:
@@ -183,16 +197,16 @@ def memory_and_cpus() -> Iterator[Line]:
 
 def system() -> Iterator[Line]:
     """Mounts, units, packages, services and driver overrides."""
-    for line in output("findmnt", "--raw", "--noheadings", "--output=TARGET,SOURCE,FSTYPE,OPTIONS"):
+    for line in answer("findmnt", "--raw", "--noheadings", "--output=TARGET,SOURCE,FSTYPE,OPTIONS"):
         # A login's own folder; a file system that is mounted when somebody looks into it.
         if not re.match(r"/run/user/|/proc/sys/fs/binfmt_misc|/run/credentials/", line):
             # Memory file systems get a share of the pages that were free at boot.
             yield "mount", *re.sub(r",(size=\d+k|nr_inodes=\d+)", "", line).split(" ", 1)
-    for line in output("systemctl", "list-unit-files", "--no-legend", "--plain"):
+    for line in answer("systemctl", "list-unit-files", "--no-legend", "--plain"):
         name, state = line.split()[:2]
         if not UNITS_THAT_VARY.match(name):
             yield "unit", name, state
-    for line in output("systemctl", "list-units", "--type=service", "--state=running,failed", "--no-legend", "--plain"):
+    for line in answer("systemctl", "list-units", "--type=service", "--state=running,failed", "--no-legend", "--plain"):
         name, _, state, detail = line.split()[:4]
         if not UNITS_THAT_VARY.match(name):
             yield "service", name, f"{state} {detail}"
