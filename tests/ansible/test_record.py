@@ -149,9 +149,9 @@ def test_a_reset_at_any_step_leaves_the_old_or_the_new(
         assert (found or {}) in (before, after)
         act()
         assert (record.read() or {}) == after
-        # Nothing half written stays, either.
-        left = [path.name for path in host.rglob("*") if path.is_file()]
-        assert left == (["nic_driver.json"] if after else [])
+        # Nothing half written stays, either, and no empty directory.
+        left = [path.name for path in (host / "var/lib").rglob("*")]
+        assert sorted(left) == (["capstan-host", "nic_driver.json"] if after else [])
         if finished:
             assert len(done) == step
             return

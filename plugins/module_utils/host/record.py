@@ -200,6 +200,7 @@ class Record:
         """
         known = self.read()
         if known is None:
+            self._remove()  # a reset may have come between the file and its directory
             return False
         gone = set(known if keys is None else keys)
         left = {key: value for key, value in known.items() if key not in gone}
@@ -208,9 +209,12 @@ class Record:
         if left:
             self._write(left)
             return True
+        self._remove()
+        return True
+
+    def _remove(self) -> None:
         durable_remove(self.path, self._root)
         self._remove_directory()
-        return True
 
     def _write(self, content: dict[str, Any]) -> None:
         durable_write(self.path, json.dumps(content, indent=1, sort_keys=True) + "\n", 0o600, self._root)
