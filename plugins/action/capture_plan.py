@@ -34,6 +34,5 @@ class ActionModule(ActionBase):
         result.update(changed=False, problems=sentences, failed=bool(sentences))
         result["msg"] = "\n".join(sentences) or f"host {config.host}: can capture as its settings ask"
         if plan is not None and not sentences:
-            # What earlier runs changed on the host, and the roles know how to give back.
-            result["plan"] = {**plan.as_json(), "records": answer["facts"]["records"]}
+            result["plan"] = plan.as_json()
         return result

@@ -3,22 +3,22 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import pwd
 import re
 import socket
 import subprocess
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.capstan.appliance.plugins.module_utils.ethtool import Ethtool
-from ansible_collections.capstan.appliance.plugins.module_utils.machine_read import read_machine
+from ansible_collections.capstan.appliance.plugins.module_utils.host import netns as namespaces
+from ansible_collections.capstan.appliance.plugins.module_utils.host.ethtool import Ethtool
+from ansible_collections.capstan.appliance.plugins.module_utils.host.machine_read import read_machine
+from ansible_collections.capstan.appliance.plugins.module_utils.host.network_use import controller_address
+from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError
 
 DOCUMENTATION = r"""
 module: capture_facts
@@ -66,28 +66,22 @@ facts:
   type: dict
 """
 
-CLONE_NEWNET = 0x40000000  # linux/sched.h
 AF_XDP = 44  # linux/socket.h; Python has no name for it
 SOCKETS = {"af_packet": socket.AF_PACKET, "af_xdp": AF_XDP}
 PCI_ADDRESS = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
-RECORDS = Path("/var/lib/capstan-host")
 ENGINE_CONFIG = Path("/run/capstan/engine.json")
-RX_QUEUES = "ls -d /sys/class/net/*/queues/rx-*"
 ENGINE_SOCKET = Path("/run/capstan/engine.sock")
 
 
 def network(module: AnsibleModule, netns: str | None) -> dict[str, Any] | None:
     """Interfaces, addresses and routes, or None when the network namespace does not exist."""
-    # A live namespace is a mount, a left-over file is not.
-    if netns is not None and not os.path.ismount(f"/run/netns/{netns}"):
+    if netns is not None and not namespaces.exists(netns):
         return None
     inside = ["ip", "netns", "exec", netns] if netns else []
 
-    def run(*command: str) -> str:
-        return str(module.run_command([*inside, *command], check_rc=True)[1])
-
     def ip(*arguments: str) -> list[dict[str, Any]]:
-        return list(json.loads(run("ip", "-json", *arguments) or "[]"))
+        command = [*inside, "ip", "-json", *arguments]
+        return list(json.loads(module.run_command(command, check_rc=True)[1] or "[]"))
 
     links = ip("-details", "link", "show")
     controller = None if netns else controller_address()
@@ -96,49 +90,22 @@ def network(module: AnsibleModule, netns: str | None) -> dict[str, Any] | None:
         "addresses": ip("address", "show"),
         "default_routes": [route for family in ("-4", "-6") for route in ip(family, "route", "show", "default")],
         "controller_routes": ip("route", "get", controller) if controller else [],
-        # A namespace's interfaces are in the sysfs that is seen from inside it alone.
-        "rx_queues": Counter(Path(line).parts[4] for line in run("sh", "-c", RX_QUEUES).splitlines()),
         "pci": {link["ifname"]: address for link in links if (address := pci_address(link))},
-        "channels": channels([link["ifname"] for link in links], netns),
+        **queues([link["ifname"] for link in links], netns),
     }
 
 
-def channels(names: list[str], netns: str | None) -> dict[str, dict[str, int]]:
-    """Queues of the interfaces whose drivers tell, now and at most."""
+def queues(names: list[str], netns: str | None) -> dict[str, Any]:
+    """Receive queues that there are, and those of the interfaces whose drivers tell, now and at most."""
 
-    def read() -> dict[str, dict[str, int]]:
-        if netns is not None:
-            enter(netns)
+    def read(sysfs: Path) -> dict[str, Any]:
         with Ethtool() as ethtool:
-            return {name: asdict(found) for name in names if (found := ethtool.channels(name)) is not None}
+            return {
+                "rx_queues": {name: len(list((sysfs / "class/net" / name).glob("queues/rx-*"))) for name in names},
+                "channels": {name: asdict(found) for name in names if (found := ethtool.channels(name)) is not None},
+            }
 
-    # A network namespace is a thread's: this one ends with its own.
-    with ThreadPoolExecutor(1) as thread:
-        return thread.submit(read).result()
-
-
-def enter(netns: str) -> None:
-    """Put this thread into a network namespace; Python has a function for it from 3.12 on."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with Path(f"/run/netns/{netns}").open("rb") as namespace:
-        if libc.setns(namespace.fileno(), CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), f"cannot enter the network namespace {netns}")
-
-
-def controller_address() -> str | None:
-    """Address of the controller, from the ssh session that this runs in; sudo hides it from us, not from parents."""
-    pid = os.getpid()
-    while pid > 1:
-        try:
-            environment = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-            status = Path(f"/proc/{pid}/status").read_text()
-        except OSError:
-            return None  # another user's session, in which we run without being root
-        for entry in environment:
-            if entry.startswith(b"SSH_CONNECTION="):
-                return entry.decode().split("=", 1)[1].split(" ")[0]
-        pid = int(re.search(r"^PPid:\s*(\d+)", status, re.MULTILINE)[1])
-    return None
+    return namespaces.inside(netns, read)
 
 
 def pci_address(link: dict[str, Any]) -> str | None:
@@ -234,16 +201,19 @@ def main() -> None:
     )
     module.get_bin_path("ip", required=True)
     parameters = module.params
+    try:
+        found = network(module, parameters["netns"])
+    except HostError as error:
+        module.fail_json(msg=str(error))
     module.exit_json(
         changed=False,
         facts={
             "root": os.geteuid() == 0,
-            "network": network(module, parameters["netns"]),
+            "network": found,
             "machine": machine(module),
             "sockets": sockets(),
             "engine": running_engine(),
             "output": output(Path(parameters["directory"]), parameters["user"]),
-            "records": sorted(path.stem for path in RECORDS.glob("*.json")),
         },
     )
 

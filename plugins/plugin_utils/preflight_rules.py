@@ -96,7 +96,7 @@ def _link(link: Facts, raw: Facts, indexes: Mapping[str, int], addresses: tuple[
         pci=raw["pci"].get(name),
         mac=link.get("address"),
         channels=Channels(**raw["channels"][name]) if name in raw["channels"] else None,
-        rx_queues=raw["rx_queues"].get(name, 1),
+        rx_queues=raw["rx_queues"].get(name) or 1,
         mtu=link["mtu"],
         addresses=addresses,
     )

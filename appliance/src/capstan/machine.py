@@ -1,7 +1,7 @@
 """What a machine is made of: CPUs, NUMA nodes, NICs, memory and kernel, as `capstan.machine_read` reads them.
 
 Standard library only: Ansible's module on the host and the supervisor have the same facts by these files (they are also
-`plugins/module_utils/machine.py` and `machine_read.py`), so that the plan made of them is the same on both sides.
+in `plugins/module_utils/host/`), so that the plan made of them is the same on both sides.
 """
 
 from __future__ import annotations

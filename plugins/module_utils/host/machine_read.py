@@ -1,0 +1,1 @@
+../../../appliance/src/capstan/machine_read.py

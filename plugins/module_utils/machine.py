@@ -1,1 +1,0 @@
-../../appliance/src/capstan/machine.py
