@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 # Relative, because the package has another name on the hosts.
-from .ethtool import Ethtool
+from .ethtool import Channels, Ethtool, Rings
 from .machine import ISOLCPUS_FLAGS, USER_SPACE_DRIVERS, Cpu, Hugepages, Machine, Nic, Node
 
 SYSFS = Path("/sys")
@@ -32,6 +32,16 @@ class NicQueues:
     most: int | None = None
     ring_most: int | None = None
     """Most descriptors of a receive ring."""
+
+
+class QueuesAndRings(Protocol):
+    """What the ethtool ioctl tells of an interface; None where its driver does not."""
+
+    def channels(self, interface: str) -> Channels | None:
+        """Queues."""
+
+    def rings(self, interface: str) -> Rings | None:
+        """Receive rings."""
 
 
 def parse_cpu_list(text: str) -> tuple[int, ...]:
@@ -208,15 +218,25 @@ def _nic(
     )
 
 
+def nic_queues(name: str, ethtool: QueuesAndRings, sysfs: Path = SYSFS) -> NicQueues:
+    """Queues and ring of a network device.
+
+    Raises:
+        OSError: the device went away meanwhile.
+
+    """
+    channels, rings = ethtool.channels(name), ethtool.rings(name)
+    counted = _sysfs_queues(sysfs, name)
+    now, most = (channels.receive, channels.max_receive) if channels else (counted.now, counted.most)
+    return NicQueues(now, most, rings.max_rx if rings else None)
+
+
 def _ethtool_queues(name: str) -> NicQueues:
     try:
         with Ethtool() as ethtool:
-            channels, rings = ethtool.channels(name), ethtool.rings(name)
+            return nic_queues(name, ethtool)
     except OSError:  # the device went away meanwhile
         return NicQueues()
-    counted = _sysfs_queues(SYSFS, name)
-    now, most = (channels.receive, channels.max_receive) if channels else (counted.now, counted.most)
-    return NicQueues(now, most, rings.max_rx if rings else None)
 
 
 def _sysfs_queues(sysfs: Path, name: str) -> NicQueues:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from ansible_collections.capstan.appliance.plugins.module_utils.host import protection
 from ansible_collections.capstan.appliance.plugins.module_utils.host.ethtool import Channels
+from ansible_collections.capstan.appliance.plugins.module_utils.host.machine_read import QueuesAndRings, nic_queues
 from ansible_collections.capstan.appliance.plugins.module_utils.host.network_use import Run
 from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_boot import (
     driverctl_file,
@@ -41,14 +42,11 @@ _PATIENCE = 60.0  # seconds that an interface may take to come back: firmware, a
 _PAUSE = 0.1
 
 
-class ChannelSettings(Protocol):
-    """Queues of interfaces, as the ethtool ioctl tells and sets them."""
-
-    def channels(self, interface: str) -> Channels | None:
-        """Queues now; None where the driver does not tell."""
+class ChannelSettings(QueuesAndRings, Protocol):
+    """Queues and rings of interfaces, as the ethtool ioctl tells and sets them."""
 
     def set_channels(self, interface: str, channels: Channels) -> None:
-        """Change them."""
+        """Change the queues."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +74,24 @@ def snapshot(nic: Nic, host: Host) -> dict[str, Any]:
         "driverctl": kept_by_driverctl(nic.address, host.root),
         "vendor": nic.vendor,
         "device": nic.device,
-        "netdevs": [
-            {"name": it.name, "mac": it.mac, "up": it.up, "mtu": it.mtu, "channels": _channels(it.name, host)}
-            for it in nic.netdevs
-        ],
+        "netdevs": [_netdev_snapshot(netdev, host) for netdev in nic.netdevs],
+    }
+
+
+def _netdev_snapshot(netdev: Netdev, host: Host) -> dict[str, Any]:
+    try:
+        held = nic_queues(netdev.name, host.ethtool, below(host.root, "/sys"))
+    except OSError as error:
+        raise HostError(f"{netdev.name} does not tell its queues: {error.strerror}", error.errno) from error
+    return {
+        "name": netdev.name,
+        "mac": netdev.mac,
+        "up": netdev.up,
+        "mtu": netdev.mtu,
+        "channels": _channels(netdev.name, host),
+        # What it can have, for plans that are made while it has no network device.
+        "rx_queues_max": held.most,
+        "rx_ring_max": held.ring_most,
     }
 
 

@@ -10,14 +10,16 @@ import errno
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.capstan.appliance.plugins.module_utils.host.ethtool import Channels
+from ansible_collections.capstan.appliance.plugins.module_utils.host.ethtool import Channels, Rings
 from sysfs import tree as sysfs
 from sysfs.tree import Device, Tree
 
 _USER_SPACE = {"vfio-pci": "vfio_pci", "uio_pci_generic": "uio_pci_generic"}
+RING_MOST = 4096
 _RULE = re.compile(r'KERNEL=="([^"]+)", ATTR\{driver_override\}="([^"]+)"')
 
 
@@ -48,6 +50,8 @@ class Kernel:
         self.silent: set[str] = set()
         """Drivers whose probe reports success and takes nothing."""
         self.queues: dict[str, Channels] = {}
+        self.tells_queues = True
+        """Whether the drivers tell queues and rings by ethtool; some do not."""
         self._unnamed: dict[str, str] = {}
         self._loaded_at_boot = self._drivers()
         for device in tree.devices.values():
@@ -255,12 +259,19 @@ class Kernel:
 
     def channels(self, interface: str) -> Channels | None:
         """Queues of an interface."""
-        return self.queues[interface]
+        return self.queues[interface] if self.tells_queues else None
+
+    def rings(self, interface: str) -> Rings | None:
+        """Receive rings of an interface."""
+        return Rings(512, RING_MOST) if self.tells_queues and interface in self.queues else None
 
     def set_channels(self, interface: str, channels: Channels) -> None:
         """Change them."""
         self._step(f"channels of {interface}: {channels.combined}")
-        self.queues[interface] = channels
+        most = self.queues[interface]  # the driver's own, whatever the request says
+        self.queues[interface] = replace(
+            channels, max_rx=most.max_rx, max_tx=most.max_tx, max_combined=most.max_combined
+        )
 
     # The whole machine.
 
