@@ -1,8 +1,14 @@
-"""Which of the packages that came along a host lacks: pure functions over names and versions."""
+"""Which packages a host lacks, as pure functions over names and versions, and the record of those that it got."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ansible_collections.capstan.appliance.plugins.module_utils.host.record import durable_remove, durable_write
+
+QUERY = ["dpkg-query", "--show", "--showformat", r"${db:Status-Abbrev}\t${Package}\t${Version}\n"]
+"""Command whose output `installed` reads."""
 
 Files = Mapping[str, Mapping[str, str]]
 """Of each file: the `package` and the `version` in it."""
@@ -34,3 +40,32 @@ def to_remember(there: Mapping[str, str], files: Iterable[str], packages: Files,
     """Names of the packages that were not on the host, which a rollback removes again."""
     described = {**dependencies, **packages}
     return sorted({described[file]["package"] for file in files}.difference(there))
+
+
+def remembered(record: str) -> list[str]:
+    """Names in the record, oldest first; none without one."""
+    path = Path(record)
+    return path.read_text(encoding="utf-8").split() if path.exists() else []
+
+
+def remember(record: str, names: Iterable[str]) -> None:
+    """Add names to the record before anything is installed, so that whatever ends the run, they are remembered.
+
+    Raises:
+        HostError: it can't be written; nothing may be installed then.
+
+    """
+    known = remembered(record)
+    new = [name for name in names if name not in known]
+    if new:
+        durable_write(record, "".join(f"{name}\n" for name in [*known, *new]))
+
+
+def forget(record: str) -> None:
+    """Remove the record.
+
+    Raises:
+        HostError: it can't be removed.
+
+    """
+    durable_remove(record)

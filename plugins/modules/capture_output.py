@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError, durable_write
 
 DOCUMENTATION = r"""
 module: capture_output
@@ -94,7 +95,7 @@ class Record:
         new = [entry for entry in entries if entry not in known]
         if new:
             self._folder.mkdir(mode=MADE_ABOVE, parents=True, exist_ok=True)
-            (self._folder / kind).write_text("".join(f"{entry}\n" for entry in known + new), encoding="utf-8")
+            durable_write(self._folder / kind, "".join(f"{entry}\n" for entry in known + new))
 
     def remove(self) -> None:
         """Forget it all."""
@@ -233,7 +234,10 @@ def main() -> None:
         supports_check_mode=True,
     )
     record = Record(Path(module.params["record"]))
-    {"present": present, "absent": absent}[module.params["state"]](module, record)
+    try:
+        {"present": present, "absent": absent}[module.params["state"]](module, record)
+    except HostError as error:
+        module.fail_json(msg=str(error))
 
 
 if __name__ == "__main__":

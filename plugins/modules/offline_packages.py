@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.capstan.appliance.plugins.module_utils import packages
+from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError
 
 DOCUMENTATION = r"""
 module: offline_packages
@@ -78,12 +79,10 @@ kept:
   elements: str
 """
 
-QUERY = ["dpkg-query", "--show", "--showformat", r"${db:Status-Abbrev}\t${Package}\t${Version}\n"]
-
 
 def there(module: AnsibleModule) -> dict[str, str]:
     """Installed packages with their versions."""
-    return packages.installed(module.run_command(QUERY, check_rc=True)[1])
+    return packages.installed(module.run_command(packages.QUERY, check_rc=True)[1])
 
 
 def shown(found: dict[str, str], names: list[str]) -> str:
@@ -99,7 +98,7 @@ def present(module: AnsibleModule) -> None:
     described = {**others, **wanted}
     after = {described[file]["package"]: described[file]["version"] for file in files}
     if files and not module.check_mode:
-        remember(Path(module.params["record"]), packages.to_remember(before, files, wanted, others))
+        packages.remember(module.params["record"], packages.to_remember(before, files, wanted, others))
         install(module, [found(module, file) for file in files])
     diff = {"before": shown(before, sorted(after)), "after": shown(after, sorted(after))}
     module.exit_json(changed=bool(files), files=files, diff=diff)
@@ -112,14 +111,6 @@ def found(module: AnsibleModule, file: str) -> str:
     if not paths:
         module.fail_json(msg=f"{file} is not in {directory}; bring it there with capstan.appliance.dist_files")
     return str(paths[0])
-
-
-def remember(record: Path, names: list[str]) -> None:
-    """Add names to the record before anything is installed, so that an interrupted run is remembered, too."""
-    known = record.read_text(encoding="utf-8").split() if record.exists() else []
-    new = [name for name in names if name not in known]
-    if new:
-        record.write_text("".join(f"{name}\n" for name in known + new), encoding="utf-8")
 
 
 def install(module: AnsibleModule, files: list[str]) -> None:
@@ -163,17 +154,17 @@ def install(module: AnsibleModule, files: list[str]) -> None:
 
 def absent(module: AnsibleModule) -> None:
     """Remove what the record names."""
-    record = Path(module.params["record"])
+    record = module.params["record"]
     before = there(module)
-    names = [name for name in record.read_text(encoding="utf-8").split() if name in before] if record.exists() else []
+    names = [name for name in packages.remembered(record) if name in before]
     kept: list[str] = []
     if names and not module.check_mode:
         # dpkg removes what it can and keeps what others depend on; the list tells which those are.
         module.run_command(["dpkg", "--purge", "--abort-after=9999", *names])
         after = there(module)
         kept = [name for name in names if name in after]
-    if record.exists() and not module.check_mode:
-        record.unlink()
+    if not module.check_mode:
+        packages.forget(record)
     removed = [name for name in names if name not in kept]
     diff = {"before": shown(before, removed), "after": ""}
     if kept:
@@ -194,7 +185,10 @@ def main() -> None:
         required_if=[("state", "present", ["directory"])],
         supports_check_mode=True,
     )
-    {"present": present, "absent": absent}[module.params["state"]](module)
+    try:
+        {"present": present, "absent": absent}[module.params["state"]](module)
+    except HostError as error:
+        module.fail_json(msg=str(error))
 
 
 if __name__ == "__main__":

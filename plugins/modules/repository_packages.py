@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.capstan.appliance.plugins.module_utils import packages
-from ansible_collections.capstan.appliance.plugins.module_utils.host.record import durable_write
+from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError
 
 DOCUMENTATION = r"""
 module: repository_packages
@@ -60,7 +59,6 @@ installed:
   elements: str
 """
 
-QUERY = ["dpkg-query", "--show", "--showformat", r"${db:Status-Abbrev}\t${Package}\t${Version}\n"]
 INSTALL = [
     *("apt-get", "--yes", "--quiet", "--no-install-recommends"),
     *("-o", "DPkg::Lock::Timeout=300", "-o", "APT::Keep-Downloaded-Packages=false", "install"),
@@ -70,7 +68,7 @@ ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
 
 def there(module: AnsibleModule) -> dict[str, str]:
     """Installed packages with their versions."""
-    return packages.installed(module.run_command(QUERY, check_rc=True)[1])
+    return packages.installed(module.run_command(packages.QUERY, check_rc=True)[1])
 
 
 def apt(module: AnsibleModule, command: list[str], purpose: str) -> str:
@@ -92,14 +90,6 @@ def to_be_installed(simulation: str) -> list[str]:
     return re.findall(r"^Inst (\S+)", simulation, re.MULTILINE)
 
 
-def remember(record: Path, names: list[str]) -> None:
-    """Add names to the record before anything is installed, so that an interrupted run is remembered, too."""
-    known = record.read_text(encoding="utf-8").split() if record.exists() else []
-    new = [name for name in names if name not in known]
-    if new:
-        durable_write(record, "".join(f"{name}\n" for name in known + new))
-
-
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(
@@ -118,7 +108,10 @@ def main() -> None:
         update = ["apt-get", "--quiet", *source, "-o", "APT::Get::List-Cleanup=0", "-o", "APT::Update::Error-Mode=any"]
         apt(module, [*update, "update"], "read the repository")
         coming = to_be_installed(apt(module, [*INSTALL, "--simulate", *lacking], "find the packages"))
-        remember(Path(module.params["record"]), [name for name in coming if name not in before])
+        try:
+            packages.remember(module.params["record"], [name for name in coming if name not in before])
+        except HostError as error:
+            module.fail_json(msg=str(error))
         apt(module, [*INSTALL, *lacking], "install the packages")
         now = there(module)
         after = {name: now[name] for name in sorted(now) if name not in before}

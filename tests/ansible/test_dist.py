@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from ansible_collections.capstan.appliance.plugins.action.dist_files import pack
 from ansible_collections.capstan.appliance.plugins.lookup.source_digest import digest_of
 from ansible_collections.capstan.appliance.plugins.module_utils import dist, packages
 from ansible_collections.capstan.appliance.plugins.modules.dist_files import unpack
+from cut_off import ResetError, ending
 
 
 def tree(folder: Path) -> Path:
@@ -109,3 +111,24 @@ def test_nothing_of_an_earlier_deployment_stays_among_the_files(tmp_path: Path) 
     pack(tmp_path, [], archive)
     assert unpack(archive, {}, tmp_path / "dest") is None
     assert list((tmp_path / "dest").iterdir()) == []
+
+
+def test_what_is_installed_is_on_disk_before_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = tmp_path / "packages"
+    packages.remember(str(record), ["capstan-engine"])
+    with ending(monkeypatch, 100, OSError) as done:
+        packages.remember(str(record), ["capstan-engine", "libxdp1"])
+    assert done == ["fchmod", "fsync", "replace", "fsync"]
+    assert packages.remembered(str(record)) == ["capstan-engine", "libxdp1"]
+    packages.forget(str(record))
+    assert packages.remembered(str(record)) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_a_reset_leaves_the_names_of_before_or_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    record = tmp_path / "packages"
+    packages.remember(str(record), ["capstan-engine"])
+    with pytest.raises(ResetError), ending(monkeypatch, step, ResetError):
+        packages.remember(str(record), ["libxdp1"])
+    assert packages.remembered(str(record)) in (["capstan-engine"], ["capstan-engine", "libxdp1"])
