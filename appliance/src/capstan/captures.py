@@ -5,9 +5,12 @@ from __future__ import annotations
 import shutil
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from capstan.alarms import Disk
-from capstan.config import Output
+
+if TYPE_CHECKING:
+    from capstan.config import Output
 
 PREFIX = "capstan"
 LISTED_MAX = 1000

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
 
 def write_text(path: Path, text: str, mode: int = 0o640, group: int | None = None, *, durable: bool = False) -> None:
     """Replace a file at once by rename: a reader sees the old content or the new one, never a part.
@@ -98,3 +100,8 @@ class PidLock:
         finally:
             os.close(descriptor)
         return None
+
+
+def boot_id() -> str:
+    """Tell this boot from every other."""
+    return _BOOT_ID.read_text().strip()

@@ -18,11 +18,10 @@ from pyroute2.netlink.exceptions import NetlinkError
 from capstan import namespaces
 from capstan.errors import OperatorError
 from capstan.ethtool import Channels, Ethtool
-from capstan.files import read_json, write_json
+from capstan.files import boot_id, read_json, write_json
 from capstan.logs import logger
 
 SNAPSHOT_VERSION = 1
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 UNWANTED_FEATURES = (
     # Merge frames of a flow into larger ones that were never on the wire.
@@ -259,8 +258,3 @@ def rx_packets(netns: str | None, interfaces: Iterable[str]) -> dict[str, int]:
 def _namespace() -> int:
     """Inode of the network namespace that we are in."""
     return Path("/proc/thread-self/ns/net").stat().st_ino
-
-
-def boot_id() -> str:
-    """Tell this boot from every other."""
-    return BOOT_ID.read_text().strip()

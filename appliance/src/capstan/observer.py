@@ -14,10 +14,9 @@ from capstan.accounting import Session, rx_at_arm, settle
 from capstan.config import CaptureConfig
 from capstan.engine import Engine, Load
 from capstan.errors import OperatorError
-from capstan.files import write_text
+from capstan.files import boot_id, write_text
 from capstan.ledger import History, Layout, LedgerFile, Snapshot, describe
 from capstan.logs import logger
-from capstan.nic import boot_id
 from capstan.paths import Paths
 
 

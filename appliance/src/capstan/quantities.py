@@ -51,3 +51,8 @@ def format_size(size: float) -> str:
 def format_count(count: float) -> str:
     """Write a count with thin groups of three digits, as rates and packets read best: 1234567 -> "1 234 567"."""
     return f"{count:,.0f}".replace(",", " ")
+
+
+def per_second(before: int, now: int, seconds: float) -> float:
+    """Rate of a counter between two looks at it."""
+    return (now - before) / seconds if seconds > 0 else 0.0

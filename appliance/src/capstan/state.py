@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from capstan.accounting import Session
-from capstan.files import read_json, write_json
-from capstan.nic import boot_id
+from capstan.files import boot_id, read_json, write_json
 from capstan.paths import Paths
 
 FINAL = frozenset({"stopped", "failed"})

@@ -1,42 +1,16 @@
-"""`capstan supervise`, `up`, `down` and `rotate`: the life of the capture."""
+"""`capstan up`, `down` and `rotate`: the life of the capture."""
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import click
 
-from capstan import control, detach, logs, state, status
-from capstan.config import load
+from capstan import control, detach, state, status
+from capstan.cli.options import config_option
 from capstan.errors import OperatorError
 from capstan.paths import Paths
 from capstan.quantities import format_count
-from capstan.supervisor import Supervisor
-
-config_option = click.option(
-    "--config", type=click.Path(path_type=Path), help="Settings file (default: /etc/capstan/capstan.yml)."
-)
-
-
-@click.command()
-@config_option
-@click.pass_obj
-def supervise(paths: Paths, config: Path | None) -> None:
-    """Run the capture in the foreground until SIGTERM; SIGHUP begins new capture files.
-
-    This is what the service runs; by hand, use `capstan up`.
-    """
-    logs.configure()
-    supervisor = Supervisor(paths, load(config or paths.config))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: supervisor.stop())
-    signal.signal(signal.SIGHUP, lambda *_: supervisor.rotate())
-    try:
-        supervisor.run()
-    except OperatorError as error:
-        logs.logger().error("supervisor_failed", message=str(error))
-        raise
 
 
 @click.command()
@@ -44,6 +18,8 @@ def supervise(paths: Paths, config: Path | None) -> None:
 @click.pass_obj
 def up(paths: Paths, config: Path | None) -> None:
     """Start the capture and wait until it captures; does nothing when it captures already."""
+    from capstan.config import load  # noqa: PLC0415 - `down` and `rotate` need no settings model
+
     path = config or paths.config
     settings = load(path)
     started = detach.up(paths, path)
