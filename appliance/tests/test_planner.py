@@ -127,6 +127,21 @@ def test_isolated_cpus_are_the_workers_and_stay_as_they_are() -> None:
     assert made.housekeeping == (0, 1, 2, 3)
 
 
+@pytest.mark.parametrize("cores", ["auto", [4, 5]])
+def test_an_isolcpus_of_the_operators_own_is_not_contradicted(cores: Any) -> None:
+    line = ("isolcpus=4-7", "nohz_full=4-7", "rcu_nocbs=4-7")
+    host = replace(machine(8, isolated=[4, 5, 6, 7], nics=[nic(most=2)]), command_line=line)
+    made = plan(host, method="dpdk", cores=cores)
+    assert made.workers == (4, 5)
+    assert [entry.argument for entry in made.kernel_arguments] == ["intel_iommu=on", "iommu=pt"]
+
+
+def test_cores_that_the_operator_did_not_isolate_are() -> None:
+    host = replace(machine(8, isolated=[4, 5], nics=[nic(most=2)]), command_line=("isolcpus=4-5",))
+    made = plan(host, method="dpdk", cores=[2, 3])
+    assert "isolcpus=managed_irq,domain,2-5" in [entry.argument for entry in made.kernel_arguments]
+
+
 def test_cpus_isolated_by_an_earlier_plan_do_not_hold_the_next_one() -> None:
     host = replace(machine(8, isolated=[7], nics=[nic()]), isolated_by_us=True)
     assert plan(host).workers == (2, 3, 4, 5, 6, 7)

@@ -34,21 +34,32 @@ def kernel_arguments(
     problems: Problems,
 ) -> tuple[KernelArgument, ...]:
     """Derive the arguments, add the operator's, and refuse what contradicts each other."""
-    derived = (*_isolation(placement), *_iommu(config, machine, ports, problems), *_large_pages(machine, pages))
+    derived = (
+        *_isolation(machine, placement),
+        *_iommu(config, machine, ports, problems),
+        *_large_pages(machine, pages),
+    )
     own = tuple(KernelArgument(argument, "capture_kernel.arguments") for argument in config.kernel.arguments)
     _refuse_contradictions(derived, own, problems)
     known = {entry.argument for entry in derived}
     return (*derived, *(entry for entry in own if entry.argument not in known))
 
 
-def _isolation(placement: Placement) -> Iterator[KernelArgument]:
-    if not placement.isolated:
+def _isolation(machine: Machine, placement: Placement) -> Iterator[KernelArgument]:
+    if not placement.isolated or _isolated_by_operator(machine, placement):
         return
     cpus, reason = cpu_list(placement.isolated), "capture_kernel.isolate_cpus"
     yield KernelArgument(f"isolcpus={ISOLCPUS_FLAGS}{cpus}", reason)
     yield KernelArgument(f"nohz_full={cpus}", reason)
     yield KernelArgument(f"rcu_nocbs={cpus}", reason)
     yield KernelArgument(f"irqaffinity={cpu_list(placement.housekeeping)}", reason)
+
+
+def _isolated_by_operator(machine: Machine, placement: Placement) -> bool:
+    """Whether an isolcpus= of the operator's own, which ours would contradict, has the workers already."""
+    values = [word.partition("=")[2] for word in machine.command_line if word.startswith("isolcpus=")]
+    own = any(not value.startswith(ISOLCPUS_FLAGS) for value in values)
+    return own and {cpu.number for cpu in machine.cpus if cpu.isolated}.issuperset(placement.workers)
 
 
 def _iommu(
