@@ -37,6 +37,9 @@ UNWANTED_FEATURES = (
     "rx-vlan-stag-filter",
 )
 
+# igb, ixgbe and others cannot have it turned off, and pass frames of all VLANs while they are promiscuous.
+IDLE_WHEN_PROMISCUOUS = frozenset({"rx-vlan-filter", "rx-vlan-stag-filter"})
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -45,6 +48,8 @@ class Wanted:
     interface: str
     channels: int | None = None
     """Receive queues; None leaves them as they are."""
+    promiscuous: bool = False
+    """The capture receives promiscuously, and no VLAN filter of the NIC holds then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +179,9 @@ def _change(route: Any, ethtool: Ethtool, port: Wanted, original: Original) -> l
     return [
         f"{name}: the driver does not let {feature} be turned off, so frames may differ from those on the wire."
         for feature in UNWANTED_FEATURES
-        if feature in features and features[feature].active
+        if feature in features
+        and features[feature].active
+        and not (port.promiscuous and feature in IDLE_WHEN_PROMISCUOUS)
     ]
 
 

@@ -145,7 +145,11 @@ class Supervisor:
         return plan
 
     def _prepare_ports(self, plan: Plan) -> None:
-        wanted = [nic.Wanted(link.name, port.channels) for port in plan.ports if (link := port.prepared) is not None]
+        wanted = [
+            nic.Wanted(link.name, port.channels, plan.config.promiscuous)
+            for port in plan.ports
+            if (link := port.prepared) is not None
+        ]
         for sentence in self._ports.apply(wanted):
             logger().warning("port_degraded", message=sentence)
             if sentence not in self._observer.complaints:

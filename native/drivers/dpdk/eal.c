@@ -152,15 +152,22 @@ int cap_eal_start(const struct cap_port_config *const *ports, unsigned count, st
 {
 	const cookie_io_functions_t into_log = { .write = log_line };
 	char *words[CAP_EAL_MAX_ARGUMENTS + 1];
-	cpu_set_t cpus;
+	cpu_set_t before, cpus;
 	FILE *stream;
 	int rc = check_ports(ports, count, err);
 
 	if (rc)
 		return rc;
-	if (sched_getaffinity(0, sizeof(cpus), &cpus))
+	if (sched_getaffinity(0, sizeof(before), &before))
 		return cap_fail(err, errno, "dpdk: the CPUs of this process cannot be read: %s",
 				strerror(errno));
+	/* EAL takes memory of its own from the node of its core, and hugepages lie where the ports are. */
+	cpus = before;
+	if (ports[0]->core_count) {
+		CPU_ZERO(&cpus);
+		for (unsigned i = 0; i < ports[0]->core_count; i++)
+			CPU_SET((size_t)ports[0]->cores[i], &cpus);
+	}
 	rc = cap_eal_arguments(&eal.arguments, ports, count, &cpus, getpid(), err);
 	if (rc)
 		return rc;
@@ -183,6 +190,9 @@ int cap_eal_start(const struct cap_port_config *const *ports, unsigned count, st
 				"dpdk: EAL cannot be initialised: %s%s%s",
 				strerror(rte_errno ? rte_errno : EIO), *why ? ": " : "", why);
 	}
+	if (sched_setaffinity(0, sizeof(before), &before))
+		return cap_fail(err, errno, "dpdk: the CPUs of this process cannot be restored: %s",
+				strerror(errno));
 	/* EAL makes a folder for files that a process in memory has none of. */
 	if (rmdir(rte_eal_get_runtime_dir()) && errno != ENOENT)
 		cap_warn("dpdk", "%s: EAL's folder cannot be removed: %s",

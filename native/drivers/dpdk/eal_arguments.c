@@ -36,7 +36,7 @@ static int add(struct cap_eal_arguments *arguments, struct cap_error *err, const
 	return 0;
 }
 
-/* One logical core that is all of the CPUs that we may use anyway: EAL would pin us to one of them. */
+/* One logical core that is all of these CPUs: EAL would pin us to one of them. */
 static int add_cores(struct cap_eal_arguments *arguments, const cpu_set_t *cpus,
 		     struct cap_error *err)
 {
