@@ -236,6 +236,33 @@ def test_peace_is_broken_by_frequency_and_restored_by_time() -> None:
     assert not peace.broken
 
 
+def test_what_a_truce_left_undone_is_done_after_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a port that flapped often and is quiet now, no link tells any more."""
+    monkeypatch.setattr(watch, "LOOK", 0.1)
+    monkeypatch.setattr(watch, "TRUCE", 1.0)
+    want(root, of("none", "caphs-none", mtu=9000))
+    passes: list[float] = []
+    peace = watch.Peace()
+    monkeypatch.setattr(watch, "Peace", lambda: peace)
+    service = watch.Watch(root, lambda _: None)
+    broken = time.monotonic()
+    assert peace.wrote(["mtu"] * watch.TOO_OFTEN) == "mtu"
+
+    def work(_: str) -> tuple[list[tuple[str, str]], list[str]]:
+        passes.append(time.monotonic())
+        service.end()
+        return [], []
+
+    monkeypatch.setattr(service, "_pass", work)
+    killer = threading.Timer(SECONDS, service.end)
+    killer.start()
+    wake, _ = os.pipe()
+    service.run(wake)
+    killer.cancel()
+    assert passes
+    assert passes[0] - broken >= watch.TRUCE
+
+
 # What is installed
 
 

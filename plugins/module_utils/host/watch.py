@@ -126,6 +126,7 @@ class Watch:
         self._seen: tuple[str | None, ...] = ()
         self._ends = False
         self._reload = False
+        self._owed = False
 
     def end(self) -> None:
         """Leave the loop at the next turn."""
@@ -187,7 +188,9 @@ class Watch:
         return tuple(read_text(wanted.path_of(name), self._root) for name in wanted.NAMES)
 
     def _changed(self) -> bool:
-        """Whether the wanted files changed, or a namespace came."""
+        """Whether the wanted files changed, a namespace came, or a truce ended in which a pass was left out."""
+        if self._owed and not self._peace.broken:
+            return True
         try:
             come = self._ears.follow({port["netns"] for port in self._ports} | {None})
             return come or self._texts() != self._seen
@@ -206,7 +209,8 @@ class Watch:
 
     def apply(self) -> None:
         """One pass of each kind. What goes wrong is told, once, and tried again at the next word of a link."""
-        if self._peace.broken:
+        self._owed = self._peace.broken
+        if self._owed:
             return
         for name in wanted.NAMES:
             try:
