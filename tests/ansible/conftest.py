@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,15 +34,20 @@ class Run:
     @property
     def sentences(self) -> list[str]:
         """Every line of every failed task's message."""
+        return self.sentences_of()
+
+    def sentences_of(self, host: str | None = None) -> list[str]:
+        """The same of one host alone."""
         found = []
         for match in _FATAL.finditer(self.output):
-            result = json.JSONDecoder().raw_decode(self.output, match.end())[0]
-            found += result["msg"].splitlines()
+            if host in {None, match["host"]}:
+                result = json.JSONDecoder().raw_decode(self.output, match.end())[0]
+                found += result["msg"].splitlines()
         return found
 
-    def count(self, what: str) -> int:
-        """Sum of `changed` or `unreachable` over all hosts."""
-        return sum(int(match[what]) for match in _RECAP.finditer(self.output))
+    def count(self, what: str, host: str | None = None) -> int:
+        """Sum of `changed` or `unreachable` over all hosts, or of one."""
+        return sum(int(match[what]) for match in _RECAP.finditer(self.output) if host in {None, match["host"]})
 
 
 def play(playbook: str, inventory: Path, *arguments: str) -> Run:
@@ -72,3 +78,11 @@ def needs_root() -> None:
     """Skip where the test can't be root."""
     if os.geteuid() != 0:
         pytest.skip("makes a network namespace: run it as root")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk() -> Iterator[None]:
+    """Nobody cuts the power of a test: the call is what is looked for, and that its descriptor is open."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", os.fstat)
+        yield

@@ -6,6 +6,7 @@ copies the result over the file that it was told to write last. Each program fin
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -65,7 +66,7 @@ done
 """
 
 # grub-editenv FILE create|set NAME=VALUE|unset NAME, and grub-reboot --boot-directory=DIR ENTRY
-EDITENV = f"""#!{sys.executable}
+EDITENV = f"""#!{sys.executable} -IS
 import pathlib, sys
 file, order, *rest = sys.argv[1:]
 path = pathlib.Path(file)
@@ -93,8 +94,15 @@ case $1 in --target=fs) cat "${0%/usr/sbin/grub-probe}/fs" ;; esac
 class GrubHost:
     """The tree, and what an administrator, GRUB and a boot do to it."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, like: GrubHost | None = None) -> None:
         self.root = root
+        self.boots = like.boots if like else 0
+        if like:
+            shutil.copytree(like.root, root, symlinks=True)
+        else:
+            self._make()
+
+    def _make(self) -> None:
         for path, text in (("usr/sbin/update-grub", UPDATE_GRUB), ("etc/grub.d/10_linux", LINUX)):
             self.write(path, text, 0o755)
         for path, text in (
@@ -109,9 +117,8 @@ class GrubHost:
         for kernel in KERNELS:
             self.write(f"boot/vmlinuz-{kernel}", "kernel")
         self.write("boot/grub/grub.cfg", "", 0o444)
-        (root / "var/lib").mkdir(parents=True)
+        (self.root / "var/lib").mkdir(parents=True)
         self.update()
-        self.boots = 0
         self.boot()
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
