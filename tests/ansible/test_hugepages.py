@@ -198,6 +198,25 @@ def test_the_unit_adds_what_is_missing_at_boot_and_fails_where_it_gets_too_few(
     assert (done.returncode, done.stderr) == (1, f"{directory} has 300 of 512 pages\n")
 
 
+def test_a_node_that_is_short_at_boot_keeps_no_pages_from_the_others(host: HugepageHost, tmp_path: Path) -> None:
+    run(host, pages(0, 512), pages(1, 64))
+    lines = [line for line in (host.root / SERVICE).read_text().splitlines() if line.startswith("ExecStart=")]
+    assert len(lines) == 1, "systemd runs no command after one that fails"
+    script, nodes = lines[0].split("'")[1].replace("$$", "$"), lines[0].split("'")[2].split()[1:]
+    assert nodes[1::2] == ["512", "64"]
+    short, other = tmp_path / "short", tmp_path / "other"
+    short.mkdir()
+    other.mkdir()
+    # What is written there changes nothing, as with a kernel that has no more.
+    (short / "nr_hugepages").symlink_to("/dev/null")
+    (other / "nr_hugepages").write_text("0\n")
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, "hugepages", short, "512", other, "64"], check=False, stderr=subprocess.DEVNULL
+    )
+    assert done.returncode == 1
+    assert (other / "nr_hugepages").read_text() == "64\n"
+
+
 def test_a_mount_that_is_there_is_left_alone(host: HugepageHost) -> None:
     host.write("proc/self/mounts", "hugetlbfs /dev/hugepages hugetlbfs rw,relatime,pagesize=2M 0 0\n")
     before = host.snapshot()

@@ -29,11 +29,13 @@ SERVICE = "capstan-hugepages.service"
 WANTS = f"{UNITS}/sysinit.target.wants"
 FSTAB = "/etc/fstab"
 _MARK = "# Capstan: made by the role hugepages, removed by its rollback"
-# Adds what a node lacks; never takes. systemd turns $$ into $.
+# Adds what each node lacks; never takes. One command, because systemd runs none after one that fails: a node that is
+# short keeps nothing from the others. systemd turns $$ into $.
 _AT_BOOT = (
+    'short=0; while [ "$$#" -gt 0 ]; do '
     '[ "$$(cat "$$1/nr_hugepages")" -ge "$$2" ] || echo "$$2" >"$$1/nr_hugepages"; '
     'count=$$(cat "$$1/nr_hugepages"); [ "$$count" -ge "$$2" ] || '
-    '{ echo "$$1 has $$count of $$2 pages" >&2; exit 1; }'
+    '{ echo "$$1 has $$count of $$2 pages" >&2; short=1; }; shift 2; done; exit "$$short"'
 )
 _SYSTEMD = "/run/systemd/system"
 _SECONDS = 60
@@ -145,13 +147,12 @@ def _our_units(root: Path) -> list[Path]:
 
 
 def _service(changes: Sequence[Change]) -> str:
-    lines = [
-        f"ExecStart=/bin/sh -c '{_AT_BOOT}' hugepages {change.pages.directory} {change.target}" for change in changes
-    ]
+    wanted = " ".join(f"{change.pages.directory} {change.target}" for change in changes)
     return (
         f"{_MARK}\n[Unit]\nDescription=Hugepages of the Capstan capture appliance\nDefaultDependencies=no\n"
         "After=systemd-sysctl.service\nBefore=sysinit.target capstan.service\n\n"
-        "[Service]\nType=oneshot\nRemainAfterExit=yes\n" + "\n".join(lines) + "\n\n[Install]\nWantedBy=sysinit.target\n"
+        f"[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sh -c '{_AT_BOOT}' hugepages {wanted}\n\n"
+        "[Install]\nWantedBy=sysinit.target\n"
     )
 
 
