@@ -304,6 +304,22 @@ def test_a_trial_that_does_not_come_back_boots_the_old_line_and_is_told(host: Gr
     assert run(host, ISOLATION[0], trial=True)["changed"], "a corrected line is tried"
 
 
+def test_a_trial_asks_for_no_password_where_the_default_entry_asks_for_none(host: GrubHost) -> None:
+    """With superusers set, GRUB boots an entry without --unrestricted only for somebody at the console."""
+    run(host, *ISOLATION, trial=True)
+    trial = next(line for line in host.read(CONFIG).splitlines() if "capstan-trial" in line)
+    assert "--unrestricted" not in trial
+    run(host)
+    linux = host.read("etc/grub.d/10_linux")
+    open_linux = linux.replace("--class gnu-linux", "--class gnu-linux --unrestricted")
+    host.write("etc/grub.d/10_linux", open_linux, 0o755)
+    run(host, *ISOLATION, trial=True)
+    trial = next(line for line in host.read(CONFIG).splitlines() if "capstan-trial" in line)
+    assert trial.startswith("menuentry 'Capstan: trial of a kernel command line' --unrestricted $menuentry_id_option")
+    host.boot()
+    assert "nohz_full=2-3" in host.read("proc/cmdline")
+
+
 def test_a_trial_takes_arguments_away_too(host: GrubHost) -> None:
     run(host, *ISOLATION)
     host.boot()

@@ -155,7 +155,9 @@ export GRUB_CMDLINE_LINUX="$line$after"
 "${{0%/*}}/10_linux" | awk -v id='{entry}' '
 \t!found && $1 == "menuentry" && index($0, "\\047" id "\\047") {{
 \t\tfound = inside = 1
-\t\tprint "menuentry \\047Capstan: trial of a kernel command line\\047 $menuentry_id_option \\047{TRIAL}\\047 {{"
+\t\t# With a password of GRUB only an unrestricted entry boots while nobody is at the console.
+\t\twho = / --unrestricted / ? " --unrestricted" : ""
+\t\tprint "menuentry \\047Capstan: trial of a kernel command line\\047" who " $menuentry_id_option \\047{TRIAL}\\047 {{"
 \t\tnext
 \t}}
 \tinside {{ print }}
