@@ -79,6 +79,8 @@ msg:
   type: str
 """
 
+# What the service has to be, and what makes it so.
+STATES = {"enabled": "enable", "active": "start"}
 NO_SYSTEMD = "nothing sets NICs and interrupts again at boot or on link-up, because this host has no systemd"
 
 
@@ -109,25 +111,33 @@ def run(module: AnsibleModule) -> dict[str, Any]:
     here = host_service.there(root)
     stale = sorted(path for path, (text, _) in files.items() if path not in here or not _holds(root, path, text))
     gone = sorted(here - set(files))
-    changed = bool(stale or gone)
+    lacks = [] if stale or gone or not files else states_lacking(module)
+    changed = bool(stale or gone or lacks)
     if not module.check_mode:
         if not files and here:
             remove(module, root, systemd=systemd)
-        elif changed:
+        elif stale or gone:
             install(module, root, files, gone)
-        elif files and module.params["reload"]:
+        elif files and module.params["reload"] and "active" not in lacks:
             systemctl(module, "reload-or-restart", host_service.UNIT_NAME)
-        if files and systemctl(module, "is-active", host_service.UNIT_NAME, check=False) != 0:
-            systemctl(module, "start", host_service.UNIT_NAME)
-            changed = True
+        for state in lacks:
+            systemctl(module, STATES[state], host_service.UNIT_NAME)
     notes = [] if systemd or not needed else [NO_SYSTEMD]
     return {
         "changed": changed,
         "notes": notes,
         "reboot_reasons": [],
         "msg": notes[0] if notes else f"{host_service.UNIT_NAME} is {'there' if files else 'not needed'}",
-        "diff": {"before": "".join(f"{path}\n" for path in gone), "after": "".join(f"{path}\n" for path in stale)},
+        "diff": {
+            "before": "".join(f"{path}\n" for path in gone),
+            "after": "".join(f"{line}\n" for line in (*stale, *(f"{host_service.UNIT_NAME}: {it}" for it in lacks))),
+        },
     }
+
+
+def states_lacking(module: AnsibleModule) -> list[str]:
+    """Of a service whose files are as they should be: what somebody took from it."""
+    return [state for state in STATES if systemctl(module, f"is-{state}", host_service.UNIT_NAME, check=False) != 0]
 
 
 def _holds(root: Path, path: str, text: str) -> bool:

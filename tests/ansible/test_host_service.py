@@ -290,15 +290,19 @@ class Ansible:
         self.params = {"root": str(root), "part": part, "state": state, "reload": False}
         self.check_mode = check
         self.commands: list[str] = []
+        self.lacks = ""
 
     def run_command(self, command: list[str]) -> tuple[int, str, str]:
         """As AnsibleModule.run_command."""
         self.commands.append(" ".join(command))
-        return 0, "", ""
+        return int(command[1] == f"is-{self.lacks}"), "", ""
 
 
-def installed(root: Path, part: str, state: str, *, check: bool = False) -> tuple[dict[str, Any], list[str]]:
+def installed(
+    root: Path, part: str, state: str, *, check: bool = False, lacks: str = ""
+) -> tuple[dict[str, Any], list[str]]:
     ansible = Ansible(root, part, state, check=check)
+    ansible.lacks = lacks
     return module.run(ansible), ansible.commands
 
 
@@ -317,7 +321,7 @@ def test_the_service_comes_once_and_goes_with_the_last_that_needs_it(root: Path)
     want(root, of("cap0", "x", mtu=9000))
     assert installed(root, "irq_affinity", "present") == (
         {**done, "changed": False, "diff": {"before": "", "after": ""}},
-        ["systemctl is-active capstan-host.service"],
+        ["systemctl is-enabled capstan-host.service", "systemctl is-active capstan-host.service"],
     )
     assert installed(root, "irq_affinity", "absent")[0]["changed"] is False
     wanted.keep("nic_features", None, root)
@@ -342,6 +346,18 @@ def test_an_old_program_is_brought_up_to_date_and_started_anew(root: Path) -> No
     assert done["changed"] is True
     assert "systemctl restart capstan-host.service" in commands
     assert not (folder / "old.py").exists()
+
+
+@pytest.mark.parametrize(("lacks", "remedy"), [("enabled", "enable"), ("active", "start")])
+def test_a_service_that_somebody_stopped_or_disabled_comes_again(root: Path, lacks: str, remedy: str) -> None:
+    (root / "run/systemd/system").mkdir(parents=True)
+    installed(root, "nic_features", "present")
+    told, commands = installed(root, "nic_features", "present", check=True, lacks=lacks)
+    assert (told["changed"], told["diff"]["after"]) == (True, f"capstan-host.service: {lacks}\n")
+    assert [command.split()[1] for command in commands] == ["is-enabled", "is-active"]
+    done, commands = installed(root, "nic_features", "present", lacks=lacks)
+    assert done == told
+    assert commands[2:] == [f"systemctl {remedy} capstan-host.service"]
 
 
 def test_a_host_without_systemd_is_told_that_nothing_is_set_again(root: Path) -> None:
