@@ -44,23 +44,27 @@ rm -f "$output.new"
 LINUX = rf"""#!/bin/sh
 entry()
 {{
-    echo "menuentry '$1' --class gnu-linux \$menuentry_id_option '$2' {{"
-    echo "	if [ x\$grub_platform = xxen ]; then insmod xzio; fi"
-    echo "	linux	/vmlinuz-$3 root=UUID={DEVICE} ro $4"
-    echo "	initrd	/initrd.img-$3"
-    echo "}}"
+    echo "$5menuentry '$1' --class gnu-linux \$menuentry_id_option '$2' {{"
+    echo "$5	if [ x\$grub_platform = xxen ]; then insmod xzio; fi"
+    echo "$5	linux	/vmlinuz-$3 root=UUID={DEVICE} ro $4"
+    echo "$5	initrd	/initrd.img-$3"
+    echo "$5}}"
 }}
 all="$GRUB_CMDLINE_LINUX $GRUB_CMDLINE_LINUX_DEFAULT"
+newest_first=
+for path in "$root"/boot/vmlinuz-*; do
+    [ ! -e "$path" ] || newest_first="${{path##*/vmlinuz-}} $newest_first"
+done
 first=yes
-for kernel in $(ls "$root/boot" | sed -n 's/^vmlinuz-//p' | sort -r); do
+for kernel in $newest_first; do
     if [ "$first" ]; then
         entry 'Debian GNU/Linux' gnulinux-simple-{DEVICE} "$kernel" "$all"
         echo "submenu 'Advanced options for Debian GNU/Linux' \$menuentry_id_option 'gnulinux-advanced-{DEVICE}' {{"
         first=
     fi
-    entry "Debian GNU/Linux, with Linux $kernel" "gnulinux-$kernel-advanced-{DEVICE}" "$kernel" "$all" | sed 's/^/	/'
+    entry "Debian GNU/Linux, with Linux $kernel" "gnulinux-$kernel-advanced-{DEVICE}" "$kernel" "$all" '	'
     entry "Debian GNU/Linux, with Linux $kernel (recovery mode)" "gnulinux-$kernel-recovery-{DEVICE}" "$kernel" \
-        "single $GRUB_CMDLINE_LINUX" | sed 's/^/	/'
+        "single $GRUB_CMDLINE_LINUX" '	'
 done
 [ "$first" ] || echo "}}"
 """

@@ -140,14 +140,21 @@ def _spelt_out(name: str) -> list[str]:
 
 def write(path: Path, text: str) -> None:
     """A file with its folders; sysfs ends values by a new line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"{text}\n", encoding="utf-8")
+    try:
+        path.write_text(f"{text}\n", encoding="utf-8")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True)
+        path.write_text(f"{text}\n", encoding="utf-8")
 
 
 def link(path: Path, target: Path) -> None:
     """A relative symbolic link."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.symlink_to(os.path.relpath(target, path.parent))
+    relative = os.path.relpath(target, path.parent)
+    try:
+        path.symlink_to(relative)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True)
+        path.symlink_to(relative)
 
 
 def _machine(tree: Tree) -> None:
