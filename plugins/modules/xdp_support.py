@@ -11,7 +11,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.capstan.appliance.plugins.module_utils.host import link, netns, xdp
 from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_ethtool import NicEthtool
-from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_port import interface_of
+from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_port import interface_of, waits_for_its_driver
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError, Record
 
 DOCUMENTATION = r"""
@@ -122,6 +122,9 @@ def present(module: AnsibleModule) -> dict[str, Any]:
     for index, port in ports:
         where = f"capture_interfaces[{index}]"
         name, found, told = netns.inside(port["netns"], lambda sysfs, port=port: of_port(port, sysfs, host))
+        if found is None and module.check_mode and (note := waits_for_its_driver(port)):
+            notes.append(note)
+            continue
         if found is None:
             raise HostError(
                 f"{where}: {port['interface'] or port['pci']} has no interface in the kernel now; see ip link"

@@ -20,7 +20,7 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_feature
     wish,
 )
 from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_tuning import NicTuning, Outcome
-from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError
+from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError, Record
 from ansible_collections.capstan.appliance.plugins.modules import nic_features
 from nic_answers import FAMILIES, KEY_40, SimulatedNic
 
@@ -414,6 +414,21 @@ def test_a_port_made_anew_under_its_name_is_no_longer_the_remembered_one(root: P
     done = module(root, [], want="absent")
     assert "is gone, and its settings with it" in done["notes"][0]
     assert state(veth)["mtu"] == 1400
+
+
+def test_a_dry_run_tells_of_a_nic_that_is_still_bound_to_vfio(root: Path) -> None:
+    """From dpdk to af_packet: the role dpdk gives the NIC back before, but not in a dry run."""
+    bound = port({**LEAVE, "mtu": 9000}, STILL, pci="0000:ff:1f.7", netns=None, interface="ens9f7", queues=1)
+    with pytest.raises(HostError, match="ens9f7 has no interface in the kernel now"):
+        module(root, [bound], check=True)
+    Record("nic_driver", root).remember({"0000:ff:1f.7": {"driver": "ice"}})
+    told = module(root, [bound], check=True)
+    assert told["changed"]
+    assert told["notes"] == [
+        "ens9f7 has no interface before it is back on its driver; what it has and lacks is told then"
+    ]
+    with pytest.raises(HostError, match="ens9f7 has no interface in the kernel now"):
+        module(root, [bound])
 
 
 def test_one_wrong_port_keeps_all_from_being_changed(root: Path, veth: dict[str, Any]) -> None:

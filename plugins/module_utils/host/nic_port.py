@@ -20,7 +20,7 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_feature
     receive,
     table_name,
 )
-from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError, put, read_text
+from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError, Record, put, read_text
 
 # What the supervisor noted of the ports that it changed for a running capture (capstan.nic).
 SUPERVISOR_SNAPSHOT = "/run/capstan/nic-snapshot.json"
@@ -187,6 +187,14 @@ def interface_of(port: Mapping[str, Any], sysfs: Path) -> str | None:
     device = sysfs / "bus/pci/devices" / port["pci"]
     names = sorted(path.name for pattern in ("net/*", "virtio*/net/*") for path in device.glob(pattern))
     return port["interface"] if port["interface"] in names else (names or [None])[0]
+
+
+def waits_for_its_driver(port: Mapping[str, Any], root: Path = Path("/")) -> str | None:
+    """A note where the NIC is in a program's hands and a deployment gives it back: a dry run comes before that."""
+    if port["pci"] not in (Record("nic_driver", root).read() or {}):
+        return None
+    name = port["interface"] or port["pci"]
+    return f"{name} has no interface before it is back on its driver; what it has and lacks is told then"
 
 
 def supervisors_originals(port: Mapping[str, Any], interface: str, root: Path) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_port im
     Port,
     interface_of,
     supervisors_originals,
+    waits_for_its_driver,
 )
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError, Record, read_text
 from ansible_collections.capstan.appliance.plugins.module_utils.host.wanted import PREPARED
@@ -145,7 +146,10 @@ class NicTuning:
         def work(sysfs: Path) -> None:
             name = interface_of(port, sysfs)
             if name is None:
-                if wants_something(port):
+                note = waits_for_its_driver(port, self._root) if check else None
+                if note is not None:
+                    outcome.notes.append(note)
+                elif wants_something(port):
                     raise HostError(
                         f"{where}: {port['interface'] or port['pci']} has no interface in the kernel now; see ip link"
                     )
