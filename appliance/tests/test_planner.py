@@ -349,6 +349,18 @@ def test_dpdk_buffers_are_counted_as_the_engine_counts_them() -> None:
     assert [dpdk_buffers(descriptors) for descriptors in (64, 1024, 4096, 32_768)] == [2047, 4095, 8191, 65_535]
 
 
+@pytest.mark.parametrize(("line", "fits"), [("default_hugepagesz=1G", False), ("default_hugepagesz=2M", True)])
+def test_a_kernel_with_other_default_pages_is_refused_before_a_nic_is_bound(line: str, fits: bool) -> None:
+    host = replace(HOST, command_line=("quiet", line, "hugepagesz=1G"))
+    assert plan(host).hugepages == ()
+    if fits:
+        assert plan(host, method="dpdk").hugepages
+    else:
+        assert refused(host, method="dpdk")[0].startswith(
+            "host probe: hugepages: derives pages of 2 MiB, and the kernel's command line has default_hugepagesz=1G"
+        )
+
+
 def test_dpdk_has_hugepages_on_the_nics_node() -> None:
     made = plan(machine(16, nodes=2, nics=[nic(node=1, most=2)]), method="dpdk")
     frames, blocks = 2 * 4095 * 2560 + 64 * MIB, 2 * 64 * MIB

@@ -102,6 +102,7 @@ def plan_memory(
         pages = Counter({key: count for key, count in pages.items() if key[1] != size})
         pages.update({(node, size): count for node, count in own.items()})
     planned = tuple(PlannedPages(size, node, count) for (node, size), count in sorted(pages.items()) if count)
+    _check_default_size(machine, planned, problems)
     fits = _check_nodes(config, machine, planned, problems)
     budget = _budget(config, machine, ports, planned, sum(frames.values()) if size == _BLOCK_PAGE else 0, held)
     had = sum(_present(node, entry) for node in machine.nodes for entry in planned if entry.node == node.number)
@@ -170,6 +171,19 @@ def _check_own(
                 f"gives node {node} {own.get(node, 0)} pages of {format_size(size)}, and {count} "
                 f"({format_size(count * size)}) are needed there; write {{{node}: {count}}}, or auto",
             )
+
+
+def _check_default_size(machine: Machine, planned: Sequence[PlannedPages], problems: Problems) -> None:
+    """Refuse a kernel whose default pages are others: it maps those for blocks, and mounts them on /dev/hugepages."""
+    words = [word for word in machine.command_line if word.startswith("default_hugepagesz=")]
+    other = words and words[-1].partition("=")[2].upper() not in {"2M", "2048K"}
+    if other and any(pages.size == _BLOCK_PAGE for pages in planned):
+        problems.add(
+            "hugepages",
+            f"derives pages of {format_size(_BLOCK_PAGE)}, and the kernel's command line has {words[-1]}, so that the "
+            "kernel takes others for the blocks; remove that from the boot loader's settings (/etc/default/grub) and "
+            "reboot; frame buffers are had in large pages by hugepages.size: 1GiB",
+        )
 
 
 def _check_nodes(config: CaptureConfig, machine: Machine, planned: Sequence[PlannedPages], problems: Problems) -> bool:
