@@ -349,6 +349,23 @@ def test_dpdk_buffers_are_counted_as_the_engine_counts_them() -> None:
     assert [dpdk_buffers(descriptors) for descriptors in (64, 1024, 4096, 32_768)] == [2047, 4095, 8191, 65_535]
 
 
+@pytest.mark.parametrize(
+    ("driver", "method", "most", "ring"),
+    [
+        ("ice", "af_xdp", 8160, 4096),
+        ("ice", "af_xdp", 4096, 4096),
+        ("ice", "af_xdp", None, "max"),
+        ("ice", "af_packet", 8160, "max"),
+        ("bnxt_en", "af_xdp", 8191, "max"),
+    ],
+)
+def test_a_ring_is_one_that_zero_copy_can_be_had_with(
+    driver: str, method: str, most: int | None, ring: int | str
+) -> None:
+    host = machine(8, nics=[nic(driver=driver, kernel_driver=driver, rx_ring_max=most)])
+    assert plan(host, method=method).ports[0].nic.rx_ring == ring
+
+
 @pytest.mark.parametrize(("line", "fits"), [("default_hugepagesz=1G", False), ("default_hugepagesz=2M", True)])
 def test_a_kernel_with_other_default_pages_is_refused_before_a_nic_is_bound(line: str, fits: bool) -> None:
     host = replace(HOST, command_line=("quiet", line, "hugepagesz=1G"))

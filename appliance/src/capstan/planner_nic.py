@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 from capstan.config import CaptureConfig
 from capstan.host_plan import NicTuning, PollTuning
@@ -14,6 +14,8 @@ KERNEL_METHODS: Final = frozenset({"pcap", "af_packet", "af_xdp", "pf_ring"})
 
 # Firmware of these eats LLDP frames before anyone sees them.
 _FALSIFYING_FLAGS: Final = {"i40e": {"disable-fw-lldp": True}, "ice": {"fw-lldp-agent": False}}
+# Its largest ring is 8160, and before Linux 6.3 it gives zero-copy sockets only to rings of a power of two.
+_POWER_OF_TWO_FOR_XDP: Final = frozenset({"ice"})
 # For "auto": two empty polls, 200 microseconds apart, as the kernel's documentation of NAPI suggests for busy polling.
 _DEFER_HARD_IRQS: Final = 2
 _FLUSH_TIMEOUT_NS: Final = 200_000
@@ -35,7 +37,7 @@ def tuning(config: CaptureConfig, found: Found, queues: int) -> NicTuning:
     flags = _FALSIFYING_FLAGS.get((found.nic.kernel_driver if found.nic else None) or "")
     return NicTuning(
         channels=min(queues, found.queues_most or queues) if on_pci else None,
-        rx_ring=_resolved(nic.rx_ring, "max"),
+        rx_ring=_resolved(nic.rx_ring, _largest_ring(found)),
         offloads_off=UNWANTED_FEATURES if nic.offloads == "auto" else (),
         rss="symmetric" if nic.rss == "symmetric" and on_pci and queues > 1 else None,
         flow_director_off=nic.flow_director == "off",
@@ -48,6 +50,13 @@ def tuning(config: CaptureConfig, found: Found, queues: int) -> NicTuning:
         else nic.private_flags,
         promiscuous=True if config.promiscuous else None,
     )
+
+
+def _largest_ring(found: Found) -> int | Literal["max"]:
+    nic = found.nic
+    if found.method != "af_xdp" or nic is None or nic.rx_ring_max is None:
+        return "max"
+    return 1 << nic.rx_ring_max.bit_length() - 1 if nic.kernel_driver in _POWER_OF_TWO_FOR_XDP else "max"
 
 
 def polling(config: CaptureConfig, found: Found) -> PollTuning:
