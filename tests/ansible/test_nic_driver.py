@@ -511,6 +511,17 @@ def test_one_nic_goes_back_and_the_other_stays(tmp_path: Path) -> None:
     assert set(Record("nic_driver", host.root).read() or {}) == {ONE, "loaded vfio-pci"}
 
 
+def test_at_boot_another_card_at_that_address_stays_with_the_host(tmp_path: Path) -> None:
+    """A card that is put in may move the addresses of others, the management's to where the capture's was."""
+    host = machine(tmp_path, "ixgbe")
+    host.run(port(ONE))
+    (rule,) = [line for line in (host.root / nic_boot.RULES.lstrip("/")).read_text().splitlines() if ONE in line]
+    vendor, device = ((host.tree.device_path(ONE) / name).read_text().strip() for name in ("vendor", "device"))
+    assert vendor == "0x8086"
+    matches = rule.partition('ATTR{driver_override}="')[0]
+    assert f'ATTR{{vendor}}=="{vendor}", ATTR{{device}}=="{device}", KERNEL=="{ONE}"' in matches
+
+
 def test_the_engines_group_may_open_the_device(tmp_path: Path) -> None:
     host = machine(tmp_path, "ixgbe")
     host.request["group"] = ("capstan", os.getgid() if os.geteuid() else 4242)

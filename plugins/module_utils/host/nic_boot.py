@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.capstan.appliance.plugins.module_utils.host.pci_nics import DEVICES
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import (
     below,
     durable_remove,
@@ -23,9 +24,10 @@ PERMISSIONS = "/etc/udev/rules.d/90-capstan-vfio.rules"
 MODULES = "/etc/modules-load.d/capstan-nic-driver.conf"
 DRIVERCTL = ("/usr/sbin/driverctl", "/sbin/driverctl", "/usr/bin/driverctl")
 _HEAD = "# Written by Capstan; the module nic_driver brings it up to date and removes it.\n"
+# Vendor and device are compared, too: a new card may move the addresses, and the host's own NIC to where ours was.
 # %k is the device's address, $$ a dollar for the shell.
 _RULE = (
-    'ACTION=="add", SUBSYSTEM=="pci", KERNEL=="{address}", ATTR{{driver_override}}="{driver}", '
+    'ACTION=="add", SUBSYSTEM=="pci", {card}KERNEL=="{address}", ATTR{{driver_override}}="{driver}", '
     'RUN{{builtin}}+="kmod load {module}", RUN+="/bin/sh -c \''
     "cd /sys/bus/pci/devices/%k && case $$(readlink driver) in */{driver}) ;; "
     "*) test ! -e driver || echo %k >driver/unbind; echo %k >/sys/bus/pci/drivers_probe;; esac'\"\n"
@@ -66,7 +68,7 @@ def wanted_boot_files(bound: Mapping[str, str], by_rule: Mapping[str, str], grou
 
     """
     rules = "".join(
-        _RULE.format(address=address, driver=driver, module=driver.replace("-", "_"))
+        _RULE.format(card=_card(address, root), address=address, driver=driver, module=driver.replace("-", "_"))
         for address, driver in sorted(by_rule.items())
     )
     vfio = sorted(address for address, driver in bound.items() if driver == "vfio-pci")
@@ -77,6 +79,12 @@ def wanted_boot_files(bound: Mapping[str, str], by_rule: Mapping[str, str], grou
         permissions=_file(PERMISSIONS, permissions, root),
         modules=_file(MODULES, modules, root),
     )
+
+
+def _card(address: str, root: Path) -> str:
+    """What tells the card from others of the host; nothing where none is there now."""
+    vendor, device = (read_text(f"{DEVICES}/{address}/{name}", root) for name in ("vendor", "device"))
+    return f'ATTR{{vendor}}=="{vendor}", ATTR{{device}}=="{device}", ' if vendor and device else ""
 
 
 def _file(path: str, lines: str, root: Path) -> str | None:
