@@ -140,7 +140,7 @@ class Ethtool:
             raise
         # struct ethtool_ringparam: cmd, most of rx, rx_mini, rx_jumbo, tx, then as many now.
         _, max_rx, _, _, _, rx, *_ = struct.unpack("=9I", answer)
-        return Rings(rx, max_rx)
+        return Rings(rx, max_rx) if max_rx else None
 
     def features(self, interface: str) -> dict[str, Feature]:
         """Every feature that the kernel has a name for, with its present value."""
@@ -167,12 +167,18 @@ class Ethtool:
 
     def _feature_names(self, interface: str) -> list[str]:
         if interface not in self._names:
-            answer = self._call(interface, struct.pack("=IIQI", _GSSET_INFO, 0, 1 << _SS_FEATURES, 0))
-            count = struct.unpack_from("=I", answer, 16)[0]
-            head = struct.pack("=III", _GSTRINGS, _SS_FEATURES, count)
-            text = self._call(interface, head + bytes(_STRING_LENGTH * count))[len(head) :]
-            self._names[interface] = [
-                text[start : start + _STRING_LENGTH].split(b"\0", 1)[0].decode()
-                for start in range(0, _STRING_LENGTH * count, _STRING_LENGTH)
-            ]
+            self._names[interface] = self._strings(interface, _SS_FEATURES)
         return self._names[interface]
+
+    def _strings(self, interface: str, which: int) -> list[str]:
+        """One of the driver's sets of names; none where it has no such set."""
+        answer = self._call(interface, struct.pack("=IIQI", _GSSET_INFO, 0, 1 << which, 0))
+        mask, count = struct.unpack_from("=QI", answer, 8)
+        if not mask:
+            return []
+        head = struct.pack("=III", _GSTRINGS, which, count)
+        text = self._call(interface, head + bytes(_STRING_LENGTH * count))[len(head) :]
+        return [
+            text[start : start + _STRING_LENGTH].split(b"\0", 1)[0].decode(errors="replace")
+            for start in range(0, _STRING_LENGTH * count, _STRING_LENGTH)
+        ]

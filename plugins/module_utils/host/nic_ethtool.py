@@ -15,7 +15,6 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.ethtool imp
 _GDRVINFO = 0x03
 _GCOALESCE, _SCOALESCE = 0x0E, 0x0F
 _GRINGPARAM, _SRINGPARAM = 0x10, 0x11
-_GSTRINGS, _GSSET_INFO = 0x1B, 0x37
 _GPFLAGS, _SPFLAGS = 0x27, 0x28
 _GRXFH, _SRXFH = 0x29, 0x2A
 _GRXCLSRLCNT, _GRXCLSRULE, _GRXCLSRLALL = 0x2E, 0x2F, 0x30
@@ -23,7 +22,6 @@ _SRXCLSRLDEL, _SRXCLSRLINS = 0x31, 0x32
 _GRSSH, _SRSSH = 0x46, 0x47
 
 _SS_PRIVATE_FLAGS = 2
-_STRING_LENGTH = 32
 _NO_CHANGE = 0xFFFF_FFFF  # ETH_RXFH_INDIR_NO_CHANGE
 # struct ethtool_rxnfc: 192 bytes; the rule's place (fs.location) and the number of rules lie at these offsets.
 _RXNFC_SIZE, _RXNFC_LOCATION, _RXNFC_COUNT, _RXNFC_PLACES = 192, 176, 184, 188
@@ -34,14 +32,6 @@ FLOWS = {"tcp4": 1, "udp4": 2, "sctp4": 3, "tcp6": 5, "udp6": 6, "sctp6": 7}
 """Kinds of packets whose hash has ports to choose: their flow types."""
 FIELDS = {"m": 1, "v": 2, "t": 3, "s": 4, "d": 5, "f": 6, "n": 7, "e": 8, "l": 9, "r": 31}
 """What a hash may be made of, by ethtool's letters: s, d the addresses, f, n the ports; and their bits."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rings:
-    """Descriptors of each receive ring: now, and at most."""
-
-    rx: int
-    rx_max: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +61,6 @@ class NicEthtool(Ethtool):
         """Name of the driver; empty where it does not tell."""
         answer = self._ask(interface, struct.pack("=I192x", _GDRVINFO))
         return "" if answer is None else answer[4:36].split(b"\0", 1)[0].decode(errors="replace")
-
-    def rings(self, interface: str) -> Rings | None:
-        """Receive ring of the interface."""
-        answer = self._ask(interface, struct.pack("=I32x", _GRINGPARAM))
-        if answer is None:
-            return None
-        _, rx_max, _, _, _, rx, _, _, _ = struct.unpack("=9I", answer)
-        return Rings(rx, rx_max) if rx_max else None
 
     def set_rx_ring(self, interface: str, descriptors: int) -> None:
         """Change the receive ring, and nothing else."""
@@ -190,14 +172,9 @@ class NicEthtool(Ethtool):
         self._call(interface, struct.pack("=II", _SPFLAGS, bits | bit if on else bits & ~bit))
 
     def _flag_names(self, interface: str) -> list[str]:
-        answer = self._ask(interface, struct.pack("=IIQI", _GSSET_INFO, 0, 1 << _SS_PRIVATE_FLAGS, 0))
-        # The mask says whether there is such a set at all.
-        if answer is None or not struct.unpack_from("=Q", answer, 8)[0]:
-            return []
-        count = struct.unpack_from("=I", answer, 16)[0]
-        head = struct.pack("=III", _GSTRINGS, _SS_PRIVATE_FLAGS, count)
-        text = self._call(interface, head + bytes(_STRING_LENGTH * count))[len(head) :]
-        return [
-            text[start : start + _STRING_LENGTH].split(b"\0", 1)[0].decode(errors="replace")
-            for start in range(0, _STRING_LENGTH * count, _STRING_LENGTH)
-        ]
+        try:
+            return self._strings(interface, _SS_PRIVATE_FLAGS)
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return []
+            raise

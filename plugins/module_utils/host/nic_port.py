@@ -71,7 +71,7 @@ class Port:
             settings=settings,
             max_queues=0 if channels is None else channels.max_receive,
             combined=channels is None or bool(channels.max_combined),
-            max_ring=0 if rings is None else rings.rx_max,
+            max_ring=0 if rings is None else rings.max_rx,
             max_mtu=here.max_mtu,
             fixed=tuple(feature for feature, found in features.items() if not found.changeable),
         )
@@ -183,10 +183,10 @@ def key_of(port: Mapping[str, Any], index: int) -> str:
 def interface_of(port: Mapping[str, Any], sysfs: Path) -> str | None:
     """The port's interface now, whatever its name has become; None where the kernel has none for it."""
     if port["pci"] is None:
-        return port["interface"] if port["interface"] in link.links() else None
+        return next((name for name in link.links() if name == port["interface"]), None)
     device = sysfs / "bus/pci/devices" / port["pci"]
     names = sorted(path.name for pattern in ("net/*", "virtio*/net/*") for path in device.glob(pattern))
-    return port["interface"] if port["interface"] in names else (names or [None])[0]
+    return next((name for name in names if name == port["interface"]), names[0] if names else None)
 
 
 def waits_for_its_driver(port: Mapping[str, Any], root: Path = Path("/")) -> str | None:
