@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +36,13 @@ class ActionModule(ActionBase):
         ports = [port for port in self._task.args["ports"] if port["method"] == "pf_ring"]
         found: dict[str, Any] = {}
         mistakes = list(contradictions(settings))
-        for name, read in {
+        parts: dict[str, Callable[[], Any]] = {
             "files": lambda: described(given["packages"]),
             "repository": lambda: signed_line(given["repository"]),
             "repository_key": lambda: armoured(given["repository_key"]),
             "licences": lambda: licences(given, ports),
-        }.items():
+        }
+        for name, read in parts.items():
             try:
                 found[name] = read()
             except InventoryError as mistake:

@@ -75,7 +75,7 @@ def _lines(config: Any) -> Iterator[str]:
 def _readable(model: Any) -> dict[str, Any]:
     """The settings as plain values, sizes with the largest unit that leaves a whole number."""
     sizes = inventory_model.size_fields(type(model))
-    plain = model.model_dump(mode="json")
+    plain: dict[str, Any] = model.model_dump(mode="json")
     for name, value in plain.items():
         inner = getattr(model, name)
         if hasattr(inner, "model_dump"):

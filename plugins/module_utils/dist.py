@@ -18,9 +18,11 @@ FORMAT = 1
 def read(directory: Path) -> dict[str, Any]:
     """The manifest, or an empty one where there is none yet."""
     try:
-        return json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        text = (directory / MANIFEST).read_text(encoding="utf-8")
     except FileNotFoundError:
         return {"format": FORMAT, "parts": {}}
+    manifest: dict[str, Any] = json.loads(text)
+    return manifest
 
 
 def damage(directory: Path, manifest: dict[str, Any], part: str) -> str | None:

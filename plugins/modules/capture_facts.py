@@ -124,7 +124,7 @@ def sockets() -> dict[str, str]:
             socket.socket(family, socket.SOCK_RAW).close()
             refused[name] = ""
         except OSError as error:
-            refused[name] = error.strerror
+            refused[name] = error.strerror or str(error)
     return refused
 
 
@@ -187,6 +187,7 @@ def machine(module: AnsibleModule) -> dict[str, Any]:
         return read_machine().to_json()
     except ValueError as error:
         module.fail_json(msg=str(error))
+        raise
 
 
 def main() -> None:

@@ -136,8 +136,9 @@ def main() -> None:
     )
 
     def run(command: list[str]) -> tuple[int, str, str]:
-        path = ":".join(kernel_module.PATH)
-        return module.run_command(command, environ_update={"LC_ALL": "C.UTF-8", "PATH": path}, handle_exceptions=False)
+        environment = {"LC_ALL": "C.UTF-8", "PATH": ":".join(kernel_module.PATH)}
+        rc, output, errors = module.run_command(command, environ_update=environment, handle_exceptions=False)
+        return rc, output, errors
 
     pf_ring = PfRing(kernel_module.Host(Path("/"), run, os.uname().release), check=module.check_mode)
     try:

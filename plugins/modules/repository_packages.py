@@ -82,7 +82,7 @@ def apt(module: AnsibleModule, command: list[str], purpose: str) -> str:
             stdout=output,
             stderr=errors,
         )
-    return output
+    return str(output)
 
 
 def to_be_installed(simulation: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def present(module: AnsibleModule) -> dict[str, Any]:
     notes, drivers, problems = xdp.host_notes(host), {}, []
     for index, port in ports:
         where = f"capture_interfaces[{index}]"
-        name, found, told = netns.inside(port["netns"], lambda sysfs, port=port: of_port(port, sysfs, host))
+        name, found, told = netns.inside(port["netns"], partial(of_port, port, host))
         if found is None and module.check_mode and (note := waits_for_its_driver(port)):
             notes.append(note)
             continue
@@ -151,7 +152,7 @@ def present(module: AnsibleModule) -> dict[str, Any]:
     }
 
 
-def of_port(port: dict[str, Any], sysfs: Path, host: xdp.Host) -> tuple[str, xdp.Support | None, list[str]]:
+def of_port(port: dict[str, Any], host: xdp.Host, sysfs: Path) -> tuple[str, xdp.Support | None, list[str]]:
     """One port, seen from its namespace."""
     name = interface_of(port, sysfs)
     if name is None:

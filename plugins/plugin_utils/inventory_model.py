@@ -14,6 +14,8 @@ import yaml
 from ansible.errors import AnsibleError
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from capstan.config import CaptureConfig
 
 # Not the symlink under collections/: the checkout, or the folder of the installed collection.
@@ -71,12 +73,13 @@ def config_of(host: str, settings: Mapping[str, Any]) -> CaptureConfig:
         AnsibleError: with a sentence for each mistake.
     """
     try:
-        return model().from_inventory(host, settings)
+        config: CaptureConfig = model().from_inventory(host, settings)
     except model().ConfigError as error:
         raise AnsibleError(str(error)) from error
+    return config
 
 
-def size_fields(settings: type) -> frozenset[str]:
+def size_fields(settings: type[BaseModel]) -> frozenset[str]:
     """Names of the settings that are sizes in bytes."""
     quantities = importlib.import_module(model().__package__ + ".quantities")
     return frozenset(
@@ -119,6 +122,7 @@ def filter_error(expression: str) -> str | None:
         if pcap.pcap_compile(handle, program, expression.encode(), 1, ctypes.c_uint32(0xFFFFFFFF)) == 0:
             pcap.pcap_freecode(program)
             return None
-        return pcap.pcap_geterr(handle).decode(errors="replace")
+        told: bytes = pcap.pcap_geterr(handle)
+        return told.decode(errors="replace")
     finally:
         pcap.pcap_close(handle)

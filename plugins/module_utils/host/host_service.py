@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ansible_collections.capstan.appliance.plugins.module_utils.host import wanted
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import below
@@ -102,8 +103,8 @@ WantedBy=multi-user.target
 def source_of(part: str) -> str:
     """Code of one of the parts, from wherever this runs: a checkout or the archive that Ansible made of a module."""
     name = f"{PACKAGE}.{part}"
-    loader = importlib.import_module(name).__spec__.loader
-    text = loader.get_source(name)
+    loader: Any = importlib.import_module(name).__loader__
+    text: str | None = loader.get_source(name)
     if text is None:
         raise ImportError(f"{name} has no source")
     return text

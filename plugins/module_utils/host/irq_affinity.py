@@ -113,8 +113,8 @@ class IrqAffinity:
             # Interrupts belong to no namespace: they go to their CPUs before theirs is made, too.
             there = port["netns"] is None or netns.exists(port["netns"])
             kept |= netns.inside(port["netns"], work) if there else work(Path("/nowhere"))
-        if listed and list(housekeeping):
-            node = self._default(tuple(sorted(housekeeping)))
+        if listed and (cpus := tuple(sorted(housekeeping))):
+            node = self._default(cpus)
             kept.add(node.key)
             self._bring(node, outcome, check=check)
         self._give_back(kept, listed, names, outcome, check=check)

@@ -164,8 +164,9 @@ class Watch:
             if first is not None and (now - latest >= QUIET or now - first >= LATEST):
                 ports, first = self._listen(), None
                 self.apply()
+            heard: list[int | socket.socket] = [wake, *self._ears.sockets]
             pause = QUIET if first is not None else LOOK
-            readable, _, _ = select.select([wake, *self._ears.sockets], [], [], pause)
+            readable, _, _ = select.select(heard, [], [], pause)
             if wake in readable:
                 os.read(wake, 64)
             names = names_of(ports) if readable else set()
