@@ -47,9 +47,16 @@ class Service:
     root: Path
     told: list[str] = field(default_factory=list)
 
-    def start(self) -> None:
-        """Install what the module installs, and run it without anything of this checkout in reach."""
-        for path, (text, mode) in host_service.files().items():
+    def start(self, look: float = watch.LOOK) -> None:
+        """Install what the module installs, and run it without anything of this checkout in reach.
+
+        `look`: seconds between its looks at what no link tells of.
+        """
+        files = host_service.files()
+        (watcher,) = (path for path in files if path.endswith("/watch.py"))
+        assert f"LOOK = {watch.LOOK} " in files[watcher][0]
+        files[watcher] = (files[watcher][0].replace(f"LOOK = {watch.LOOK} ", f"LOOK = {look} "), files[watcher][1])
+        for path, (text, mode) in files.items():
             place = self.root / path.lstrip("/")
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(text)
@@ -191,10 +198,10 @@ def test_a_port_that_is_not_there_keeps_nobody_from_starting(root: Path, namespa
     assert "the network namespace nowhere does not exist" in service.log()
 
 
-def test_a_namespace_may_come_later(root: Path, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_namespace_may_come_later(root: Path, service: Service) -> None:
     name = f"caphl{os.getpid()}"
     want(root, of("cap0", name, mtu=9000))
-    service.start()
+    service.start(look=0.5)
     try:
         subprocess.run(["ip", "netns", "add", name], check=True)
         make_port(name)
