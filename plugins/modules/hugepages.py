@@ -10,7 +10,12 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.capstan.appliance.plugins.module_utils.host import hugepages, hugepages_boot
 from ansible_collections.capstan.appliance.plugins.module_utils.host.hugepages_boot import Mount
-from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError, Record, below
+from ansible_collections.capstan.appliance.plugins.module_utils.host.record import (
+    HostError,
+    Record,
+    below,
+    remove_empty,
+)
 
 DOCUMENTATION = r"""
 module: hugepages
@@ -241,7 +246,7 @@ class Host:
     def remove_wants(self) -> None:
         """The folder of links goes if it was made for ours alone."""
         if (self.record.read() or {}).get("wants") is False:
-            hugepages_boot.remove_empty(self.root, hugepages_boot.WANTS)
+            remove_empty(hugepages_boot.WANTS, self.root)
 
 
 def part(name: str, before: str, after: str) -> dict[str, str]:

@@ -8,7 +8,6 @@ been read back. Whatever fails before that leaves grub.cfg untouched.
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.kernel_cmdl
     State,
     mistakes,
 )
+from ansible_collections.capstan.appliance.plugins.module_utils.host.program import output_of
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import (
     HostError,
     Record,
@@ -33,6 +33,7 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.record impo
     durable_remove,
     durable_write,
     read_text,
+    remove_empty,
 )
 
 UPDATE_GRUB = "/usr/sbin/update-grub"
@@ -42,7 +43,6 @@ _GRUB_PROBE = "/usr/sbin/grub-probe"
 _BESIDE = ".capstan"  # ends the name of the grub.cfg that is not in place yet
 _UPDATE_SECONDS = 600  # os-prober looks at every disk
 _TOOL_SECONDS = 60
-_TOLD_LINES = 5  # of a failed command's output
 # What GRUB can't write its environment block on (00_header of Debian): the trial would be booted for ever.
 _NO_WRITE_ABSTRACTIONS = frozenset({"diskfilter", "lvm"})
 _NO_WRITE_SYSTEMS = frozenset({"btrfs", "cpiofs", "newc", "odc", "romfs", "squash4", "tarfs", "zfs"})
@@ -220,7 +220,7 @@ def _undo(root: Path, state: State, known: Mapping[str, object]) -> list[str]:
 def _remove_folder(root: Path, known: Mapping[str, object]) -> None:
     """The drop-ins' folder goes if it was made for ours alone."""
     if known["folder"] is False:
-        _remove_empty(below(root, grub_config.DROPINS))
+        remove_empty(grub_config.DROPINS, root)
 
 
 def _restore_config(root: Path, text: str) -> None:
@@ -244,41 +244,10 @@ def _restore_note(root: Path, text: str) -> None:
         durable_write(LEFT, text + "\n", 0o600, root)
     else:
         durable_remove(LEFT, root)
-        _remove_empty(below(root, LEFT).parent)
-
-
-def _remove_empty(folder: Path) -> None:
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+        remove_empty(Path(LEFT).parent, root)
 
 
 def _run(root: Path, program: str, arguments: list[str], seconds: int, **environment: str) -> str:
-    """Run a command of the host's; its output.
-
-    Raises:
-        HostError: it is not there or fails; the last lines of what it said are told.
-
-    """
-    try:
-        done = subprocess.run(
-            [str(below(root, program)), *arguments],
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C", "HOME": "/root", **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            check=False,
-        )
-    except OSError as error:
-        raise HostError(f"{program} can't be run: {error.strerror}", error.errno) from error
-    except subprocess.TimeoutExpired as error:
-        raise HostError(f"{program} did not end in {seconds} s; run it by hand, see what it waits for") from error
-    if done.returncode:
-        said = " / ".join(line.strip() for line in done.stdout.splitlines()[-_TOLD_LINES:] if line.strip())
-        raise HostError(
-            f"{program} failed with exit code {done.returncode} ({said or 'it said nothing'}); grub.cfg is as it was. "
-            "Run it by hand, mend what it names, then deploy again"
-        )
-    return done.stdout
+    """Run a program of GRUB's; its output. It translates by LANG, and what it writes into grub.cfg, too."""
+    advice = "grub.cfg is as it was. Run it by hand, mend what it names, then deploy again"
+    return output_of(root, program, arguments, seconds=seconds, advice=advice, environment={"LANG": "C", **environment})

@@ -6,13 +6,13 @@ grubby changes every entry's arguments in place and keeps them for new kernels, 
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from ansible_collections.capstan.appliance.plugins.module_utils.host import kernel_arguments
 from ansible_collections.capstan.appliance.plugins.module_utils.host.kernel_arguments import Argument, Wanted
-from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError, Record, below
+from ansible_collections.capstan.appliance.plugins.module_utils.host.program import output_of
+from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError, Record
 
 _GRUBBY = "/usr/sbin/grubby"
 _SECONDS = 120
@@ -113,20 +113,6 @@ class Grubby:
             self._run(*order)
 
     def _run(self, *arguments: str) -> str:
-        try:
-            done = subprocess.run(
-                [str(below(self._root, _GRUBBY)), *arguments],
-                env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_SECONDS,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise HostError(f"grubby can't be run: {error}") from error
-        if done.returncode:
-            said = " ".join((done.stderr or done.stdout).split())
-            raise HostError(f"grubby {' '.join(arguments)} failed ({said or done.returncode})")
-        return done.stdout
+        return output_of(
+            self._root, _GRUBBY, arguments, seconds=_SECONDS, advice="mend what it names, then deploy again"
+        )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import grp
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,14 @@ from typing import Any
 
 from ansible_collections.capstan.appliance.plugins.module_utils.host import hugepages
 from ansible_collections.capstan.appliance.plugins.module_utils.host.hugepages import Change
+from ansible_collections.capstan.appliance.plugins.module_utils.host.program import output_of
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import (
     HostError,
     below,
     durable_remove,
     durable_write,
     read_text,
+    remove_empty,
 )
 
 UNITS = "/etc/systemd/system"
@@ -256,39 +257,8 @@ def unmount(root: Path, path: str, *, directory: bool) -> None:
         if mounted(root).get(path, ("", ""))[0] == "hugetlbfs":
             raise HostError(f"{path} is still mounted; see what uses it (fuser -vm {path})")
     if not directory:
-        remove_empty(root, path)
-
-
-def remove_empty(root: Path, path: str) -> None:
-    """Remove a folder that has nothing in it.
-
-    Raises:
-        HostError: it can't be removed.
-
-    """
-    folder = below(root, path)
-    try:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-    except OSError as error:
-        raise HostError(f"{path} can't be removed: {error.strerror}", error.errno) from error
+        remove_empty(path, root)
 
 
 def _run(root: Path, program: str, arguments: list[str]) -> None:
-    command = [str(below(root, program)), *arguments]
-    try:
-        done = subprocess.run(
-            command,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise HostError(f"{program} {' '.join(arguments)} can't be run: {error}") from error
-    if done.returncode:
-        said = " ".join((done.stderr or done.stdout).split()) or f"exit code {done.returncode}"
-        raise HostError(f"{program} {' '.join(arguments)} failed ({said}); mend what it names, then deploy again")
+    output_of(root, program, arguments, seconds=_SECONDS, advice="mend what it names, then deploy again")

@@ -19,6 +19,7 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.record impo
     durable_remove,
     durable_write,
     read_text,
+    remove_empty,
 )
 
 UNIT = "irqbalance.service"
@@ -78,12 +79,11 @@ def policy(addresses: Iterable[str]) -> str:
 def put_in_place(wanted: Mapping[str, str | None], root: Path = Path("/")) -> None:
     """Write or remove the files."""
     for path, text in wanted.items():
-        folder = below(root, path).parent
         if text is not None:
-            folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+            below(root, path).parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             durable_write(path, text, 0o755 if path == POLICY else 0o644, root)
-        elif durable_remove(path, root) and not any(folder.iterdir()):
-            folder.rmdir()
+        elif durable_remove(path, root):
+            remove_empty(Path(path).parent, root)
 
 
 def now(root: Path = Path("/")) -> dict[str, str | None]:

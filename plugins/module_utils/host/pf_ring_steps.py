@@ -24,9 +24,9 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.record impo
     below,
     durable_remove,
     durable_write,
+    remove_empty,
 )
 
-_QUERY = ("dpkg-query", "--show", "--showformat", r"${db:Status-Abbrev}\t${Package}\t${Version}\n")
 _VENDOR_PACKAGES = ("pfring", "pfring-dkms")
 
 
@@ -71,7 +71,7 @@ class PfRing:
 
         """
         kernel = boot_kernel(self.host.root, self.host.running)
-        installed = packages.installed(self.host.call(*_QUERY))
+        installed = packages.installed(self.host.call(*packages.QUERY))
         problems = pf_ring_checks.problems(self.host, wanted, kernel.release, installed)
         if problems:
             raise HostError("\n".join(problems))
@@ -304,9 +304,7 @@ class PfRing:
         """Those that were not there, from the innermost out; one that holds something by now stays."""
         folders = sorted(key.removeprefix("directory ") for key in known if key.startswith("directory "))
         for folder in reversed(folders):
-            place = below(self.host.root, folder)
-            if place.is_dir() and not any(place.iterdir()):
-                place.rmdir()
+            remove_empty(folder, self.host.root)
 
     def _fetched_lists(self) -> list[str]:
         """What apt fetched from our source, unless another source of the host names the same place."""
@@ -347,7 +345,7 @@ class PfRing:
     def _other_versions(self, known: dict[str, Any]) -> list[str]:
         """What no record can bring back: an older version of a package."""
         originals = {key.split(" ", 1)[1]: version for key, version in known.items() if key.startswith("package ")}
-        installed = packages.installed(self.host.call(*_QUERY))
+        installed = packages.installed(self.host.call(*packages.QUERY))
         return [
             f"{name} was {version} and is {installed.get(name, 'gone')}; install {name}={version} from where it came"
             for name, version in originals.items()

@@ -143,6 +143,25 @@ def durable_remove(path: str | Path, root: Path = _ROOT) -> bool:
     return True
 
 
+def remove_empty(path: str | Path, root: Path = _ROOT) -> bool:
+    """Remove a folder for good when there is nothing in it; tells whether it went.
+
+    Raises:
+        HostError: it is empty and can't be removed.
+
+    """
+    directory = below(root, path)
+    try:
+        directory.rmdir()
+        _sync_directory(directory.parent)
+    except OSError as error:
+        # Something is in it, it is somebody's mount, or it is not there.
+        if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY, errno.ENOENT, errno.ENOTDIR}:
+            return False
+        raise HostError(f"{path} can't be removed: {error.strerror}", error.errno) from error
+    return True
+
+
 class Record:
     """What one module found on the host before it changed anything: /var/lib/capstan-host/NAME.json, root's alone."""
 
@@ -214,7 +233,7 @@ class Record:
 
     def _remove(self) -> None:
         durable_remove(self.path, self._root)
-        self._remove_directory()
+        remove_empty(DIRECTORY, self._root)
 
     def _write(self, content: dict[str, Any]) -> None:
         durable_write(self.path, json.dumps(content, indent=1, sort_keys=True) + "\n", 0o600, self._root)
@@ -227,16 +246,6 @@ class Record:
             _sync_directory(directory.parent)
         except OSError as error:
             raise HostError(f"{DIRECTORY} can't be made: {error.strerror}", error.errno) from error
-
-    def _remove_directory(self) -> None:
-        directory = below(self._root, DIRECTORY)
-        try:
-            directory.rmdir()
-            _sync_directory(directory.parent)
-        except OSError as error:
-            # Other modules' records are in it, or somebody's mount.
-            if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY, errno.ENOENT}:
-                raise HostError(f"{DIRECTORY} can't be removed: {error.strerror}", error.errno) from error
 
 
 def _holds(target: Path, text: str, mode: int) -> bool:

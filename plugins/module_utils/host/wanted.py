@@ -20,6 +20,7 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.record impo
     durable_remove,
     durable_write,
     read_text,
+    remove_empty,
 )
 
 DIRECTORY = "/etc/capstan-host"
@@ -69,9 +70,7 @@ def keep(name: str, content: Mapping[str, Any] | None, root: Path = Path("/")) -
         below(root, DIRECTORY).mkdir(mode=0o755, parents=True, exist_ok=True)
         return durable_write(path_of(name), shown(content), 0o644, root)
     gone = durable_remove(path_of(name), root)
-    directory = below(root, DIRECTORY)
-    if directory.is_dir() and not any(directory.iterdir()):
-        directory.rmdir()
+    remove_empty(DIRECTORY, root)
     return gone
 
 
