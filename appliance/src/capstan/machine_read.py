@@ -179,8 +179,7 @@ def _nic(
     queues: Callable[[str], NicQueues],
 ) -> Nic:
     device = sysfs / "bus/pci/devices" / pci
-    # The network device of a virtio NIC hangs on the virtio device below the PCI device.
-    devices = sorted((*device.glob("net/*"), *device.glob("virtio*/net/*")), key=lambda path: path.name)
+    devices = network_devices(device)
     names = tuple(path.name for path in devices)
     driver = _target(device / "driver")
     group = _target(device / "iommu_group")
@@ -216,6 +215,12 @@ def _nic(
         rx_ring_max=held.ring_most,
         remembered=before is not None,
     )
+
+
+def network_devices(device: Path) -> list[Path]:
+    """Network devices of the PCI device at that path in sysfs, by name."""
+    # That of a virtio NIC hangs on the virtio device below the PCI device.
+    return sorted((*device.glob("net/*"), *device.glob("virtio*/net/*")), key=lambda path: path.name)
 
 
 def nic_queues(name: str, ethtool: QueuesAndRings, sysfs: Path = SYSFS) -> NicQueues:

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.capstan.appliance.plugins.module_utils.host.machine_read import network_devices
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError, below, read_text
 
 DEVICES = "/sys/bus/pci/devices"
@@ -92,7 +93,7 @@ def read_nic(address: str, root: Path) -> Nic | None:
         group=link_name(f"{node}/iommu_group", root),
         virtual_functions=int(read_text(f"{node}/sriov_numvfs", root) or 0),
         has_legacy_interrupt=_has_legacy_interrupt(below(root, f"{node}/config")),
-        netdevs=tuple(read_netdev(path, root) for path in _netdev_paths(below(root, node))),
+        netdevs=tuple(read_netdev(path, root) for path in network_devices(below(root, node))),
     )
 
 
@@ -102,12 +103,6 @@ def link_name(path: str, root: Path) -> str | None:
         return below(root, path).readlink().name
     except (FileNotFoundError, NotADirectoryError):
         return None
-
-
-def _netdev_paths(device: Path) -> list[Path]:
-    # A virtio NIC's interface belongs to the virtio device below the PCI device.
-    found = [path for pattern in ("net/*", "virtio*/net/*") for path in device.glob(pattern)]
-    return sorted(found, key=lambda path: path.name)
 
 
 def read_netdev(path: Path, root: Path) -> Netdev:
