@@ -139,10 +139,15 @@ def bind(nic: Nic, driver: str, through_driverctl: bool, host: Host) -> None:
             _unbind(nic, host)
             write_text(f"{DRIVERS}/{driver}/bind", nic.address, host.root, read_back=False)
     now = _read(nic.address, host)
-    if not same_driver(now.driver, driver) or now.override != driver:
+    if not same_driver(now.driver, driver):
         raise HostError(
             f"{nic.address} is bound to {now.driver or 'no driver'} after it was given to {driver}{why}; "
             "the kernel says more in dmesg"
+        )
+    if now.override != driver:
+        raise HostError(
+            f"{nic.address} has the override {now.override or 'none'} after {driver} was written there{why}; "
+            "see what else writes to its driver_override"
         )
     if through_driverctl:
         if kept_by_driverctl(nic.address, host.root) != driver:
