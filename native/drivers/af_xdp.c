@@ -320,7 +320,8 @@ static int choose_mode(struct cap_port *port, struct cap_port_facts *facts, stru
 	if (asked != MODE_AUTO && mode != asked)
 		cap_degraded(facts, "asked for mode %s, the kernel gave %s: %s", mode_words[asked],
 			     mode_titles[mode], strerror(-first_rc));
-	if (!port->several_buffers)
+	/* A NIC lets no frame pass that is larger than its MTU: then nothing is missing. */
+	if (!port->several_buffers && port->mtu + LINK_OVERHEAD > FRAME_SIZE - FRAME_HEADROOM)
 		cap_degraded(
 			facts,
 			"frames over %u bytes cannot be received: the kernel or the NIC's driver has no multi-buffer AF_XDP",
