@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import tempfile
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.capstan.appliance.plugins.module_utils import packages
-from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError
+from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError, durable_write
 
 DOCUMENTATION = r"""
 module: offline_packages
@@ -36,6 +38,11 @@ options:
     description: File that remembers what was installed.
     type: path
     required: true
+  accounts:
+    description:
+      - File that remembers users and groups that the packages' own scripts made, a line "passwd NAME" or "group NAME"
+        each. Purging a package leaves them, so that whoever removes the packages removes these, too.
+    type: path
   state:
     description: V(absent) removes what O(record) names, but for packages that others need by now.
     type: str
@@ -99,9 +106,27 @@ def present(module: AnsibleModule) -> None:
     after = {described[file]["package"]: described[file]["version"] for file in files}
     if files and not module.check_mode:
         packages.remember(module.params["record"], packages.to_remember(before, files, wanted, others))
+        accounts_before = accounts()
         install(module, [found(module, file) for file in files])
+        if module.params["accounts"]:
+            remember_accounts(module, sorted(accounts() - accounts_before))
     diff = {"before": shown(before, sorted(after)), "after": shown(after, sorted(after))}
     module.exit_json(changed=bool(files), files=files, diff=diff)
+
+
+def accounts() -> set[str]:
+    """Users and groups of the host, as "passwd NAME" and "group NAME"."""
+    users = {f"passwd {user.pw_name}" for user in pwd.getpwall()}
+    return users | {f"group {group.gr_name}" for group in grp.getgrall()}
+
+
+def remember_accounts(module: AnsibleModule, new: list[str]) -> None:
+    """Note accounts that the packages' own scripts made, which purging them leaves behind."""
+    record = Path(module.params["accounts"])
+    known = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
+    lines = known + [line for line in new if line not in known]
+    if lines != known:
+        durable_write(str(record), "".join(f"{line}\n" for line in lines), 0o644, Path("/"))
 
 
 def found(module: AnsibleModule, file: str) -> str:
@@ -180,6 +205,7 @@ def main() -> None:
             "packages": {"type": "dict", "default": {}},
             "dependencies": {"type": "dict", "default": {}},
             "record": {"type": "path", "required": True},
+            "accounts": {"type": "path"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
         },
         required_if=[("state", "present", ["directory"])],
