@@ -57,6 +57,9 @@ def play(playbook: str, inventory: Path, *arguments: str) -> Run:
         "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
         "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
         "ANSIBLE_NOCOLOR": "1",
+        # The plays of the tests are on this machine: nothing is found out about it, or copied.
+        "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+        "ANSIBLE_PIPELINING": "true",
         "ANSIBLE_HOME": str(inventory.parent / "ansible-home"),
     }
     command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), f"playbooks/{playbook}.yml"]
