@@ -30,7 +30,6 @@
 #include <bpf/libbpf.h>
 #include <errno.h>
 #include <linux/if_link.h>
-#include <linux/if_packet.h>
 #include <linux/if_xdp.h>
 #include <poll.h>
 #include <stdio.h>
@@ -400,21 +399,16 @@ static int check_device(const struct cap_port_config *config, struct cap_netdev 
 	return 0;
 }
 
-/* AF_XDP knows no promiscuous mode; a packet socket's membership lasts as long as the socket. */
+/* AF_XDP knows no promiscuous mode. */
 static int hold_promiscuous(struct cap_port *port, struct cap_error *err)
 {
-	struct packet_mreq membership = { .mr_ifindex = (int)port->ifindex,
-					  .mr_type = PACKET_MR_PROMISC };
-
 	if (!port->config->promiscuous)
 		return 0;
-	/* Protocol 0: the socket itself receives nothing. */
-	port->promiscuous_fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
-	if (port->promiscuous_fd < 0 ||
-	    setsockopt(port->promiscuous_fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &membership,
-		       sizeof(membership)))
-		return cap_fail(err, errno, "%s: af_xdp: switching to promiscuous mode failed: %s",
-				port->config->interface, strerror(errno));
+	port->promiscuous_fd = cap_netdev_hold_promiscuous(port->ifindex);
+	if (port->promiscuous_fd < 0)
+		return cap_fail(err, -port->promiscuous_fd,
+				"%s: af_xdp: switching to promiscuous mode failed: %s",
+				port->config->interface, strerror(-port->promiscuous_fd));
 	return 0;
 }
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <linux/ethtool.h>
 #include <linux/if_link.h>
+#include <linux/if_packet.h>
 #include <linux/rtnetlink.h>
 #include <linux/sockios.h>
 #include <net/if.h>
@@ -123,4 +124,22 @@ unsigned cap_netdev_queues(const char *name)
 	}
 	close(fd);
 	return queues;
+}
+
+int cap_netdev_hold_promiscuous(unsigned ifindex)
+{
+	struct packet_mreq membership = { .mr_ifindex = (int)ifindex,
+					  .mr_type = PACKET_MR_PROMISC };
+	/* Protocol 0: the socket receives nothing. */
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	int rc;
+
+	if (fd < 0)
+		return -errno;
+	if (setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &membership, sizeof(membership))) {
+		rc = -errno;
+		close(fd);
+		return rc;
+	}
+	return fd;
 }

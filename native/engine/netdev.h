@@ -32,4 +32,11 @@ int cap_netdev_find(const char *name, const char *method, struct cap_netdev *dev
 /** Receive queues that the device has now (ETHTOOL_GCHANNELS; 1 where it cannot say). */
 unsigned cap_netdev_queues(const char *name);
 
+/**
+ * Keep the device promiscuous for as long as the descriptor is open, so also not after a crash.
+ *
+ * @return a packet socket that receives nothing, the caller's to close; or negative errno
+ */
+int cap_netdev_hold_promiscuous(unsigned ifindex);
+
 #endif

@@ -102,6 +102,12 @@ class Lab:
         count: int = json.loads(answer.stdout)[0]["stats64"]["rx"]["packets"]
         return count
 
+    def promiscuity(self) -> int:
+        """How many want the receiving interface promiscuous."""
+        answer = programs.run("ip", "-n", self.name, "-d", "-j", "link", "show", self.interface)
+        count: int = json.loads(answer.stdout)[0]["promiscuity"]
+        return count
+
     def remove_link(self) -> None:
         """Take the interface away; the namespaces stay."""
         programs.run("ip", "-n", self.name, "link", "del", veth.RECEIVER)

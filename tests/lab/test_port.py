@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
-import programs
 import pytest
 from engine import AF_PACKET, AF_XDP_COPY, AF_XDP_SKB, DRIVERS, Driver, Engine, assert_balanced, assert_nothing_lost
 from lab import Lab
@@ -17,29 +15,22 @@ MANY_FLOWS = Shape("many flows", flows=64)
 RATE = 20_000
 
 
-def promiscuity(lab: Lab) -> int:
-    """How many want the receiving interface promiscuous."""
-    answer = programs.run("ip", "-n", lab.name, "-d", "-j", "link", "show", lab.interface)
-    count: int = json.loads(answer.stdout)[0]["promiscuity"]
-    return count
-
-
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
 def test_the_interface_is_promiscuous_while_captured_and_only_then(driver: Driver, lab: Lab, place: Path) -> None:
-    assert promiscuity(lab) == 0
+    assert lab.promiscuity() == 0
     with Engine(place, driver.port(), netns=lab.netns) as engine:
-        assert promiscuity(lab) == 1
+        assert lab.promiscuity() == 1
         engine.stop()
-        assert promiscuity(lab) == 0
+        assert lab.promiscuity() == 0
         engine.start()
         engine.kill()
-    assert promiscuity(lab) == 0, "not even a crash leaves it so"
+    assert lab.promiscuity() == 0, "not even a crash leaves it so"
 
 
 @pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
 def test_the_interface_is_left_as_it_is_where_asked_for(driver: Driver, lab: Lab, place: Path) -> None:
     with Engine(place, driver.port(promiscuous=False), netns=lab.netns) as engine:
-        assert promiscuity(lab) == 0
+        assert lab.promiscuity() == 0
         engine.stop()
 
 

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* The largest MTU that networks use; a port that can do more is not asked to. */
 #define JUMBO_MTU 9600U
@@ -352,6 +353,18 @@ static int configure(struct cap_port *port, const struct rte_eth_dev_info *info,
 	return 0;
 }
 
+/*
+ * A device on top of the kernel's would set the interface's flag, which a stop leaves set and a crash, too: such a
+ * one is held promiscuous from here.
+ */
+static int become_promiscuous(struct cap_port *port)
+{
+	if (strcmp(port->driver_name, "net_af_packet") && strcmp(port->driver_name, "net_af_xdp"))
+		return rte_eth_promiscuous_enable(port->id);
+	port->promiscuous_fd = cap_netdev_hold_promiscuous(port->if_index);
+	return port->promiscuous_fd < 0 ? port->promiscuous_fd : 0;
+}
+
 /* Every frame as it was on the wire, whoever it is for. */
 static int take_all_frames(struct cap_port *port, struct cap_port_facts *facts,
 			   struct cap_error *err)
@@ -364,7 +377,7 @@ static int take_all_frames(struct cap_port *port, struct cap_port_facts *facts,
 	if (vlan > 0 && (vlan & changes) && rte_eth_dev_set_vlan_offload(port->id, vlan & ~changes))
 		cap_degraded(facts, "the port takes VLAN tags out of frames: they are put back");
 	if (port->config->promiscuous)
-		rc = rte_eth_promiscuous_enable(port->id);
+		rc = become_promiscuous(port);
 	if (rc == -ENOTSUP)
 		cap_degraded(
 			facts,
@@ -429,6 +442,9 @@ void cap_dpdk_device_close(struct cap_port *port)
 	int rc;
 
 	unwatch_removal(port);
+	if (port->promiscuous_fd >= 0)
+		close(port->promiscuous_fd);
+	port->promiscuous_fd = -1;
 	if (port->started && (rc = rte_eth_dev_stop(port->id)))
 		cap_warn("dpdk", "%s: stopping the port failed: %s", port->config->interface,
 			 strerror(-rc));

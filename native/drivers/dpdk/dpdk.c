@@ -99,6 +99,7 @@ static int port_open(const struct cap_port_config *config, struct cap_port **out
 	memset(port, 0, size);
 	port->config = config;
 	port->options = config->options;
+	port->promiscuous_fd = -1;
 	port->queue_count = config->queues;
 	for (unsigned i = 0; i < config->queues; i++) {
 		port->queues[i].port = port;

@@ -55,6 +55,7 @@ struct cap_port {
 	struct rte_device *device;
 	const char *driver_name;
 	unsigned if_index; /**< of the network device behind a virtual device, or 0 */
+	int promiscuous_fd; /**< holds that network device promiscuous, or -1 */
 	uint16_t descriptors;
 	uint32_t largest_frame;
 	bool symmetric; /**< several queues, by RSS with a symmetric key */
