@@ -221,6 +221,13 @@ def test_names_that_do_not_tell_their_queue_are_told(tmp_path: Path, kernel: Ker
         ("virtio3-config", None),
         ("eth0-event-4", None),
         ("enp1s0", None),
+        ("i40e-aux0-TxRx-3", ("receive", 3)),
+        ("ice-ctrl0-TxRx-1", ("receive", 1)),
+        ("ionic-misc0-L0-tx1", ("send", 1)),
+        ("event0-rxtx-0", ("receive", 0)),
+        ("event0-event-2", None),
+        ("i40e-0000:3b:00.0:misc", None),
+        ("hclge-misc-0000:7d:00.0", None),
     ],
 )
 def test_a_name_tells_what_it_serves(name: str, served: tuple[str, int | None] | None) -> None:
