@@ -17,7 +17,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.capstan.appliance.plugins.module_utils.host import netns as namespaces
 from ansible_collections.capstan.appliance.plugins.module_utils.host.ethtool import Ethtool
 from ansible_collections.capstan.appliance.plugins.module_utils.host.machine_read import read_machine
-from ansible_collections.capstan.appliance.plugins.module_utils.host.network_use import controller_address
+from ansible_collections.capstan.appliance.plugins.module_utils.host.network_use import (
+    controller_address,
+    default_routes,
+)
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError
 
 DOCUMENTATION = r"""
@@ -88,7 +91,7 @@ def network(module: AnsibleModule, netns: str | None) -> dict[str, Any] | None:
     return {
         "links": links,
         "addresses": ip("address", "show"),
-        "default_routes": [route for family in ("-4", "-6") for route in ip(family, "route", "show", "default")],
+        "default_routes": default_routes(lambda command: module.run_command([*inside, *command])),
         "controller_routes": ip("route", "get", controller) if controller else [],
         "pci": {link["ifname"]: address for link in links if (address := pci_address(link))},
         **queues([link["ifname"] for link in links], netns),

@@ -118,6 +118,10 @@ ON_THE_HOST: dict[str, tuple[dict[str, Any], list[str]]] = {
         {**CAP1, "capture_interfaces": [{"name": "up0"}]},
         ["capture_interfaces[0]", "carries the default route", "name another interface"],
     ),
+    "default-route-of-another-table": (
+        {**CAP1, "capture_interfaces": [{"name": "up1"}]},
+        ["capture_interfaces[0]", "carries the default route", "name another interface"],
+    ),
     "bridge-member": (
         {**CAP1, "capture_interfaces": [{"name": "port0"}]},
         ["capture_interfaces[0]", "member of br0", "name another interface"],
@@ -150,12 +154,16 @@ def namespace(needs_root: None) -> Iterator[None]:
     commands = [
         ["link", "add", "cap1", "type", "veth", "peer", "name", "cap1-wire"],
         ["link", "add", "up0", "type", "veth", "peer", "name", "up0-wire"],
+        ["link", "add", "up1", "type", "veth", "peer", "name", "up1-wire"],
         ["link", "add", "port0", "type", "veth", "peer", "name", "port0-wire"],
         ["link", "add", "br0", "type", "bridge"],
         ["link", "set", "port0", "master", "br0"],
         ["link", "set", "up0", "up"],
         ["link", "set", "up0-wire", "up"],
+        ["link", "set", "up1", "up"],
+        ["link", "set", "up1-wire", "up"],
         ["route", "add", "default", "dev", "up0"],
+        ["-6", "route", "add", "default", "dev", "up1", "table", "100"],
     ]
     subprocess.run(["/bin/ip", "netns", "add", NETNS], check=True)
     try:

@@ -52,15 +52,22 @@ def read_network_use(run: Run, controller: str | None) -> NetworkUse:
         )
         for entry in _ip(run, "address", "show")
     }
-    defaults = [
-        route for family in ("-4", "-6") for route in _ip(run, family, "route", "show", "table", "all", "default")
-    ]
     return NetworkUse(
         addresses={name: found for name, found in addresses.items() if found},
-        default_routes=frozenset(_interfaces(defaults)),
+        default_routes=frozenset(_interfaces(default_routes(run))),
         controller_routes=frozenset(_to_controller(run, controller)) if controller else frozenset(),
         permanent_macs={link["ifname"]: link["permaddr"] for link in _ip(run, "link", "show") if "permaddr" in link},
     )
+
+
+def default_routes(run: Run) -> list[dict[str, Any]]:
+    """Default routes of IPv4 and IPv6 in all tables, as iproute2 tells them.
+
+    Raises:
+        HostError: it does not answer, so that nothing may be taken.
+
+    """
+    return [route for family in ("-4", "-6") for route in _ip(run, family, "route", "show", "table", "all", "default")]
 
 
 def _ip(run: Run, *arguments: str) -> list[dict[str, Any]]:
