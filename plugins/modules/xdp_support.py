@@ -11,9 +11,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.capstan.appliance.plugins.module_utils.host import link, netns, xdp
+from ansible_collections.capstan.appliance.plugins.module_utils.host.bpffs import PATH, Bpffs
 from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_ethtool import NicEthtool
 from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_port import interface_of, waits_for_its_driver
-from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError, Record
+from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError
 
 DOCUMENTATION = r"""
 module: xdp_support
@@ -42,7 +43,8 @@ options:
     type: bool
     default: false
   state:
-    description: V(absent) unmounts bpffs where this module mounted it.
+    description: V(absent) unmounts bpffs where this module mounted it in this boot. What is mounted since another one
+      is somebody else's.
     type: str
     choices: [present, absent]
     default: present
@@ -91,8 +93,6 @@ msg:
   type: str
 """
 
-BPFFS = "/sys/fs/bpf"
-RECORD = "xdp"
 NO_SOCKETS = "this kernel has no AF_XDP sockets (CONFIG_XDP_SOCKETS); write capture_method: af_packet"
 
 
@@ -137,10 +137,7 @@ def present(module: AnsibleModule) -> dict[str, Any]:
         raise HostError("\n".join(problems))
     mount = bool(ports) and not host.bpffs
     if mount and not module.check_mode:
-        Record(RECORD).remember({"bpffs": BPFFS})
-        run(module, "mount", "-t", "bpf", "-o", "mode=700,nosuid,nodev,noexec", "bpf", BPFFS)
-        if not xdp.look().bpffs:
-            raise HostError(f"{BPFFS} is not mounted although mount said so; see dmesg")
+        Bpffs().mount()
     return {
         "changed": mount,
         "host": asdict(host),
@@ -148,7 +145,7 @@ def present(module: AnsibleModule) -> dict[str, Any]:
         "notes": notes + problems,
         "reboot_reasons": [],
         "msg": f"kernel {host.release}, BTF {'there' if host.btf else 'missing'}",
-        "diff": {"before": "", "after": f"{BPFFS} mounted\n" if mount else ""},
+        "diff": {"before": "", "after": f"{PATH} mounted\n" if mount else ""},
     }
 
 
@@ -168,27 +165,18 @@ def of_port(port: dict[str, Any], host: xdp.Host, sysfs: Path) -> tuple[str, xdp
 
 def absent(module: AnsibleModule) -> dict[str, Any]:
     """Unmount what was mounted."""
-    record = Record(RECORD)
-    ours = record.read() is not None
-    mounted = ours and os.path.ismount(BPFFS)
-    if ours and not module.check_mode:
-        if mounted:
-            run(module, "umount", BPFFS)
-        record.forget()
+    bpffs = Bpffs()
+    known, ours, mounted = bpffs.remembered, bpffs.ours, bpffs.mounted
+    if known and not module.check_mode:
+        bpffs.give_back()
+    strangers = known and mounted and not ours
     return {
-        "changed": ours,
-        "notes": [],
+        "changed": known,
+        "notes": [f"{PATH} stays mounted: it was mounted since, and not by Capstan"] if strangers else [],
         "reboot_reasons": [],
-        "msg": f"{BPFFS} is left as it was found",
-        "diff": {"before": f"{BPFFS} mounted\n" if mounted else "", "after": ""},
+        "msg": f"{PATH} is left as it was found",
+        "diff": {"before": f"{PATH} mounted\n" if ours else "", "after": ""},
     }
-
-
-def run(module: AnsibleModule, *command: str) -> None:
-    """Run a program that has to succeed."""
-    rc, output, errors = module.run_command(list(command))
-    if rc:
-        raise HostError(f"{' '.join(command)} failed: {(errors or output).strip()}")
 
 
 if __name__ == "__main__":

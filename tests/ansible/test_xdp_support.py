@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from ansible_collections.capstan.appliance.plugins.module_utils.host import link, netns, xdp
+from ansible_collections.capstan.appliance.plugins.module_utils.host.bpffs import Bpffs
+from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError
 
 TOLD_ALL, TOLD_NATIVE, TOLD_NOTHING = 0x7F, 0x3, 0x0
 
@@ -92,3 +95,79 @@ def test_this_kernel_tells_of_a_veth_port_if_it_tells_at_all(veth: str) -> None:
     assert (found[0] is not None) == tells
     assert found[1] is None
     assert xdp.support("veth", found[0], xdp.look().version).native
+
+
+# The mount of bpffs
+
+MOUNTED = "bpf /sys/fs/bpf bpf rw 0 0\n"
+PROGRAM = """#!/bin/sh
+root=${0%/usr/bin/*}
+[ ! -e "$root/refuses" ] || { echo "permission denied" >&2; exit 32; }
+case $0 in
+*/umount) sed -i "\\# $1 bpf #d" "$root/proc/self/mounts" ;;
+*) echo "bpf $6 bpf rw 0 0" >>"$root/proc/self/mounts" ;;
+esac
+"""
+
+
+class BpffsHost:
+    """A tree in which mount and umount keep the kernel's list."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.mounts = root / "proc/self/mounts"
+        for folder in ("proc/self", "proc/sys/kernel/random", "usr/bin", "var/lib"):
+            (root / folder).mkdir(parents=True)
+        for name in ("mount", "umount"):
+            (root / "usr/bin" / name).write_text(PROGRAM)
+            (root / "usr/bin" / name).chmod(0o755)
+        self.boot("one")
+
+    def boot(self, name: str, mounts: str = "") -> None:
+        """Boot, after which somebody mounts that."""
+        (self.root / "proc/sys/kernel/random/boot_id").write_text(f"{name}\n")
+        self.mounts.write_text(f"proc /proc proc rw 0 0\n{mounts}")
+
+    @property
+    def mounted(self) -> bool:
+        """Whether bpffs is."""
+        return MOUNTED in self.mounts.read_text()
+
+
+@pytest.fixture
+def bpffs_host(tmp_path: Path) -> BpffsHost:
+    return BpffsHost(tmp_path)
+
+
+def test_what_was_mounted_is_unmounted(bpffs_host: BpffsHost) -> None:
+    Bpffs(bpffs_host.root).mount()
+    assert bpffs_host.mounted
+    assert Bpffs(bpffs_host.root).ours
+    Bpffs(bpffs_host.root).give_back()
+    assert not bpffs_host.mounted
+    assert not (bpffs_host.root / "var/lib/capstan-host").exists()
+
+
+def test_what_another_mounted_after_a_boot_stays(bpffs_host: BpffsHost) -> None:
+    Bpffs(bpffs_host.root).mount()
+    bpffs_host.boot("two", MOUNTED)
+    assert (Bpffs(bpffs_host.root).remembered, Bpffs(bpffs_host.root).ours) == (True, False)
+    Bpffs(bpffs_host.root).give_back()
+    assert bpffs_host.mounted
+    assert not Bpffs(bpffs_host.root).remembered
+
+
+def test_what_was_mounted_again_after_a_boot_is_unmounted(bpffs_host: BpffsHost) -> None:
+    Bpffs(bpffs_host.root).mount()
+    bpffs_host.boot("two")
+    Bpffs(bpffs_host.root).mount()
+    Bpffs(bpffs_host.root).give_back()
+    assert not bpffs_host.mounted
+
+
+def test_a_mount_that_fails_leaves_no_record_by_which_anothers_would_be_ours(bpffs_host: BpffsHost) -> None:
+    (bpffs_host.root / "refuses").touch()
+    with pytest.raises(HostError, match="permission denied"):
+        Bpffs(bpffs_host.root).mount()
+    bpffs_host.mounts.write_text(MOUNTED)
+    assert not Bpffs(bpffs_host.root).ours

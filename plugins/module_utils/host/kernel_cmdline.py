@@ -15,7 +15,13 @@ from pathlib import Path
 
 from ansible_collections.capstan.appliance.plugins.module_utils.host import grub_config, kernel_arguments
 from ansible_collections.capstan.appliance.plugins.module_utils.host.kernel_arguments import Argument, Wanted
-from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError, Record, below, read_text
+from ansible_collections.capstan.appliance.plugins.module_utils.host.record import (
+    BOOT_ID,
+    HostError,
+    Record,
+    below,
+    read_text,
+)
 
 DROPIN = f"{grub_config.DROPINS}/zz-capstan.cfg"  # sorts behind all others, so that it sees what they set
 SCRIPT = "/etc/grub.d/42_capstan_trial"  # behind 10_linux to 41_custom, so that no entry changes its number
@@ -90,7 +96,7 @@ def read_state(root: Path) -> State:
         environment=grub_config.environment(_content(root, ENVIRONMENT)),
         environment_there=below(root, ENVIRONMENT).exists(),
         running=read_text("/proc/cmdline", root) or "",
-        boot=read_text("/proc/sys/kernel/random/boot_id", root) or "",
+        boot=read_text(BOOT_ID, root) or "",
         left=read_text(LEFT, root) or "",
         record=Record("kernel_cmdline", root).read(),
         administrator=grub_config.evaluate(root, others, DROPIN, ""),

@@ -20,11 +20,16 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_feature
     receive,
     table_name,
 )
-from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError, Record, put, read_text
+from ansible_collections.capstan.appliance.plugins.module_utils.host.record import (
+    BOOT_ID,
+    HostError,
+    Record,
+    put,
+    read_text,
+)
 
 # What the supervisor noted of the ports that it changed for a running capture (capstan.nic).
 SUPERVISOR_SNAPSHOT = "/run/capstan/nic-snapshot.json"
-BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 
 class Port:

@@ -27,13 +27,17 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_feature
     wish,
 )
 from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_port import (
-    BOOT_ID,
     Port,
     interface_of,
     supervisors_originals,
     waits_for_its_driver,
 )
-from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError, Record, read_text
+from ansible_collections.capstan.appliance.plugins.module_utils.host.record import (
+    BOOT_ID,
+    HostError,
+    Record,
+    read_text,
+)
 from ansible_collections.capstan.appliance.plugins.module_utils.host.wanted import PREPARED
 
 RECORD = "nic_features"

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 DIRECTORY = "/var/lib/capstan-host"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+"""Another one in each boot."""
 _ROOT = Path("/")
 _UNFINISHED = ".capstan-new"  # ends the name of a file that is not whole yet; no program reads files of that name
 
