@@ -268,6 +268,28 @@ def test_queues_over_the_nics(most: int, settings: dict[str, Any], good: bool) -
         )
 
 
+@pytest.mark.parametrize("method", ["af_packet", "dpdk"])
+@pytest.mark.parametrize(("model", "queues"), [("8086:10fb", 16), ("8086:1528", 16), ("8086:1563", 27)])
+def test_a_nic_has_no_more_queues_than_its_rss_reaches(method: str, model: str, queues: int) -> None:
+    card = nic(most=63, model=model, driver="ixgbe", kernel_driver="ixgbe")
+    made = plan(machine(32, nics=[card]), method=method)
+    assert (made.ports[0].queues, len(made.ports[0].workers)) == (queues, queues)
+    assert not [note for note in made.notes if "spreads packets" in note]
+    bound = replace(card, interfaces=(), driver="vfio-pci", remembered=True)
+    if method == "dpdk":
+        assert plan(machine(32, nics=[bound]), Network(()), method=method).ports[0].queues == queues
+
+
+def test_queues_that_rss_does_not_reach_are_told() -> None:
+    host = machine(32, nics=[nic(most=63, model="8086:10fb")])
+    made = plan(host, interfaces=[{"name": "ens0f0", "queues": 20}])
+    assert made.ports[0].queues == 20
+    assert made.notes == (
+        "ens0f0 has 20 queues, and this model spreads packets over 16 at most: its other queues stay empty; "
+        "write queues: 16, or auto.",
+    )
+
+
 def test_cards_with_two_ports_at_one_address_are_told_apart_by_name() -> None:
     card = replace(nic(), interfaces=("port1", "port2"), interface="port1")
     network = Network((Link("port1", 3, pci=card.pci), Link("port2", 4, pci=card.pci)))

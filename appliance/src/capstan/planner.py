@@ -72,7 +72,7 @@ def plan_host(config: CaptureConfig, machine: Machine, network: Network, held: i
 
 def _demand(entry: Found) -> Demand:
     node = entry.nic.node if entry.nic is not None else None
-    asked, most = entry.interface.queues, entry.queues_most
+    asked, most = entry.interface.queues, entry.queues_reached
     if asked != "auto":
         return Demand(node, asked, asked)
     if entry.method in {"pcap", "replay"}:
@@ -119,6 +119,12 @@ def _notes(
             yield f"{port.label} is on NUMA node {port.node} and has workers elsewhere: CPU {cpu_list(far)}."
         if port.queues > len(port.workers):
             yield f"{port.label} has more queues ({port.queues}) than CPUs ({len(port.workers)}): some take turns."
+        reached = entry.queues_reached
+        if reached is not None and reached != entry.queues_most and port.queues > reached:
+            yield (
+                f"{port.label} has {port.queues} queues, and this model spreads packets over {reached} at most: its "
+                f"other queues stay empty; write queues: {reached}, or auto."
+            )
         if entry.interface.queues == "auto" and entry.nic is not None and entry.queues_most is None:
             yield (
                 f"{port.label} was bound to {entry.nic.driver} by somebody else, so that its receive queues are not "

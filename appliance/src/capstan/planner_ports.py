@@ -13,6 +13,19 @@ from capstan.plan_problems import Problems
 # These drivers give DPDK the NIC and keep its network device: nothing is bound.
 BIFURCATED_DRIVERS = frozenset({"mlx4_core", "mlx5_core"})
 
+# Intel's 82598, 82599 and X540 have more queues than the 16 that an entry of four bits in their RSS table can name; the
+# driver fills the others by flow director, which a capture does without (ixgbe_max_rss_indices of Linux). Those of
+# X550 and later name 64.
+_RSS_OF_FOUR_BITS = frozenset(
+    f"8086:{device}"
+    for device in (
+        *("10b6", "10c6", "10c7", "10c8", "10db", "10dd", "10e1", "10ec", "10f1", "10f4", "1508", "150b"),
+        *("10f7", "10f8", "10f9", "10fb", "10fc", "1507", "1514", "1517", "151c", "1529", "152a", "154a", "154d"),
+        *("154f", "1557", "1558", "155d"),
+        *("1528", "155c", "1560"),
+    )
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -59,6 +72,14 @@ class Found:
         if self.nic is not None and self.nic.rx_queues_max is not None:
             return self.nic.rx_queues_max
         return self.link.rx_queues if self.link is not None else None
+
+    @property
+    def queues_reached(self) -> int | None:
+        """Of those, the queues that RSS can give packets to."""
+        most = self.queues_most
+        if most is None or self.nic is None or self.nic.model not in _RSS_OF_FOUR_BITS:
+            return most
+        return min(most, 1 << 4)
 
 
 def find_all(config: CaptureConfig, machine: Machine, network: Network, problems: Problems) -> list[Found]:
