@@ -76,10 +76,20 @@ struct cap_source_counters {
 struct cap_device {
 	uint64_t identity; /**< another one under the same name has another identity */
 	bool up;	   /**< the link carries */
+	bool counts_on;	   /**< rx_packets goes on while no engine has the device */
 	uint64_t rx_packets;
 	uint64_t rx_missed;    /**< dropped for want of room in NIC or ring */
 	uint64_t rx_no_buffer; /**< dropped for want of memory */
 	uint64_t rx_errors; /**< damaged, and counted in none of the others; 0 where not told apart */
+};
+
+/** Longest name of a device's counter with its terminator: DPDK's have 64 bytes, ethtool's 32. */
+#define CAP_COUNTER_NAME_LEN 64
+
+/** One of a device's own counters. */
+struct cap_device_counter {
+	char name[CAP_COUNTER_NAME_LEN];
+	uint64_t value;
 };
 
 /** Most sentences about less being delivered than asked for. */
@@ -213,12 +223,14 @@ struct cap_driver {
 		     struct cap_device *device);
 
 	/**
-	 * The device's own counters by its own names, those that are not 0, for status. NULL: none but those
-	 * of `watch`. Main thread.
+	 * Read the device's own counters by its own names, such as a NIC's statistics. They stand beside the
+	 * balance and are no part of it. NULL: the kernel is asked where the port is a network device, and
+	 * there are none elsewhere. Main thread, about once a second.
 	 *
-	 * @return new reference to an object, or NULL when the device is gone
+	 * @param out room for @p max counters
+	 * @return how many are in @p out, or negative errno when the device is gone
 	 */
-	json_t *(*device_counters)(struct cap_port *port);
+	int (*device_counters)(struct cap_port *port, struct cap_device_counter *out, unsigned max);
 
 	/** Take no further packet; what is in the rings stays to be drained and the counters stand. */
 	void (*disarm)(struct cap_port *port);

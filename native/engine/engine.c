@@ -47,6 +47,9 @@ static void label_queues(struct cap_engine *engine)
 
 		engine->ports[p].workers = &engine->workers[at];
 		engine->ports[p].ledger = &engine->ledger.queues[at];
+		memcpy(engine->ledger.devices[p].interface, config->interface,
+		       sizeof(config->interface));
+		engine->ledger.devices[p].port = p;
 		for (unsigned q = 0; q < config->queues; q++, at++) {
 			struct cap_ledger_queue *ledger = &engine->ledger.queues[at];
 			struct cap_worker *worker = &engine->workers[at];
@@ -165,13 +168,14 @@ static int set_up(struct cap_engine *engine, pid_t parent, struct cap_error *err
 		rc = cap_control_create(&engine->control, config, &identity, err);
 	if (rc == 0)
 		rc = cap_ledger_create(&engine->ledger, config->ledger, engine->queue_count,
-				       identity.uid, identity.gid, err);
+				       config->port_count, identity.uid, identity.gid, err);
 	if (rc == 0)
 		label_queues(engine);
 	if (rc == 0)
 		rc = prepare_methods(config, err);
 	for (unsigned p = 0; rc == 0 && p < config->port_count; p++)
-		rc = cap_running_port_open(&engine->ports[p], &config->ports[p], err);
+		rc = cap_running_port_open(&engine->ports[p], &config->ports[p],
+					   &engine->ledger.devices[p], err);
 	if (rc == 0)
 		rc = cap_drop_privileges(config, &identity, err);
 	if (rc == 0)
@@ -304,6 +308,8 @@ static void stop(struct cap_engine *engine)
 		cap_running_port_stop(&engine->ports[p]);
 	for (unsigned i = 0; i < engine->queue_count; i++)
 		cap_worker_join(&engine->workers[i]);
+	for (unsigned p = 0; p < engine->config->port_count; p++)
+		cap_running_port_settle(&engine->ports[p]);
 	cap_writer_finish(engine->writer);
 	if (engine->recovering)
 		pthread_join(engine->recovery, NULL);

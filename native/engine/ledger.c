@@ -87,10 +87,11 @@ static int create_beside(const char *fresh, size_t size, uint32_t uid, uint32_t 
 	return fd;
 }
 
-int cap_ledger_create(struct cap_ledger *ledger, const char *path, unsigned queues, uint32_t uid,
-		      uint32_t gid, struct cap_error *err)
+int cap_ledger_create(struct cap_ledger *ledger, const char *path, unsigned queues, unsigned ports,
+		      uint32_t uid, uint32_t gid, struct cap_error *err)
 {
-	size_t size = sizeof(*ledger->header) + queues * sizeof(*ledger->queues);
+	size_t devices = sizeof(*ledger->header) + queues * sizeof(*ledger->queues);
+	size_t size = devices + ports * sizeof(*ledger->devices);
 	char fresh[sizeof(ledger->path) + 8];
 	void *memory;
 	int rc;
@@ -116,10 +117,12 @@ int cap_ledger_create(struct cap_ledger *ledger, const char *path, unsigned queu
 	ledger->size = size;
 	ledger->header = memory;
 	ledger->queues = (void *)((char *)memory + sizeof(*ledger->header));
+	ledger->devices = (void *)((char *)memory + devices);
 	memcpy(ledger->header->magic, CAP_LEDGER_MAGIC, sizeof(ledger->header->magic));
 	ledger->header->version = CAP_LEDGER_VERSION;
 	ledger->header->pid = (uint32_t)getpid();
 	ledger->header->queues = queues;
+	ledger->header->ports = ports;
 	ledger->header->started_realtime_ns = cap_realtime_ns();
 	cap_ledger_set_state(ledger, CAP_STATE_STARTING);
 	/* A reader finds the old ledger or a new one with its header. */
@@ -149,6 +152,7 @@ void cap_ledger_close(struct cap_ledger *ledger)
 	}
 	ledger->header = NULL;
 	ledger->queues = NULL;
+	ledger->devices = NULL;
 }
 
 static uint64_t counter_value(const struct cap_ledger_queue *queue,
@@ -224,6 +228,33 @@ static json_t *describe(const char *name, size_t offset, const char *type, const
 #define LABEL_FIELD(name, type)                                                                \
 	json_array_append_new(fields, describe(#name, offsetof(struct cap_ledger_queue, name), \
 					       type, "label"))
+#define DEVICE_FIELD(name, type)                                                                \
+	json_array_append_new(fields, describe(#name, offsetof(struct cap_ledger_device, name), \
+					       type, "label"))
+#define SLOT_FIELD(name, type)                                                                  \
+	json_array_append_new(slots, describe(#name, offsetof(struct cap_ledger_counter, name), \
+					      type, "label"))
+
+/* The records of devices, which lie behind those of the queues. */
+static json_t *device_layout(void)
+{
+	json_t *fields = json_array(), *slots = json_array();
+	char name_type[16];
+
+	snprintf(name_type, sizeof(name_type), "char[%d]", CAP_COUNTER_NAME_LEN);
+	DEVICE_FIELD(interface, "char[16]");
+	DEVICE_FIELD(port, "u32");
+	DEVICE_FIELD(used, "u32");
+	DEVICE_FIELD(left_out, "u64");
+	SLOT_FIELD(name, name_type);
+	SLOT_FIELD(value, "u64");
+	SLOT_FIELD(loss, "u64");
+	return json_pack("{s:i, s:o, s:{s:i, s:i, s:i, s:o}}", "stride",
+			 (int)sizeof(struct cap_ledger_device), "fields", fields, "counters",
+			 "offset", (int)offsetof(struct cap_ledger_device, counters), "stride",
+			 (int)sizeof(struct cap_ledger_counter), "slots", CAP_LEDGER_DEVICE_SLOTS,
+			 "fields", slots);
+}
 
 json_t *cap_ledger_layout(void)
 {
@@ -239,6 +270,7 @@ json_t *cap_ledger_layout(void)
 	HEADER_FIELD(armed_realtime_ns, "u64");
 	HEADER_FIELD(heartbeat_monotonic_ns, "u64");
 	HEADER_FIELD(stopped_realtime_ns, "u64");
+	HEADER_FIELD(ports, "u32");
 
 	LABEL_FIELD(interface, "char[16]");
 	LABEL_FIELD(method, "char[16]");
@@ -259,9 +291,9 @@ json_t *cap_ledger_layout(void)
 		snprintf(key, sizeof(key), "%zu", i);
 		json_object_set_new(states, key, json_string(state_names[i]));
 	}
-	return json_pack("{s:i, s:s, s:s, s:{s:i, s:o}, s:o, s:{s:i, s:o}}", "version",
+	return json_pack("{s:i, s:s, s:s, s:{s:i, s:o}, s:o, s:{s:i, s:o}, s:o}", "version",
 			 (int)CAP_LEDGER_VERSION, "magic", CAP_LEDGER_MAGIC, "byte_order", "little",
 			 "header", "size", (int)sizeof(struct cap_ledger_header), "fields", header,
 			 "states", states, "queue", "stride", (int)sizeof(struct cap_ledger_queue),
-			 "fields", fields);
+			 "fields", fields, "device", device_layout());
 }

@@ -2,7 +2,8 @@
 /**
  * @file The ledger: every packet that reached a queue is counted exactly once.
  *
- * A file in shared memory: one header, then one record a queue. Each 64-byte line has one writing
+ * A file in shared memory: one header, then one record a queue, then one a port with the device's own
+ * counters. Each 64-byte line has one writing
  * thread; values are stored relaxed and never decrease, so a reader samples without a lock. The fields
  * are listed once, in ledger_fields.h; `capstan-engine --ledger-layout` prints them for other readers.
  *
@@ -33,6 +34,13 @@ enum cap_ledger_state {
 	CAP_STATE_FAILED,
 };
 
+/** Values of the counter nic_life. */
+enum cap_nic_life {
+	CAP_NIC_NONE,
+	CAP_NIC_COUNTS_ON,
+	CAP_NIC_ENDS_WITH_ENGINE,
+};
+
 /** @return "capturing" and so on */
 const char *cap_state_name(enum cap_ledger_state state);
 
@@ -46,6 +54,7 @@ struct cap_ledger_header {
 	uint64_t armed_realtime_ns;	 /**< when counting began */
 	uint64_t heartbeat_monotonic_ns; /**< refreshed at least every second by the main thread */
 	uint64_t stopped_realtime_ns;	 /**< 0 while running */
+	uint32_t ports;			 /**< records of devices behind those of the queues */
 } __attribute__((aligned(256)));
 
 #define CAP_LEDGER_MEMBER(line, name, role, stage, unit, meaning) uint64_t name;
@@ -73,10 +82,33 @@ struct cap_ledger_queue {
 	struct cap_ledger_monitor monitor;
 };
 
+/** Counters of a device's own that a ledger has room for: those that never leave 0 take none. */
+#define CAP_LEDGER_DEVICE_SLOTS 128
+
+/** Of these, for counters whose names tell of loss alone: a NIC of many queues cannot crowd them out. */
+#define CAP_LEDGER_LOSS_SLOTS 32
+
+struct cap_ledger_counter {
+	char name[CAP_COUNTER_NAME_LEN];
+	uint64_t value; /**< since arm, over all openings of the port */
+	uint64_t loss;	/**< 1: by its name, what it counts was lost or damaged */
+};
+
+/** One port's device: its own counters, written by the main thread. No part of the balance. */
+struct cap_ledger_device {
+	char interface[CAP_NAME_LEN];
+	uint32_t port;
+	uint32_t used;	   /**< of `counters`; published after a new one has its name */
+	uint64_t left_out; /**< counters that are not 0 and found no room */
+	struct cap_ledger_counter counters[CAP_LEDGER_DEVICE_SLOTS]
+		__attribute__((aligned(CAP_CACHE_LINE)));
+};
+
 /** An open ledger; owned by the main thread, which hands single records to their writers. */
 struct cap_ledger {
 	struct cap_ledger_header *header;
 	struct cap_ledger_queue *queues;
+	struct cap_ledger_device *devices;
 	size_t size;
 	char path[256];
 	int lock; /**< holds the file's flock: who writes it is alive */
@@ -104,8 +136,8 @@ static inline uint64_t cap_sample(const uint64_t *counter)
  *
  * @param owner_uid,owner_gid who may read it later; mode 0640
  */
-int cap_ledger_create(struct cap_ledger *ledger, const char *path, unsigned queues, uint32_t uid,
-		      uint32_t gid, struct cap_error *err);
+int cap_ledger_create(struct cap_ledger *ledger, const char *path, unsigned queues, unsigned ports,
+		      uint32_t uid, uint32_t gid, struct cap_error *err);
 
 void cap_ledger_set_state(struct cap_ledger *ledger, enum cap_ledger_state state);
 

@@ -54,6 +54,7 @@ F(monitor, nic_errors,        "drop", "nic", "packets", "damaged on the wire or 
 F(monitor, nic_rx_packets,    "info", "",    "packets", "the interface's own rx_packets (DPDK: ipackets) now (the port's queue 0)") \
 F(monitor, nic_rx_at_arm,     "info", "",    "packets", "the same when counting began, modulo 2^64 (a port opened again: less what it had counted)") \
 F(monitor, nic_rx_arm_spread, "info", "",    "packets", "how many arrived while counting began: the error of nic_rx_at_arm") \
+F(monitor, nic_life,          "info", "",    "flag",    "1: nic_rx_packets goes on while no engine runs; 2: it ends with the engine, and what arrives after a crash is counted by nobody; 0: there is no device (the port's queue 0)") \
 F(monitor, link_up,           "info", "",    "flag",    "1 while the link carries") \
 F(monitor, link_changes,      "info", "",    "times",   "the link went up, down or away") \
 F(monitor, reopens,           "info", "",    "times",   "the port came back and was opened again")

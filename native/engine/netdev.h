@@ -3,7 +3,7 @@
 #ifndef CAPSTAN_NETDEV_H
 #define CAPSTAN_NETDEV_H
 
-#include "error.h"
+#include "driver.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -31,6 +31,14 @@ int cap_netdev_find(const char *name, const char *method, struct cap_netdev *dev
 
 /** Receive queues that the device has now (ETHTOOL_GCHANNELS; 1 where it cannot say). */
 unsigned cap_netdev_queues(const char *name);
+
+/**
+ * The statistics that the device's driver keeps under its own names (what ethtool -S shows).
+ *
+ * @param out room for @p max counters; the driver's further ones are left out
+ * @return how many are in @p out, 0 where the driver keeps none, or negative errno
+ */
+int cap_netdev_counters(const char *name, struct cap_device_counter *out, unsigned max);
 
 /**
  * Keep the device promiscuous for as long as the descriptor is open, so also not after a crash.

@@ -16,6 +16,9 @@
 #define BUSY_TRIES 12
 #define BUSY_PAUSE_NS 200000000L
 
+/* Between two readings of a device's own counters: some ask the NIC's firmware for each. */
+#define COUNTERS_NS CAP_NS_PER_S
+
 /* Between two tries to open a port that is there again and cannot be opened. */
 #define RETRY_NS CAP_NS_PER_S
 
@@ -53,11 +56,26 @@ static int read_device(const struct cap_running_port *port, struct cap_device *d
 	*device = (struct cap_device){
 		.identity = netdev.ifindex,
 		.up = netdev.up,
+		.counts_on = true,
 		.rx_packets = netdev.rx_packets,
 		.rx_missed = netdev.rx_missed,
 		.rx_no_buffer = netdev.rx_no_buffer,
 	};
 	return rc;
+}
+
+/* @return how many of the device's own counters are in counters.now; 0 where it has none, or is gone */
+static unsigned read_counters(struct cap_running_port *port)
+{
+	const struct cap_driver *driver = port->config->driver;
+	struct cap_device_counter *now = port->counters.now;
+	int count = 0;
+
+	if (driver->device_counters)
+		count = driver->device_counters(port->handle, now, CAP_DEVICE_COUNTERS);
+	else if (is_netdev(port))
+		count = cap_netdev_counters(port->config->interface, now, CAP_DEVICE_COUNTERS);
+	return count > 0 ? (unsigned)count : 0;
 }
 
 /* Who holds the other end, for the sentence; 0 when it is too busy to say. */
@@ -144,7 +162,7 @@ static int open_driver_patiently(struct cap_running_port *port, struct cap_error
 }
 
 int cap_running_port_open(struct cap_running_port *port, const struct cap_port_config *config,
-			  struct cap_error *err)
+			  struct cap_ledger_device *device, struct cap_error *err)
 {
 	int rc = 0;
 
@@ -153,6 +171,8 @@ int cap_running_port_open(struct cap_running_port *port, const struct cap_port_c
 	port->lock = -1;
 	port->link = CAP_LINK_UP;
 	pthread_mutex_init(&port->facts_lock, NULL);
+	if (cap_device_counters_begin(&port->counters, device))
+		return cap_fail(err, ENOMEM, "%s: out of memory", config->interface);
 	if (is_netdev(port))
 		rc = take_interface(port, err);
 	if (rc == 0)
@@ -225,6 +245,7 @@ int cap_running_port_arm(struct cap_running_port *port, struct cap_error *err)
 	if (has_device(port) && (rc = read_device(port, &before)))
 		return cap_fail(err, -rc, "%s: its counters cannot be read: %s",
 				port->config->interface, strerror(-rc));
+	cap_device_counters_arm(&port->counters, read_counters(port));
 	rc = port->config->driver->arm(port->handle, err);
 	if (rc)
 		return rc;
@@ -234,6 +255,8 @@ int cap_running_port_arm(struct cap_running_port *port, struct cap_error *err)
 		port->no_buffer.at_arm = before.rx_no_buffer;
 		port->errors.at_arm = before.rx_errors;
 		cap_publish(&ledger->nic_rx_at_arm, before.rx_packets - wire_so_far(port));
+		cap_publish(&ledger->nic_life,
+			    after.counts_on ? CAP_NIC_COUNTS_ON : CAP_NIC_ENDS_WITH_ENGINE);
 		cap_publish(&ledger->nic_rx_arm_spread, after.rx_packets - before.rx_packets);
 		cap_publish(&ledger->link_up, port->link == CAP_LINK_UP);
 		set_link(port, after.up ? CAP_LINK_UP : CAP_LINK_DOWN);
@@ -271,6 +294,12 @@ static void park(struct cap_running_port *port, const char *why)
 	__atomic_store_n(&port->order, CAP_ORDER_PARK, __ATOMIC_RELEASE);
 }
 
+static void publish_counters(struct cap_running_port *port)
+{
+	port->counters_at = cap_monotonic_ns() + COUNTERS_NS;
+	cap_device_counters_publish(&port->counters, read_counters(port));
+}
+
 static void watch(struct cap_running_port *port)
 {
 	struct cap_device device;
@@ -284,6 +313,8 @@ static void watch(struct cap_running_port *port)
 	} else if (rc == 0) {
 		set_link(port, device.up ? CAP_LINK_UP : CAP_LINK_DOWN);
 		publish_nic(port, &device);
+		if (cap_monotonic_ns() >= port->counters_at)
+			publish_counters(port);
 	}
 }
 
@@ -372,11 +403,19 @@ void cap_running_port_stop(struct cap_running_port *port)
 	__atomic_store_n(&port->order, CAP_ORDER_STOP, __ATOMIC_RELEASE);
 }
 
+void cap_running_port_settle(struct cap_running_port *port)
+{
+	if (port->handle && port->phase == CAP_PORT_OPEN &&
+	    !__atomic_load_n(&port->gone, __ATOMIC_RELAXED))
+		publish_counters(port);
+}
+
 void cap_running_port_close(struct cap_running_port *port)
 {
 	if (port->handle)
 		port->config->driver->close(port->handle);
 	port->handle = NULL;
+	cap_device_counters_free(&port->counters);
 	cap_filter_free(port->filter);
 	port->filter = NULL;
 	if (port->lock >= 0)

@@ -6,6 +6,7 @@
 #ifndef CAPSTAN_PORT_H
 #define CAPSTAN_PORT_H
 
+#include "device_counters.h"
 #include "worker.h"
 
 enum cap_link { CAP_LINK_DOWN, CAP_LINK_UP, CAP_LINK_GONE };
@@ -37,14 +38,20 @@ struct cap_running_port {
 	bool gone; /**< told to the workers: what the kernel still owes is lost with the interface */
 	uint64_t identity; /**< of the device that was armed */
 	struct cap_nic_sum missed, no_buffer, errors;
+	struct cap_device_counters counters;
+	uint64_t counters_at; /**< when to read them again, by the monotonic clock */
 	uint64_t retry_at;    /**< when to try again to open it, by the monotonic clock */
 	char last_error[256]; /**< why it could not be opened again, told once */
 	int lock;	      /**< says to other engines that the interface is taken */
 };
 
-/** Compile the filter, take the interface for this engine, open the driver. Privileged. */
+/**
+ * Compile the filter, take the interface for this engine, open the driver. Privileged.
+ *
+ * @param device the port's record in the ledger
+ */
 int cap_running_port_open(struct cap_running_port *port, const struct cap_port_config *config,
-			  struct cap_error *err);
+			  struct cap_ledger_device *device, struct cap_error *err);
 
 /** Begin counting, and let the workers run. */
 int cap_running_port_arm(struct cap_running_port *port, struct cap_error *err);
@@ -54,6 +61,9 @@ void cap_running_port_tick(struct cap_running_port *port);
 
 /** Take nothing more, and tell the workers to drain and end. */
 void cap_running_port_stop(struct cap_running_port *port);
+
+/** Read the device's own counters a last time; the workers have been joined. */
+void cap_running_port_settle(struct cap_running_port *port);
 
 /** Release everything; the workers have been joined. */
 void cap_running_port_close(struct cap_running_port *port);

@@ -25,16 +25,6 @@ static json_t *time_error(const struct cap_running_port *port)
 	return most ? json_integer((json_int_t)most) : json_null();
 }
 
-static json_t *device_counters(const struct cap_running_port *port)
-{
-	const struct cap_driver *driver = port->config->driver;
-	json_t *counters = driver->device_counters && port->handle ?
-				   driver->device_counters(port->handle) :
-				   NULL;
-
-	return counters ? counters : json_null();
-}
-
 static json_t *describe_port(const struct cap_running_port *port)
 {
 	const struct cap_port_config *config = port->config;
@@ -51,7 +41,7 @@ static json_t *describe_port(const struct cap_running_port *port)
 			 "snaplen", (json_int_t)port->facts.snaplen, "link",
 			 cap_link_name(port->link), "queues", (int)config->queues, "cpus", cpus,
 			 "degraded", degraded, "time_error_ns", time_error(port), "device_counters",
-			 device_counters(port));
+			 cap_device_counters_json(port->counters.ledger));
 }
 
 static json_t *describe_output(const struct cap_engine *engine)

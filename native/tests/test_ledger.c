@@ -15,7 +15,7 @@ static struct cap_ledger make(void)
 	struct cap_ledger ledger;
 	struct cap_error err;
 
-	HOLDS(cap_ledger_create(&ledger, PATH, 2, getuid(), getgid(), &err) == 0);
+	HOLDS(cap_ledger_create(&ledger, PATH, 2, 1, getuid(), getgid(), &err) == 0);
 	return ledger;
 }
 
@@ -33,7 +33,7 @@ static void a_reader_finds_the_segment_by_its_layout(void)
 	size_t i;
 
 	HOLDS(fd >= 0 && fstat(fd, &info) == 0);
-	HOLDS((size_t)info.st_size == start + 2 * stride);
+	HOLDS((size_t)info.st_size == start + 2 * stride + sizeof(struct cap_ledger_device));
 	uint8_t *bytes = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_SHARED, fd, 0);
 	HOLDS(bytes != MAP_FAILED && !memcmp(bytes, CAP_LEDGER_MAGIC, 8));
 
@@ -60,12 +60,35 @@ static void a_reader_finds_the_segment_by_its_layout(void)
 	unlink(PATH);
 }
 
+static void a_reader_finds_a_devices_counters_behind_the_queues(void)
+{
+	struct cap_ledger ledger = make();
+	json_t *layout = cap_ledger_layout();
+	json_t *device = json_object_get(layout, "device");
+	json_t *slots = json_object_get(device, "counters");
+	size_t stride = (size_t)json_integer_value(json_object_get(slots, "stride"));
+	const uint8_t *record = (const uint8_t *)(ledger.queues + 2);
+
+	HOLDS(ledger.header->ports == 1);
+	HOLDS(json_integer_value(json_object_get(device, "stride")) ==
+	      sizeof(struct cap_ledger_device));
+	strcpy(ledger.devices[0].counters[3].name, "rx_missed");
+	HOLDS(!strcmp((const char *)record + json_integer_value(json_object_get(slots, "offset")) +
+			      3 * stride,
+		      "rx_missed"));
+	HOLDS(json_integer_value(json_object_get(slots, "slots")) == CAP_LEDGER_DEVICE_SLOTS);
+	json_decref(layout);
+	cap_ledger_close(&ledger);
+	unlink(PATH);
+}
+
 static void each_writing_thread_has_its_own_cache_lines(void)
 {
 	HOLDS(offsetof(struct cap_ledger_queue, worker) % CAP_CACHE_LINE == 0);
 	HOLDS(offsetof(struct cap_ledger_queue, writer) % CAP_CACHE_LINE == 0);
 	HOLDS(offsetof(struct cap_ledger_queue, monitor) % CAP_CACHE_LINE == 0);
 	HOLDS(sizeof(struct cap_ledger_queue) % CAP_CACHE_LINE == 0);
+	HOLDS(sizeof(struct cap_ledger_device) % CAP_CACHE_LINE == 0);
 }
 
 static void the_balance_closes_when_every_packet_has_a_name(void)
@@ -130,7 +153,7 @@ static void a_directory_that_is_not_there_is_told(void)
 	struct cap_ledger ledger;
 	struct cap_error err;
 
-	HOLDS(cap_ledger_create(&ledger, "/nowhere/ledger", 1, 0, 0, &err) < 0);
+	HOLDS(cap_ledger_create(&ledger, "/nowhere/ledger", 1, 1, 0, 0, &err) < 0);
 	HOLDS(strstr(err.text, "/nowhere/ledger"));
 }
 
@@ -139,6 +162,8 @@ int main(void)
 	static const struct sentence sentences[] = {
 		{ "a reader finds the segment by its layout",
 		  a_reader_finds_the_segment_by_its_layout },
+		{ "a reader finds a device's counters behind the queues",
+		  a_reader_finds_a_devices_counters_behind_the_queues },
 		{ "each writing thread has its own cache lines",
 		  each_writing_thread_has_its_own_cache_lines },
 		{ "the balance closes when every packet has a name",

@@ -73,7 +73,7 @@ static void run(struct bench *bench, struct cap_packet *packets, unsigned count,
 	memset(bench, 0, sizeof(*bench));
 	bench->config.output.sink = CAP_SINK_NULL;
 	bench->order = CAP_ORDER_RUN;
-	HOLDS(cap_ledger_create(&bench->ledger, "/tmp/capstan-test-worker", 1, 0, 0, &err) == 0);
+	HOLDS(cap_ledger_create(&bench->ledger, "/tmp/capstan-test-worker", 1, 1, 0, 0, &err) == 0);
 	HOLDS(cap_block_pool_init(&bench->pool, BLOCKS, BLOCK_SIZE, CAP_HUGEPAGES_OFF, &err) == 0);
 	HOLDS(cap_writer_create(&bench->writer, &bench->config, &bench->output, NULL, 0, &err) ==
 	      0);

@@ -50,7 +50,7 @@ static void set_up(struct bench *bench, enum cap_writer_io io, uint64_t rotate_b
 	strcpy(bench->port.interface, "cap0");
 	bench->facts = (struct cap_port_facts){ .link_type = 1, .snaplen = 65535 };
 	HOLDS(cap_output_open(&bench->output, &bench->config.output, &err) == 0);
-	HOLDS(cap_ledger_create(&bench->ledger, "/tmp/capstan-test-writer", 1, 0, 0, &err) == 0);
+	HOLDS(cap_ledger_create(&bench->ledger, "/tmp/capstan-test-writer", 1, 1, 0, 0, &err) == 0);
 	HOLDS(cap_block_pool_init(&bench->pool, BLOCKS, BLOCK_SIZE, CAP_HUGEPAGES_OFF, &err) == 0);
 	source = (struct cap_stream_source){ &bench->pool,
 					     bench->ledger.queues,

@@ -20,13 +20,11 @@
 #include "eal.h"
 #include "loadable.h"
 #include "log.h"
-#include "netdev.h"
 #include "pcapng.h"
 #include "pci.h"
 
 #include <errno.h>
 #include <linux/if_ether.h>
-#include <net/if.h>
 #include <rte_errno.h>
 #include <rte_lcore.h>
 #include <rte_prefetch.h>
@@ -47,11 +45,6 @@ static int prepare(const struct cap_port_config *const *ports, unsigned count,
 	return cap_eal_start(ports, count, err);
 }
 
-static bool begins(const char *name, const char *with)
-{
-	return !strncmp(name, with, strlen(with));
-}
-
 /* The device's descriptors stay open; what a port needs again is memory for it, or a socket. */
 static uint32_t port_privileges(const struct cap_port_config *config)
 {
@@ -63,14 +56,14 @@ static uint32_t port_privileges(const struct cap_port_config *config)
 		return CAP_PRIVILEGE_IPC_LOCK |
 		       (cap_pci_is_shared(driver) ? CAP_PRIVILEGE_NET_RAW : 0U);
 	}
-	if (begins(name, "net_af_packet"))
+	if (cap_dpdk_begins(name, "net_af_packet"))
 		return CAP_PRIVILEGE_NET_RAW | CAP_PRIVILEGE_NET_ADMIN;
-	if (begins(name, "net_af_xdp"))
+	if (cap_dpdk_begins(name, "net_af_xdp"))
 		return CAP_PRIVILEGE_NET_RAW | CAP_PRIVILEGE_NET_ADMIN | CAP_PRIVILEGE_BPF |
 		       CAP_PRIVILEGE_IPC_LOCK;
-	if (begins(name, "net_tap"))
+	if (cap_dpdk_begins(name, "net_tap"))
 		return CAP_PRIVILEGE_NET_ADMIN;
-	if (begins(name, "net_pcap"))
+	if (cap_dpdk_begins(name, "net_pcap"))
 		return CAP_PRIVILEGE_NET_RAW;
 	return 0;
 }
@@ -124,36 +117,12 @@ static struct cap_queue *port_queue(struct cap_port *port, unsigned index)
 	return &port->queues[index];
 }
 
-static bool is_removed(const struct cap_port *port)
-{
-	return __atomic_load_n(&port->removed, __ATOMIC_ACQUIRE);
-}
-
-static int read_figures(const struct cap_port *port, struct cap_dpdk_figures *figures)
-{
-	struct rte_eth_stats stats;
-	int rc = is_removed(port) ? -ENODEV : rte_eth_stats_get(port->id, &stats);
-
-	if (rc)
-		return rc;
-	*figures = (struct cap_dpdk_figures){ stats.ipackets, stats.imissed, stats.rx_nombuf,
-					      stats.ierrors };
-	return 0;
-}
-
-static void renew_figures(struct cap_port *port)
-{
-	struct cap_dpdk_figures now;
-
-	if (!__atomic_load_n(&port->disarmed, __ATOMIC_RELAXED) && read_figures(port, &now) == 0)
-		port->figures = cap_dpdk_since(&now, &port->base, &port->figures);
-}
-
 /* A kernel socket is there from the moment the device is made, and fills. */
 static bool has_stale_packets(const struct cap_port *port)
 {
-	return begins(port->driver_name, "net_af_packet") ||
-	       begins(port->driver_name, "net_af_xdp") || begins(port->driver_name, "net_tap");
+	return cap_dpdk_begins(port->driver_name, "net_af_packet") ||
+	       cap_dpdk_begins(port->driver_name, "net_af_xdp") ||
+	       cap_dpdk_begins(port->driver_name, "net_tap");
 }
 
 static void throw_away(struct cap_port *port)
@@ -172,7 +141,7 @@ static void throw_away(struct cap_port *port)
 static int port_arm(struct cap_port *port, struct cap_error *err)
 {
 	const char *name = port->config->interface;
-	int rc = read_figures(port, &port->base);
+	int rc = cap_dpdk_read_figures(port, &port->base);
 
 	if (rc == 0)
 		rc = rte_eth_dev_start(port->id);
@@ -182,7 +151,7 @@ static int port_arm(struct cap_port *port, struct cap_error *err)
 	port->started = true;
 	if (has_stale_packets(port)) {
 		throw_away(port);
-		rc = read_figures(port, &port->base);
+		rc = cap_dpdk_read_figures(port, &port->base);
 		if (rc)
 			return cap_fail(err, -rc, "%s: dpdk: its counters cannot be read: %s", name,
 					strerror(-rc));
@@ -325,87 +294,9 @@ static void counters(struct cap_queue *queue, struct cap_source_counters *out)
 		out->time_error_ns = __atomic_load_n(&port->nic.error_ns, __ATOMIC_RELAXED);
 }
 
-/* The network device behind a virtual device, of which not every driver of DPDK says how it is. */
-static int look_behind(const struct cap_port *port, struct cap_device *device)
-{
-	struct cap_netdev netdev;
-	char name[IF_NAMESIZE];
-
-	if (!if_indextoname(port->if_index, name) || cap_netdev_read(name, &netdev))
-		return -ENODEV;
-	device->up = netdev.up;
-	return 0;
-}
-
-/* Is there anything to be opened? A virtual device is, unless it is over a network device that is not. */
-static int look_for_device(const struct cap_port_config *config, struct cap_device *device)
-{
-	const struct cap_dpdk_options *options = config->options;
-	char name[IF_NAMESIZE], driver[64];
-
-	device->up = true;
-	if (cap_dpdk_is_pci(config->interface)) {
-		cap_pci_driver(CAP_SYSFS, config->interface, driver, sizeof(driver));
-		return *driver ? 0 : -ENODEV;
-	}
-	if (cap_dpdk_devarg(options->devargs, "iface", name, sizeof(name)) && !if_nametoindex(name))
-		return -ENODEV;
-	return 0;
-}
-
-static int watch(const struct cap_port_config *config, struct cap_port *port,
-		 struct cap_device *device)
-{
-	struct rte_eth_link link = { 0 };
-
-	*device = (struct cap_device){ 0 };
-	if (!port)
-		return look_for_device(config, device);
-	if (is_removed(port))
-		return -ENODEV;
-	if (port->started && rte_eth_link_get_nowait(port->id, &link) == 0)
-		device->up = link.link_status == RTE_ETH_LINK_UP;
-	if (port->if_index && look_behind(port, device))
-		return -ENODEV;
-	renew_figures(port);
-	cap_dpdk_time_renew(port);
-	__atomic_store_n(&port->longest_sleep_ns,
-			 cap_dpdk_longest_sleep(port->descriptors, link.link_speed),
-			 __ATOMIC_RELAXED);
-	device->identity = port->if_index;
-	device->rx_packets = port->figures.received;
-	device->rx_missed = port->figures.missed;
-	device->rx_no_buffer = port->figures.no_buffer;
-	device->rx_errors = port->figures.errors;
-	return 0;
-}
-
-static json_t *device_counters(struct cap_port *port)
-{
-	struct rte_eth_xstat_name *names = NULL;
-	struct rte_eth_xstat *values = NULL;
-	json_t *counters = NULL;
-	int n = is_removed(port) ? 0 : rte_eth_xstats_get_names(port->id, NULL, 0);
-
-	if (n <= 0)
-		return NULL;
-	names = calloc((size_t)n, sizeof(*names));
-	values = calloc((size_t)n, sizeof(*values));
-	if (names && values && rte_eth_xstats_get_names(port->id, names, (unsigned)n) == n &&
-	    rte_eth_xstats_get(port->id, values, (unsigned)n) == n)
-		counters = json_object();
-	for (int i = 0; counters && i < n; i++)
-		if (values[i].value && values[i].id < (uint64_t)n)
-			json_object_set_new(counters, names[values[i].id].name,
-					    json_integer((json_int_t)values[i].value));
-	free(names);
-	free(values);
-	return counters;
-}
-
 static void port_disarm(struct cap_port *port)
 {
-	renew_figures(port);
+	cap_dpdk_renew_figures(port);
 	port->received = port->figures.received;
 	for (unsigned q = 0; q < port->queue_count; q++)
 		port->queues[q].drain_left = port->descriptors;
@@ -431,8 +322,8 @@ static const struct cap_driver driver = {
 	.release = release,
 	.wait = cap_dpdk_idle_wait,
 	.counters = counters,
-	.watch = watch,
-	.device_counters = device_counters,
+	.watch = cap_dpdk_watch,
+	.device_counters = cap_dpdk_device_counters,
 	.disarm = port_disarm,
 	.close = port_close,
 };

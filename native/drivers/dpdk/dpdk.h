@@ -54,7 +54,7 @@ struct cap_port {
 	uint16_t id; /**< rte_ethdev's number of the port */
 	struct rte_device *device;
 	const char *driver_name;
-	unsigned if_index; /**< of the network device behind a virtual device, or 0 */
+	unsigned if_index;  /**< of the network device behind a virtual device, or 0 */
 	int promiscuous_fd; /**< holds that network device promiscuous, or -1 */
 	uint16_t descriptors;
 	uint32_t largest_frame;
@@ -83,6 +83,20 @@ int cap_dpdk_device_open(struct cap_port *port, struct cap_port_facts *facts,
 
 /** Stop and close the port, and give the device back. */
 void cap_dpdk_device_close(struct cap_port *port);
+
+/** @return whether the name of a device or its driver begins so */
+bool cap_dpdk_begins(const char *name, const char *with);
+
+/** What the port's driver has counted so far. @return 0 or negative errno */
+int cap_dpdk_read_figures(const struct cap_port *port, struct cap_dpdk_figures *figures);
+
+/** Renew `figures`, until the port is disarmed. Main thread. */
+void cap_dpdk_renew_figures(struct cap_port *port);
+
+/** struct cap_driver's watch and device_counters. */
+int cap_dpdk_watch(const struct cap_port_config *config, struct cap_port *port,
+		   struct cap_device *device);
+int cap_dpdk_device_counters(struct cap_port *port, struct cap_device_counter *out, unsigned max);
 
 /** Decide what the times come from, and read the clocks. After the port has started. */
 void cap_dpdk_time_begin(struct cap_port *port, struct cap_port_facts *facts);
