@@ -54,11 +54,17 @@ struct cap_packet {
 	uint16_t vlan_tci;  /**< all 16 bits: priority, drop eligible, VLAN id */
 	uint32_t n_segments;
 	const struct cap_segment *segments;
+	uint32_t note_len;    /**< bytes of `note`, at most CAP_MAX_NOTE; 0: there is none */
+	const char *note;     /**< text for people about this packet, for its comment in the file */
+	uint32_t lost_before; /**< packets that the source says it lost since the one before */
 };
+
+/** Longest note of a packet. */
+#define CAP_MAX_NOTE 124U
 
 /**
  * What the source side of one queue has counted since arm. Monotonic. Where a method cannot know a
- * figure it stays 0. No packet is in two of filtered, dropped, ring_full, unbound.
+ * figure it stays 0. No packet is in two of filtered, dropped, ring_full, unbound, other_link, invalid.
  */
 struct cap_source_counters {
 	uint64_t wire;	    /**< packets offered to the queue, by a counter apart from rx_burst */
@@ -66,7 +72,9 @@ struct cap_source_counters {
 	uint64_t dropped;   /**< of these, dropped by the kernel for want of ring or frame memory */
 	uint64_t ring_full; /**< of these, dropped because the receive ring was full */
 	uint64_t unbound;   /**< of these, on a queue that no socket is bound to */
-	uint64_t freezes;   /**< times that the kernel stopped a full ring (not packets) */
+	uint64_t other_link;	/**< of these, packets of another kind of link than the port's */
+	uint64_t invalid;	/**< of these, records that cannot be taken apart */
+	uint64_t freezes;	/**< times that the kernel stopped a full ring (not packets) */
 	uint64_t fill_empty;	/**< attempts that found no free frame (not packets) */
 	uint64_t untimed;	/**< packets that have the time of their burst only */
 	uint64_t time_error_ns; /**< by how much a packet's time may be wrong at most, so far */
@@ -100,7 +108,8 @@ struct cap_port_facts {
 	char effective_mode[128]; /**< for people, e.g. "native XDP, copy" */
 	const char *filter_in;	  /**< "none", "kernel" or "engine" */
 	uint32_t link_type;	  /**< LINKTYPE_ value for the file's interface block */
-	uint32_t snaplen;	  /**< bytes kept of each packet */
+	uint32_t fcs_len; /**< bytes of frame check sequence that end each packet; 0: none */
+	uint32_t snaplen; /**< bytes kept of each packet */
 	unsigned degraded_count;
 	char degraded[CAP_MAX_DEGRADED][256];
 };
@@ -194,6 +203,9 @@ struct cap_driver {
 
 	/**
 	 * Hand out up to @p max packets (at most CAP_BURST).
+	 *
+	 * All members are set but `note_len` and `lost_before`: these are 0 before the first burst, and
+	 * a method that has them sets them for every packet.
 	 *
 	 * An interface that is down or gone is no error here: its ring is empty, and the engine watches
 	 * the interface itself.

@@ -5,14 +5,15 @@
  * F(line, name, role, stage, unit, meaning)
  *   line   the cache-line group, after the thread that writes it
  *   role   wire, received, filtered, delivered, drop (its name is the cause) or info
- *   stage  where it happens: nic, kernel, engine; empty for info
+ *   stage  where it happens: nic, kernel (or whatever else hands packets to the engine), engine;
+ *          empty for info
  */
 #ifndef CAPSTAN_LEDGER_FIELDS_H
 #define CAPSTAN_LEDGER_FIELDS_H
 
 /* clang-format off */
 #define CAP_LEDGER_WORKER(F) \
-F(worker, wire_packets,     "wire",     "kernel", "packets", "offered to this queue, by the source's own counter; DPDK: taken from the ring, and at the end what the port's ipackets has beyond all queues' (queue 0)") \
+F(worker, wire_packets,     "wire",     "kernel", "packets", "offered to this queue, by the source's own counter; DPDK: taken from the ring, and at the end what the port's ipackets has beyond all queues' (queue 0); DAG: taken from the stream, and what the card says it lost") \
 F(worker, received_packets, "received", "engine", "packets", "taken out of the ring by the worker") \
 F(worker, received_bytes,   "info",     "",       "bytes",   "wire length of the packets taken out of the ring") \
 F(worker, filtered_kernel,  "filtered", "kernel", "packets", "rejected by the filter inside the kernel") \
@@ -20,6 +21,8 @@ F(worker, filtered_engine,  "filtered", "engine", "packets", "rejected by the fi
 F(worker, kernel_dropped,   "drop",     "kernel", "packets", "no ring or frame memory left in the kernel: the engine was too slow") \
 F(worker, ring_full,        "drop",     "kernel", "packets", "the receive ring was full: the engine was too slow") \
 F(worker, unbound,          "drop",     "kernel", "packets", "arrived on a queue that no socket is bound to") \
+F(worker, other_link,       "drop",     "kernel", "packets", "of another kind of link than the port's (DAG, ERF files: a record type that is not Ethernet)") \
+F(worker, invalid,          "drop",     "kernel", "packets", "came as records that contradict themselves (DAG)") \
 F(worker, port_removed,     "drop",     "kernel", "packets", "taken by the kernel and gone with an interface that was removed") \
 F(worker, no_block,         "drop",     "engine", "packets", "no free block: the disk was slower than the packets") \
 F(worker, cut_packets,      "info",     "",       "packets", "stored shorter than they were, by the snap length") \

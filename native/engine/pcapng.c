@@ -26,6 +26,7 @@ enum option_code {
 	IF_TSRESOL = 9,
 	IF_FILTER = 11,
 	IF_OS = 12,
+	IF_FCSLEN = 13,
 	ISB_STARTTIME = 2,
 	ISB_ENDTIME = 3,
 	ISB_IFRECV = 4,
@@ -130,7 +131,7 @@ static uint32_t text_option_size(const char *text)
 int cap_pcapng_head(uint8_t *page, const struct cap_pcapng_interface *interface)
 {
 	const uint32_t interface_fixed = BLOCK_OVERHEAD + 8 + OPTION_HEADER * 2 + 4;
-	const uint8_t resolution = TSRESOL_NANOSECONDS;
+	const uint8_t resolution = TSRESOL_NANOSECONDS, fcs_len = (uint8_t)interface->fcs_len;
 	const uint16_t version[2] = { 1, 0 };
 	const uint16_t link[2] = { (uint16_t)interface->link_type, 0 };
 	struct utsname kernel;
@@ -143,7 +144,8 @@ int cap_pcapng_head(uint8_t *page, const struct cap_pcapng_interface *interface)
 	snprintf(os, sizeof(os), "%s %s", kernel.sysname, kernel.release);
 
 	size = interface_fixed + text_option_size(interface->name) +
-	       text_option_size(interface->description) + text_option_size(os);
+	       text_option_size(interface->description) + text_option_size(os) +
+	       (fcs_len ? OPTION_HEADER + 4 : 0);
 	/* The filter's first byte says what language it is in: 0 is a libpcap expression. */
 	if (interface->filter) {
 		uint32_t with_filter =
@@ -171,6 +173,8 @@ int cap_pcapng_head(uint8_t *page, const struct cap_pcapng_interface *interface)
 	put_text(&out, IF_DESCRIPTION, interface->description);
 	put_text(&out, IF_OS, os);
 	put_option(&out, IF_TSRESOL, &resolution, 1);
+	if (fcs_len)
+		put_option(&out, IF_FCSLEN, &fcs_len, 1);
 	if (interface->filter && filter_fits) {
 		uint32_t len = 1 + (uint32_t)strlen(interface->filter);
 

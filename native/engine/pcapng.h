@@ -21,7 +21,7 @@
 /** Type, length, interface, time stamp (2), captured and original length, closing length. */
 #define CAP_EPB_OVERHEAD 32U
 
-/** Room for an epb_dropcount option and the end of options. */
+/** Room for an epb_dropcount option and the end of options; a note comes on top. */
 #define CAP_EPB_OPTIONS 16U
 
 /** The statistics block that closes a run of packets: smallest size with all its figures. */
@@ -36,6 +36,7 @@ struct cap_pcapng_interface {
 	const char *filter;	 /**< expression, or NULL */
 	uint32_t link_type;
 	uint32_t snaplen;
+	uint32_t fcs_len; /**< if_fcslen in bytes; 0: not said */
 };
 
 /** Figures of an interface statistics block; the option names are pcapng's. */
@@ -65,19 +66,28 @@ static inline uint32_t cap_epb_size(uint32_t captured)
 	return CAP_EPB_OVERHEAD + cap_pad4(captured);
 }
 
+/** Room for a packet's note: a comment option, beside CAP_EPB_OPTIONS. */
+static inline uint32_t cap_epb_note_size(uint32_t note_len)
+{
+	return 4U + cap_pad4(note_len);
+}
+
 /**
  * Close an enhanced packet block whose packet bytes are already in place behind its header.
  *
- * @param at where the block begins; 4-byte aligned, cap_epb_size(captured) bytes of room, and
- *        CAP_EPB_OPTIONS more when @p dropped is not 0
+ * @param at where the block begins; 4-byte aligned, cap_epb_size(captured) bytes of room,
+ *        CAP_EPB_OPTIONS more when there is an option, and cap_epb_note_size(note_len) more for a note
  * @param dropped packets lost since the one before, told in epb_dropcount when not 0
+ * @param note comment of @p note_len bytes; none when that is 0
  * @return size of the block in bytes
  */
-static inline uint32_t cap_epb_close(uint8_t *at, uint32_t captured, uint32_t original,
-				     uint64_t timestamp_ns, uint64_t dropped)
+static inline uint32_t cap_epb_close_noted(uint8_t *at, uint32_t captured, uint32_t original,
+					   uint64_t timestamp_ns, uint64_t dropped,
+					   const char *note, uint32_t note_len)
 {
 	uint32_t padded = cap_pad4(captured);
-	uint32_t size = CAP_EPB_OVERHEAD + padded + (dropped ? CAP_EPB_OPTIONS : 0);
+	uint32_t options = (dropped ? 12U : 0U) + (note_len ? cap_epb_note_size(note_len) : 0U);
+	uint32_t size = CAP_EPB_OVERHEAD + padded + (options ? options + 4U : 0U);
 	struct cap_epb_header header = {
 		.type = 6,
 		.total_len = size,
@@ -96,11 +106,29 @@ static inline uint32_t cap_epb_close(uint8_t *at, uint32_t captured, uint32_t or
 
 		memcpy(end, option, sizeof(option));
 		memcpy(end + 4, &dropped, sizeof(dropped));
-		memset(end + 12, 0, 4);
-		end += CAP_EPB_OPTIONS;
+		end += 12;
+	}
+	if (note_len) {
+		const uint16_t option[2] = { 1, (uint16_t)note_len };
+
+		memcpy(end, option, sizeof(option));
+		memcpy(end + 4, note, note_len);
+		memset(end + 4 + note_len, 0, cap_pad4(note_len) - note_len);
+		end += cap_epb_note_size(note_len);
+	}
+	if (options) {
+		memset(end, 0, 4);
+		end += 4;
 	}
 	memcpy(end, &size, sizeof(size));
 	return size;
+}
+
+/** The same for a packet without a note. */
+static inline uint32_t cap_epb_close(uint8_t *at, uint32_t captured, uint32_t original,
+				     uint64_t timestamp_ns, uint64_t dropped)
+{
+	return cap_epb_close_noted(at, captured, original, timestamp_ns, dropped, NULL, 0);
 }
 
 /**

@@ -59,7 +59,8 @@ static void seal(struct cap_worker *worker)
 		.ifdrop = nic,
 		.filteraccept =
 			ledger->wire_packets - ledger->filtered_kernel - ledger->filtered_engine,
-		.osdrop = ledger->kernel_dropped + ledger->ring_full + ledger->unbound,
+		.osdrop = ledger->kernel_dropped + ledger->ring_full + ledger->unbound +
+			  ledger->other_link + ledger->invalid,
 		.usrdeliv = cap_sample(&worker->ledger->writer.delivered_packets),
 	};
 	uint32_t end = (block->used + CAP_ISB_RESERVE + CAP_PAGE - 1) & ~(CAP_PAGE - 1);
@@ -134,18 +135,22 @@ static inline void store(struct cap_worker *worker, const struct cap_packet *pac
 								       CAP_MAX_SNAPLEN;
 	const bool plain = !tag && packet->n_segments == 1;
 	uint32_t captured = present < worker->snaplen ? present : worker->snaplen;
+	uint32_t options = CAP_EPB_OPTIONS;
 	uint8_t *at;
 
 	tally->received++;
 	tally->bytes += wire;
+	worker->dropped_here += packet->lost_before;
 	if (worker->filter && plain &&
 	    !cap_filter_match(worker->filter, packet->data, wire, present)) {
 		tally->filtered++;
 		return;
 	}
+	if (packet->note_len)
+		options += cap_epb_note_size(packet->note_len);
 	/* A frame in pieces is judged in its place in the block, whole, and cut afterwards. */
-	if (!make_room(worker, cap_epb_size(worker->filter && !plain ? present : captured) +
-				       CAP_EPB_OPTIONS)) {
+	if (!make_room(worker,
+		       cap_epb_size(worker->filter && !plain ? present : captured) + options)) {
 		tally->no_block++;
 		worker->dropped_here++;
 		return;
@@ -164,8 +169,9 @@ static inline void store(struct cap_worker *worker, const struct cap_packet *pac
 			return;
 		}
 	}
-	worker->block->used +=
-		cap_epb_close(at, captured, wire, packet->timestamp_ns, worker->dropped_here);
+	worker->block->used += cap_epb_close_noted(at, captured, wire, packet->timestamp_ns,
+						   worker->dropped_here, packet->note,
+						   packet->note_len);
 	worker->block->packets++;
 	worker->block->bytes += wire;
 	worker->dropped_here = 0;
@@ -198,11 +204,10 @@ static void store_burst(struct cap_worker *worker, const struct cap_packet *pack
 /* @return one burst's size, 0, or the driver's error */
 static int receive(struct cap_worker *worker)
 {
-	struct cap_packet packets[CAP_BURST];
-	int n = worker->driver->rx_burst(worker->queue, packets, CAP_BURST);
+	int n = worker->driver->rx_burst(worker->queue, worker->packets, CAP_BURST);
 
 	if (n > 0) {
-		store_burst(worker, packets, (unsigned)n);
+		store_burst(worker, worker->packets, (unsigned)n);
 		worker->driver->release(worker->queue);
 	}
 	return n;
@@ -218,6 +223,8 @@ static void publish_counters(struct cap_worker *worker, struct cap_source_counte
 	cap_publish(&ledger->kernel_dropped, before->dropped + now->dropped);
 	cap_publish(&ledger->ring_full, before->ring_full + now->ring_full);
 	cap_publish(&ledger->unbound, before->unbound + now->unbound);
+	cap_publish(&ledger->other_link, before->other_link + now->other_link);
+	cap_publish(&ledger->invalid, before->invalid + now->invalid);
 	cap_publish(&ledger->freezes, before->freezes + now->freezes);
 	cap_publish(&ledger->fill_empty, before->fill_empty + now->fill_empty);
 	cap_publish(&ledger->untimed, before->untimed + now->untimed);
@@ -270,7 +277,7 @@ static uint64_t still_in_ring(struct cap_worker *worker, struct cap_source_count
 
 	publish_counters(worker, counters);
 	gone = received + counters->filtered + counters->dropped + counters->ring_full +
-	       counters->unbound;
+	       counters->unbound + counters->other_link + counters->invalid;
 	return counters->wire > gone ? counters->wire - gone : 0;
 }
 
@@ -281,6 +288,8 @@ static void add_counters(struct cap_source_counters *sum, const struct cap_sourc
 	sum->dropped += more->dropped;
 	sum->ring_full += more->ring_full;
 	sum->unbound += more->unbound;
+	sum->other_link += more->other_link;
+	sum->invalid += more->invalid;
 	sum->freezes += more->freezes;
 	sum->fill_empty += more->fill_empty;
 	sum->untimed += more->untimed;

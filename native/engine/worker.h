@@ -53,10 +53,11 @@ struct cap_worker {
 	struct cap_block *block;
 	uint64_t block_since; /**< coarse monotonic time of the block's first packet */
 	uint64_t chores_at;
-	uint64_t dropped_here; /**< not yet told by an epb_dropcount */
+	uint64_t dropped_here; /**< here or by the source, not yet told by an epb_dropcount */
 	unsigned rotate_done;
 	uint64_t received_before; /**< received_packets when this opening of the port was armed */
-	struct cap_source_counters before; /**< sums of earlier openings */
+	struct cap_source_counters before;    /**< sums of earlier openings */
+	struct cap_packet packets[CAP_BURST]; /**< of the burst in hand; zeroed before the first */
 	pthread_t thread;
 	bool started;
 } __attribute__((aligned(64)));

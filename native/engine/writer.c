@@ -273,6 +273,7 @@ static int begin_file(struct cap_writer *writer, struct stream *stream)
 		.filter = from->port->filter,
 		.link_type = from->facts->link_type, /* the same at every opening */
 		.snaplen = from->facts->snaplen,
+		.fcs_len = from->facts->fcs_len,
 	};
 	struct file *file = calloc(1, sizeof(*file));
 	int rc;

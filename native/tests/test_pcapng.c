@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clock.h"
+#include "driver.h"
 #include "pcapng.h"
 #include "sentence.h"
 
@@ -95,6 +96,41 @@ static void a_packet_block_has_the_size_it_promises(void)
 		      cap_epb_size(len) + CAP_EPB_OPTIONS);
 		HOLDS(walk(room, cap_epb_size(len) + CAP_EPB_OPTIONS) == 1);
 	}
+}
+
+static void a_note_comes_as_the_packets_comment(void)
+{
+	char note[CAP_MAX_NOTE];
+	uint8_t room[512];
+
+	memset(note, 'n', sizeof(note));
+	for (uint32_t len = 1; len <= CAP_MAX_NOTE; len++)
+		for (uint64_t dropped = 0; dropped < 2; dropped++) {
+			uint32_t size =
+				cap_epb_size(61) + 4 + cap_epb_note_size(len) + (dropped ? 12 : 0);
+			const uint8_t *option =
+				room + sizeof(struct cap_epb_header) + 64 + (dropped ? 12 : 0);
+
+			memset(room, 0xee, sizeof(room));
+			HOLDS(cap_epb_close_noted(room, 61, 61, STAMP, dropped, note, len) == size);
+			HOLDS(size <= cap_epb_size(61) + CAP_EPB_OPTIONS + cap_epb_note_size(len));
+			HOLDS(walk(room, size) == 1 && room[size] == 0xee);
+			HOLDS(option[0] == 1 && option[1] == 0 && option[2] == len && !option[3]);
+			HOLDS(!memcmp(option + 4, note, len));
+		}
+}
+
+static void the_head_says_that_packets_end_with_their_fcs(void)
+{
+	struct cap_pcapng_interface interface = plain;
+	const uint8_t option[] = { 13, 0, 1, 0, 4, 0, 0, 0 };
+	uint8_t page[CAP_PAGE];
+
+	HOLDS(cap_pcapng_head(page, &interface) == 0);
+	HOLDS(!memmem(page, sizeof(page), option, sizeof(option)));
+	interface.fcs_len = 4;
+	HOLDS(cap_pcapng_head(page, &interface) == 0);
+	HOLDS(walk(page, CAP_PAGE) == 2 && memmem(page, sizeof(page), option, sizeof(option)));
 }
 
 /* Head, packets 0..count-1 of growing length, statistics to the page. @return bytes */
@@ -205,6 +241,9 @@ int main(void)
 		{ "statistics fill any size exactly", statistics_fill_any_size_exactly },
 		{ "a packet block has the size it promises",
 		  a_packet_block_has_the_size_it_promises },
+		{ "a note comes as the packet's comment", a_note_comes_as_the_packets_comment },
+		{ "the head says that packets end with their FCS",
+		  the_head_says_that_packets_end_with_their_fcs },
 		{ "libpcap reads back what was written", libpcap_reads_back_what_was_written },
 		{ "a cut file keeps its whole blocks", a_cut_file_keeps_its_whole_blocks },
 		{ "a hole ends the whole part", a_hole_ends_the_whole_part },

@@ -266,6 +266,32 @@ static void the_filter_sees_the_frame_of_the_wire(void)
 	put_away(&bench);
 }
 
+static void what_the_source_lost_and_notes_goes_into_the_file(void)
+{
+	static const char note[] = "erf: colour 0x0001";
+	uint8_t bytes[60] = { 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 8, 0, 0x45, [23] = 17 };
+	uint8_t other[60] = { 0 };
+	struct cap_packet packets[3] = { packet_of(bytes, 60), packet_of(other, 60),
+					 packet_of(bytes, 60) };
+	struct bench bench;
+	struct stored stored;
+	struct cap_block *block;
+	uint32_t at = 0;
+
+	packets[0].note = note;
+	packets[0].note_len = sizeof(note) - 1;
+	/* Lost before a packet that the filter rejects: the next one in the file tells it. */
+	packets[1].lost_before = 7;
+	packets[2].lost_before = 4;
+	run(&bench, packets, 3, 65535, "udp");
+	block = cap_spsc_pop(&bench.pool.full);
+	HOLDS(next_packet(block, &at, &stored));
+	HOLDS(!memcmp(stored.bytes + 60, "\x01\0\x12\0erf: colour 0x0001\0\0\0\0\0\0", 28));
+	HOLDS(next_packet(block, &at, &stored) && stored.dropped == 11);
+	HOLDS(!next_packet(block, &at, &stored));
+	put_away(&bench);
+}
+
 static void what_finds_no_block_is_counted_and_its_place_marked(void)
 {
 	static uint8_t bytes[1500];
@@ -336,6 +362,8 @@ int main(void)
 		  the_snap_length_cuts_and_keeps_the_length },
 		{ "a packet that its ring cut is told", a_packet_that_its_ring_cut_is_told },
 		{ "the filter sees the frame of the wire", the_filter_sees_the_frame_of_the_wire },
+		{ "what the source lost and notes goes into the file",
+		  what_the_source_lost_and_notes_goes_into_the_file },
 		{ "what finds no block is counted and its place marked",
 		  what_finds_no_block_is_counted_and_its_place_marked },
 		{ "the first packet after a loss tells how many",
