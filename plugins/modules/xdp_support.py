@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.capstan.appliance.plugins.module_utils.host import link, netns, xdp
+from ansible_collections.capstan.appliance.plugins.module_utils.host import link, netns, xdp, xdp_drivers
 from ansible_collections.capstan.appliance.plugins.module_utils.host.bpffs import PATH, Bpffs
 from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_ethtool import NicEthtool
 from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_port import interface_of, waits_for_its_driver
@@ -149,7 +149,7 @@ def present(module: AnsibleModule) -> dict[str, Any]:
     }
 
 
-def of_port(port: dict[str, Any], host: xdp.Host, sysfs: Path) -> tuple[str, xdp.Support | None, list[str]]:
+def of_port(port: dict[str, Any], host: xdp.Host, sysfs: Path) -> tuple[str, xdp_drivers.Support | None, list[str]]:
     """One port, seen from its namespace."""
     name = interface_of(port, sysfs)
     if name is None:
@@ -157,8 +157,8 @@ def of_port(port: dict[str, Any], host: xdp.Host, sysfs: Path) -> tuple[str, xdp
     here = link.links()[name]
     with NicEthtool() as ethtool:
         driver, channels = ethtool.driver(name), ethtool.channels(name)
-    features = xdp.features_of(here.index) if host.version >= xdp.TELLS_SINCE else None
-    found = xdp.support(driver, features, host.version)
+    features = xdp_drivers.features_of(here.index) if host.version >= xdp_drivers.TELLS_SINCE else None
+    found = xdp_drivers.support(driver, features, host.version)
     spare = None if channels is None else channels.max_combined - channels.combined
     return name, found, xdp.report(name, found, here.mtu, spare, os.cpu_count() or 1)
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.capstan.appliance.plugins.module_utils.host import link, netns, xdp
+from ansible_collections.capstan.appliance.plugins.module_utils.host import link, netns, xdp, xdp_drivers
 from ansible_collections.capstan.appliance.plugins.module_utils.host.bpffs import Bpffs
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError
 
-TOLD_ALL, TOLD_NATIVE, TOLD_NOTHING = 0x7F, 0x3, 0x0
+TOLD_ALL, TOLD_NATIVE, TOLD_NO_REDIRECT, TOLD_NOTHING = 0x7F, 0x3, 0x29, 0x0
 
 
 @pytest.mark.parametrize(
@@ -26,20 +26,28 @@ TOLD_ALL, TOLD_NATIVE, TOLD_NOTHING = 0x7F, 0x3, 0x0
         ("ice", (5, 10), True, True),
         ("mlx5_core", (5, 2), True, False),
         ("virtio_net", (6, 1), True, False),
+        ("virtio-pci", (6, 12), True, True),
+        ("vmxnet3", (6, 6), True, False),
+        ("igb", (6, 14), True, True),
         ("no_such_driver", (6, 1), False, False),
     ],
 )
 def test_older_kernels_are_judged_by_the_table(
     driver: str, kernel: tuple[int, int], native: bool, zerocopy: bool
 ) -> None:
-    found = xdp.support(driver, None, kernel)
+    found = xdp_drivers.support(driver, None, kernel)
     assert (found.native, found.zerocopy, found.told) == (native, zerocopy, False)
 
 
 def test_newer_kernels_are_believed_whatever_the_table_says() -> None:
-    assert xdp.support("ixgbe", TOLD_NOTHING, (6, 12)).native is False
-    assert xdp.support("igb", TOLD_NATIVE, (6, 12)).zerocopy is False
-    assert xdp.support("no_such_driver", TOLD_ALL, (6, 12)).zerocopy is True
+    assert xdp_drivers.support("ixgbe", TOLD_NOTHING, (6, 12)).native is False
+    assert xdp_drivers.support("igb", TOLD_NATIVE, (6, 12)).zerocopy is False
+    assert xdp_drivers.support("no_such_driver", TOLD_ALL, (6, 12)).zerocopy is True
+
+
+def test_a_driver_whose_programs_cannot_redirect_has_nothing_for_a_socket() -> None:
+    found = xdp_drivers.support("fbnic", TOLD_NO_REDIRECT, (6, 18))
+    assert (found.native, found.zerocopy) == (False, False)
 
 
 @pytest.mark.parametrize(
@@ -59,17 +67,17 @@ def test_newer_kernels_are_believed_whatever_the_table_says() -> None:
     ],
 )
 def test_only_a_mode_that_was_asked_for_by_name_is_refused(mode: str, features: int, refused: str | None) -> None:
-    told = xdp.refusals("ens1", "capture_interfaces[0]", xdp.support("igb", features, (6, 12)), mode)
+    told = xdp.refusals("ens1", "capture_interfaces[0]", xdp_drivers.support("igb", features, (6, 12)), mode)
     assert told == [] if refused is None else refused in told[0]
     assert all(sentence.startswith("capture_interfaces[0]: ") for sentence in told)
 
 
 def test_frames_and_queues_that_do_not_suit_are_told() -> None:
-    igb = xdp.support("igb", TOLD_NATIVE, (6, 12))
+    igb = xdp_drivers.support("igb", TOLD_NATIVE, (6, 12))
     assert len(xdp.report("ens1", igb, 1500, None, 4)) == 1
     assert "write capture_nic.mtu: 3050 or less" in xdp.report("ens1", igb, 9000, None, 4)[1]
-    assert len(xdp.report("ens1", xdp.support("mlx5_core", TOLD_ALL, (6, 12)), 9000, None, 4)) == 1
-    virtio = xdp.support("virtio_net", TOLD_NATIVE, (6, 12))
+    assert len(xdp.report("ens1", xdp_drivers.support("mlx5_core", TOLD_ALL, (6, 12)), 9000, None, 4)) == 1
+    virtio = xdp_drivers.support("virtio_net", TOLD_NATIVE, (6, 12))
     assert "and 1 are left" in xdp.report("ens1", virtio, 1500, 1, 4)[1]
     assert len(xdp.report("ens1", virtio, 1500, 4, 4)) == 1
 
@@ -90,11 +98,13 @@ def veth(needs_root: None) -> Iterator[str]:
 
 
 def test_this_kernel_tells_of_a_veth_port_if_it_tells_at_all(veth: str) -> None:
-    found = netns.inside(veth, lambda _: (xdp.features_of(link.links()["a0"].index), xdp.features_of(9999)))
-    tells = xdp.look().version >= xdp.TELLS_SINCE
+    found = netns.inside(
+        veth, lambda _: (xdp_drivers.features_of(link.links()["a0"].index), xdp_drivers.features_of(9999))
+    )
+    tells = xdp.look().version >= xdp_drivers.TELLS_SINCE
     assert (found[0] is not None) == tells
     assert found[1] is None
-    assert xdp.support("veth", found[0], xdp.look().version).native
+    assert xdp_drivers.support("veth", found[0], xdp.look().version).native
 
 
 # The mount of bpffs

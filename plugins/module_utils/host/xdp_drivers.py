@@ -1,0 +1,1 @@
+../../../appliance/src/capstan/xdp_drivers.py
