@@ -45,7 +45,7 @@ class Tree:
             self.file(f"sys/class/net/{name}/queues/rx-{queue}/rps_cpus")
 
     def read(self) -> Machine:
-        return read_machine(self.sysfs, self.procfs, self.records)
+        return read_machine(self.sysfs, self.procfs, self.records, modules=self.sysfs.parent / "modules")
 
 
 @pytest.fixture
@@ -141,8 +141,28 @@ def test_nics_and_what_is_none(tree: Tree) -> None:
 
 def test_queues_and_rings_are_asked_of_the_driver(tree: Tree) -> None:
     tree.netdev(tree.device("0000:03:00.0", "0x020000", "igb"), "ens3f0", 4)
-    machine = read_machine(tree.sysfs, tree.procfs, tree.records, lambda name: NicQueues(len(name), 8, 4096))
-    assert (machine.nics[0].rx_queues, machine.nics[0].rx_queues_max, machine.nics[0].rx_ring_max) == (6, 8, 4096)
+    told = NicQueues(6, 8, 4096, speed=10_000, xdp=0x3)
+    (nic,) = read_machine(tree.sysfs, tree.procfs, tree.records, lambda _: told).nics
+    assert (nic.rx_queues, nic.rx_queues_max, nic.rx_ring_max) == (6, 8, 4096)
+    assert (nic.speed, nic.xdp) == (10_000, 0x3)
+
+
+def test_drivers_of_user_space_may_be_loaded_built_in_or_modules(tree: Tree) -> None:
+    tree.file("proc/sys/kernel/osrelease", "6.1.0-40-amd64")
+    assert tree.read().user_space_drivers == ()
+    tree.file("modules/6.1.0-40-amd64/modules.dep", "kernel/drivers/vfio/pci/vfio-pci.ko.xz: kernel/drivers/vfio.ko.xz")
+    assert tree.read().user_space_drivers == ("vfio-pci",)
+    tree.file("modules/6.1.0-40-amd64/modules.builtin", "kernel/drivers/uio/uio_pci_generic.ko")
+    assert tree.read().user_space_drivers == ("uio_pci_generic", "vfio-pci")
+    tree.file("sys/bus/pci/drivers/igb_uio/uevent")
+    assert tree.read().user_space_drivers == ("igb_uio", "uio_pci_generic", "vfio-pci")
+
+
+def test_a_card_with_virtual_functions_tells_how_many(tree: Tree) -> None:
+    device = tree.device("0000:03:00.0", "0x020000", "ice")
+    assert tree.read().nics[0].virtual_functions == 0
+    tree.file(f"{device}/sriov_numvfs", 4)
+    assert tree.read().nics[0].virtual_functions == 4
 
 
 def test_a_virtio_nic_has_its_network_device_below_virtio(tree: Tree) -> None:
@@ -155,12 +175,14 @@ def test_a_virtio_nic_has_its_network_device_below_virtio(tree: Tree) -> None:
 def test_a_bound_nic_is_known_by_what_the_record_remembers(tree: Tree) -> None:
     tree.device("0000:03:00.0", "0x020000", "vfio-pci", 7)
     tree.device("0000:03:00.1", "0x020000", "vfio-pci", 8)
-    netdev = {"name": "ens3f0", "mac": "3c:fd:fe:00:00:01", "rx_queues_max": 8, "rx_ring_max": 4096}
+    had = {"rx_queues_max": 8, "rx_ring_max": 4096, "speed": 10_000, "xdp": 0x3}
+    netdev = {"name": "ens3f0", "mac": "3c:fd:fe:00:00:01", **had}
     remembered = {"driver": "igb", "netdevs": [netdev], "override": None}
     tree.file("records/nic_driver.json", json.dumps({"0000:03:00.0": remembered, "loaded:vfio-pci": True}))
     ours, theirs = tree.read().nics
     assert (ours.interface, ours.kernel_driver, ours.mac) == ("ens3f0", "igb", "3c:fd:fe:00:00:01")
     assert (ours.rx_queues, ours.rx_queues_max, ours.rx_ring_max) == (None, 8, 4096)
+    assert (ours.speed, ours.xdp) == (10_000, 0x3)
     assert ours.remembered
     assert ours.in_user_space
     assert (theirs.interface, theirs.remembered, theirs.in_user_space) == (None, False, True)

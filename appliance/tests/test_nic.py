@@ -9,7 +9,7 @@ from pyroute2 import IPRoute
 
 from capstan import lab, namespaces, nic
 from capstan.errors import OperatorError
-from capstan.ethtool import Channels, Ethtool
+from capstan.ethtool import Channels, Ethtool, most_of
 from capstan.links import read_network
 
 pytestmark = pytest.mark.root
@@ -47,6 +47,27 @@ def port(veth_lab: str) -> str:
 
     namespaces.inside(veth_lab, switch_on)
     return veth_lab
+
+
+def test_the_speed_of_a_link_is_told(port: str) -> None:
+    link = read_network(port).named("cap0")
+    assert link is not None
+    assert link.speed == 10_000  # what the kernel's veth says of itself
+
+
+@pytest.mark.parametrize(
+    ("modes", "speed"),
+    [
+        ([], None),
+        ([6, 13, 14], None),  # autonegotiation and pause are no speeds
+        ([3, 5, 6], 1_000),
+        ([12, 31], 25_000),
+        ([36, 31, 12], 100_000),
+        ([97], 800_000),
+    ],
+)
+def test_a_link_that_is_down_has_the_highest_speed_that_it_supports(modes: list[int], speed: int | None) -> None:
+    assert most_of(sum(1 << mode for mode in modes)) == speed
 
 
 def test_settings_are_changed_read_back_and_restored(port: str, tmp_path: Path) -> None:

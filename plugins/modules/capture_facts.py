@@ -99,13 +99,14 @@ def network(module: AnsibleModule, netns: str | None) -> dict[str, Any] | None:
 
 
 def queues(names: list[str], netns: str | None) -> dict[str, Any]:
-    """Receive queues that there are, and those of the interfaces whose drivers tell, now and at most."""
+    """Receive queues that there are, those of the interfaces whose drivers tell, now and at most, and speeds."""
 
     def read(sysfs: Path) -> dict[str, Any]:
         with Ethtool() as ethtool:
             return {
                 "rx_queues": {name: len(list((sysfs / "class/net" / name).glob("queues/rx-*"))) for name in names},
                 "channels": {name: asdict(found) for name in names if (found := ethtool.channels(name)) is not None},
+                "speeds": {name: found for name in names if (found := ethtool.speed(name)) is not None},
             }
 
     return namespaces.inside(netns, read)

@@ -98,6 +98,7 @@ def _link(link: Facts, raw: Facts, indexes: Mapping[str, int], addresses: tuple[
         channels=Channels(**raw["channels"][name]) if name in raw["channels"] else None,
         rx_queues=raw["rx_queues"].get(name) or 1,
         mtu=link["mtu"],
+        speed=raw["speeds"].get(name),
         addresses=addresses,
     )
 

@@ -487,6 +487,8 @@ def test_the_diff_tells_each_nic(tmp_path: Path) -> None:
                     "channels": {"rx": 0, "tx": 0, "combined": 4},
                     "rx_queues_max": 64,
                     "rx_ring_max": 4096,
+                    "speed": 25_000,
+                    "xdp": None,
                 }
             ],
         },

@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.capstan.appliance.plugins.module_utils.host import nic_binding, nic_driver, nic_guard, record
 from ansible_collections.capstan.appliance.plugins.module_utils.host.network_use import NetworkUse
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import Record
-from sysfs.kernel import RING_MOST, Kernel
+from sysfs.kernel import RING_MOST, SPEED, Kernel
 from sysfs.tree import Tree, build, write
 
 from capstan.config import CaptureConfig
@@ -94,7 +94,8 @@ def test_the_plan_is_the_same_before_and_after_a_bind(kernel: Kernel, tells: boo
     assert [kernel.driver(address) for address in (ONE, VIRTIO)] == ["vfio-pci", "vfio-pci"]
     bound = machine(kernel).nic(ONE)
     assert bound is not None
-    assert (bound.rx_queues_max, bound.rx_ring_max) == ((64, RING_MOST) if tells else (4, None))
+    remembered = (bound.rx_queues_max, bound.rx_ring_max, bound.speed)
+    assert remembered == ((64, RING_MOST, SPEED) if tells else (4, None, None))
     assert plan(kernel, ONE, VIRTIO) == before
 
     kernel.reboot()

@@ -48,6 +48,7 @@ GOOD: Facts = {
         "default_routes": [{"dst": "default", "gateway": "192.0.2.1", "dev": "eth0"}],
         "controller_routes": [],
         "rx_queues": {"eth0": 1, "eth1": 4},
+        "speeds": {"eth0": 1000, "eth1": 25_000},
         "pci": {"eth1": "0000:19:00.0"},
         "channels": {"eth1": {"rx": 0, "tx": 0, "combined": 4, "max_rx": 0, "max_tx": 0, "max_combined": 4}},
     },

@@ -1,4 +1,4 @@
-"""Driver, channels and features of an interface, by the SIOCETHTOOL ioctl (linux/ethtool.h).
+"""Driver, channels, link and features of an interface, by the SIOCETHTOOL ioctl (linux/ethtool.h).
 
 The ioctl acts in the network namespace of its socket, which makes it the one interface that gives the PCI address of a
 NIC inside a namespace whose sysfs is not mounted.
@@ -26,9 +26,29 @@ _GFEATURES = 0x3A
 _SFEATURES = 0x3B
 _GCHANNELS = 0x3C
 _SCHANNELS = 0x3D
+_GLINKSETTINGS = 0x4C
 _SS_FEATURES = 4  # ETH_SS_FEATURES: the string set of feature names
 _STRING_LENGTH = 32  # ETH_GSTRING_LEN
 _UNSUPPORTED = {errno.EOPNOTSUPP, errno.EINVAL}
+_SPEED_UNKNOWN = 0xFFFF_FFFF
+# ETHTOOL_LINK_MODE_*_BIT by Mbit/s.
+_LINK_MODES: dict[int, tuple[int, ...]] = {
+    10: (0, 1, 92),
+    100: (2, 3, 67, 90, 91),
+    1_000: (4, 5, 17, 41, 68),
+    2_500: (15, 47),
+    5_000: (48,),
+    10_000: (12, 18, 19, 20, *range(42, 47)),
+    20_000: (21, 22),
+    25_000: (31, 32, 33),
+    40_000: (23, 24, 25, 26),
+    50_000: (34, 35, 40, *range(52, 57)),
+    56_000: (27, 28, 29, 30),
+    100_000: (36, 37, 38, 39, *range(57, 62), *range(75, 80)),
+    200_000: (*range(62, 67), *range(80, 85)),
+    400_000: (*range(69, 74), *range(85, 90)),
+    800_000: tuple(range(93, 99)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +93,11 @@ class Feature:
 
     active: bool
     changeable: bool
+
+
+def most_of(modes: int) -> int | None:
+    """The highest speed, in Mbit/s, of a bit map of link modes; None where it has none that is known here."""
+    return max((speed for speed, bits in _LINK_MODES.items() if any(modes >> bit & 1 for bit in bits)), default=None)
 
 
 class Ethtool:
@@ -141,6 +166,26 @@ class Ethtool:
         # struct ethtool_ringparam: cmd, most of rx, rx_mini, rx_jumbo, tx, then as many now.
         _, max_rx, _, _, _, rx, *_ = struct.unpack("=9I", answer)
         return Rings(rx, max_rx) if max_rx else None
+
+    def speed(self, interface: str) -> int | None:
+        """Mbit/s of the link; while it is down, the most that the NIC supports. None where the driver does not tell."""
+        # struct ethtool_link_settings: cmd, speed, 7 bytes, words of each of its three bit maps, ...; then the maps.
+        head = "=II7xb32x"
+        try:
+            # Asked for no words, the kernel answers with how many there are, as a negative number.
+            words = -struct.unpack(head, self._call(interface, struct.pack(head, _GLINKSETTINGS, 0, 0)))[2]
+            size = struct.calcsize(head)
+            asked = struct.pack(head, _GLINKSETTINGS, 0, words) + bytes(3 * 4 * words)
+            answer = self._call(interface, asked)
+        except OSError as error:
+            if error.errno in _UNSUPPORTED:
+                return None
+            raise
+        now = struct.unpack_from(head, answer)[1]
+        if now not in {0, _SPEED_UNKNOWN}:
+            return int(now)
+        supported = struct.unpack_from(f"={words}I", answer, size)
+        return most_of(sum(word << 32 * index for index, word in enumerate(supported)))
 
     def features(self, interface: str) -> dict[str, Feature]:
         """Every feature that the kernel has a name for, with its present value."""

@@ -40,6 +40,8 @@ class Link:
     channels: Channels | None = None
     rx_queues: int = 1
     mtu: int = 1500
+    speed: int | None = None
+    """Mbit/s, or the most that it supports while it is down; None where the driver does not tell."""
     addresses: tuple[str, ...] = ()
     """Addresses of global scope, with their prefix length."""
 
@@ -120,6 +122,7 @@ def _link(message: Any, addresses: dict[int, list[str]], ethtool: Ethtool) -> Li
         channels=ethtool.channels(name),
         rx_queues=message.get_attr("IFLA_NUM_RX_QUEUES") or 1,
         mtu=message.get_attr("IFLA_MTU"),
+        speed=ethtool.speed(name),
         addresses=tuple(addresses.get(index, ())),
     )
 

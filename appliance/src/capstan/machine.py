@@ -89,6 +89,12 @@ class Nic:
     rx_queues: int | None = None
     rx_queues_max: int | None = None
     rx_ring_max: int | None = None
+    speed: int | None = None
+    """Mbit/s of its link, or the most that it supports while that is down."""
+    xdp: int | None = None
+    """NETDEV_XDP_ACT_* bits that the kernel tells of its driver; None where it does not tell."""
+    virtual_functions: int = 0
+    """Parts of it (SR-IOV) that others may use."""
     remembered: bool = False
     """Is in the record of NICs whose driver was changed by the preparation of this host."""
 
@@ -114,6 +120,8 @@ class Machine:
     """ACPI table by which the firmware offers an IOMMU: DMAR (Intel), IVRS (AMD), IORT (ARM) or VIOT (virtio)."""
     iommu_on: bool = False
     """The kernel has IOMMU groups."""
+    user_space_drivers: tuple[str, ...] = ()
+    """Those of USER_SPACE_DRIVERS that the running kernel has, loaded or not."""
     memory_total: int = 0
     memory_available: int = 0
     records: tuple[str, ...] = ()

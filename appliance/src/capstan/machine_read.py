@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,9 +13,11 @@ from typing import Any, Protocol
 # Relative, because the package has another name on the hosts.
 from .ethtool import Channels, Ethtool, Rings
 from .machine import ISOLCPUS_FLAGS, USER_SPACE_DRIVERS, Cpu, Hugepages, Machine, Nic, Node
+from .xdp_drivers import features_of
 
 SYSFS = Path("/sys")
 PROCFS = Path("/proc")
+MODULES = Path("/lib/modules")
 RECORDS = Path("/var/lib/capstan-host")
 """Where the preparation of hosts remembers what it changed."""
 
@@ -26,12 +28,16 @@ _IOMMU_TABLES = ("DMAR", "IVRS", "IORT", "VIOT")  # ACPI: Intel VT-d, AMD-Vi, AR
 
 @dataclass(frozen=True, slots=True)
 class NicQueues:
-    """Receive queues and ring of a network device; None where the driver does not tell."""
+    """Receive queues, ring, link and XDP of a network device; None where kernel or driver do not tell."""
 
     now: int | None = None
     most: int | None = None
     ring_most: int | None = None
     """Most descriptors of a receive ring."""
+    speed: int | None = None
+    """Mbit/s."""
+    xdp: int | None = None
+    """NETDEV_XDP_ACT_* bits."""
 
 
 class QueuesAndRings(Protocol):
@@ -42,6 +48,9 @@ class QueuesAndRings(Protocol):
 
     def rings(self, interface: str) -> Rings | None:
         """Receive rings."""
+
+    def speed(self, interface: str) -> int | None:
+        """Mbit/s of the link."""
 
 
 def parse_cpu_list(text: str) -> tuple[int, ...]:
@@ -58,6 +67,7 @@ def read_machine(
     procfs: Path = PROCFS,
     records: Path = RECORDS,
     queues: Callable[[str], NicQueues] | None = None,
+    modules: Path = MODULES,
 ) -> Machine:
     """Read the facts of this machine, or of one whose files are elsewhere.
 
@@ -66,6 +76,7 @@ def read_machine(
         procfs: where procfs is.
         records: where the preparation of hosts keeps its records.
         queues: tells queues and rings of a network device; by default the ethtool ioctl, or sysfs for another root.
+        modules: where the kernels' modules are.
 
     Raises:
         ValueError: a record is damaged.
@@ -98,6 +109,7 @@ def read_machine(
         command_line=command_line,
         iommu_table=next((name for name in _IOMMU_TABLES if (sysfs / "firmware/acpi/tables" / name).exists()), None),
         iommu_on=any((sysfs / "kernel/iommu_groups").glob("*")),
+        user_space_drivers=tuple(sorted(_drivers_of(sysfs, modules / _text(procfs / "sys/kernel/osrelease")))),
         memory_total=memory.get("MemTotal", 0),
         memory_available=memory.get("MemAvailable", 0),
         records=kept,
@@ -171,6 +183,16 @@ def _hugepages(directory: Path) -> tuple[Hugepages, ...]:
     return tuple(sorted(found, key=lambda pages: pages.size))
 
 
+def _drivers_of(sysfs: Path, modules: Path) -> Iterator[str]:
+    """The drivers of user space that the running kernel has: loaded, built in, or as a module."""
+    listed = "".join(_text(modules / name) for name in ("modules.dep", "modules.builtin")).replace("-", "_")
+    for driver in USER_SPACE_DRIVERS:
+        name = driver.replace("-", "_")
+        loaded = (sysfs / "bus/pci/drivers" / driver).is_dir() or (sysfs / "module" / name).is_dir()
+        if loaded or f"/{name}.ko" in listed:
+            yield driver
+
+
 def _nic(
     sysfs: Path,
     pci: str,
@@ -194,7 +216,8 @@ def _nic(
     else:
         channels = netdev.get("channels") or {}
         had = channels.get("rx", 0) + channels.get("combined", 0) or None
-        held = NicQueues(None, netdev.get("rx_queues_max", had), netdev.get("rx_ring_max"))
+        most, ring = netdev.get("rx_queues_max", had), netdev.get("rx_ring_max")
+        held = NicQueues(None, most, ring, netdev.get("speed"), netdev.get("xdp"))
         address = netdev.get("mac") or ""
     return Nic(
         pci=pci,
@@ -213,6 +236,9 @@ def _nic(
         rx_queues=held.now,
         rx_queues_max=held.most,
         rx_ring_max=held.ring_most,
+        speed=held.speed,
+        xdp=held.xdp,
+        virtual_functions=_number(device / "sriov_numvfs") or 0,
         remembered=before is not None,
     )
 
@@ -224,7 +250,7 @@ def network_devices(device: Path) -> list[Path]:
 
 
 def nic_queues(name: str, ethtool: QueuesAndRings, sysfs: Path = SYSFS) -> NicQueues:
-    """Queues and ring of a network device.
+    """Queues, ring, link and XDP of a network device.
 
     Raises:
         OSError: the device went away meanwhile.
@@ -233,7 +259,9 @@ def nic_queues(name: str, ethtool: QueuesAndRings, sysfs: Path = SYSFS) -> NicQu
     channels, rings = ethtool.channels(name), ethtool.rings(name)
     counted = _sysfs_queues(sysfs, name)
     now, most = (channels.receive, channels.max_receive) if channels else (counted.now, counted.most)
-    return NicQueues(now, most, rings.max_rx if rings else None)
+    # Of another tree's devices this kernel knows nothing.
+    xdp = features_of(_number(sysfs / "class/net" / name / "ifindex") or 0) if sysfs == SYSFS else None
+    return NicQueues(now, most, rings.max_rx if rings else None, ethtool.speed(name), xdp)
 
 
 def _ethtool_queues(name: str) -> NicQueues:

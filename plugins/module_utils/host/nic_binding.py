@@ -92,6 +92,8 @@ def _netdev_snapshot(netdev: Netdev, host: Host) -> dict[str, Any]:
         # What it can have, for plans that are made while it has no network device.
         "rx_queues_max": held.most,
         "rx_ring_max": held.ring_most,
+        "speed": held.speed,
+        "xdp": held.xdp,
     }
 
 

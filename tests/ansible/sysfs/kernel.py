@@ -20,6 +20,7 @@ from sysfs.tree import Device, Tree
 
 _USER_SPACE = {"vfio-pci": "vfio_pci", "uio_pci_generic": "uio_pci_generic"}
 RING_MOST = 4096
+SPEED = 25_000
 _RULE = re.compile(r'KERNEL=="([^"]+)", ATTR\{driver_override\}="([^"]+)"')
 
 
@@ -264,6 +265,10 @@ class Kernel:
     def rings(self, interface: str) -> Rings | None:
         """Receive rings of an interface."""
         return Rings(512, RING_MOST) if self.tells_queues and interface in self.queues else None
+
+    def speed(self, interface: str) -> int | None:
+        """Link of an interface, which is up or supports as much."""
+        return SPEED if self.tells_queues and interface in self.queues else None
 
     def set_channels(self, interface: str, channels: Channels) -> None:
         """Change them."""
