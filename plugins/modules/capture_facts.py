@@ -106,7 +106,7 @@ def queues(names: list[str], netns: str | None) -> dict[str, Any]:
             return {
                 "rx_queues": {name: len(list((sysfs / "class/net" / name).glob("queues/rx-*"))) for name in names},
                 "channels": {name: asdict(found) for name in names if (found := ethtool.channels(name)) is not None},
-                "speeds": {name: found for name in names if (found := ethtool.speed(name)) is not None},
+                "speeds": {name: speed for name in names if (speed := ethtool.speed(name)) is not None},
             }
 
     return namespaces.inside(netns, read)
