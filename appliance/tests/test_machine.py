@@ -45,7 +45,8 @@ class Tree:
             self.file(f"sys/class/net/{name}/queues/rx-{queue}/rps_cpus")
 
     def read(self) -> Machine:
-        return read_machine(self.sysfs, self.procfs, self.records, modules=self.sysfs.parent / "modules")
+        root = self.sysfs.parent
+        return read_machine(self.sysfs, self.procfs, self.records, modules=root / "modules", root=root)
 
 
 @pytest.fixture
@@ -201,11 +202,27 @@ def test_a_damaged_record_is_told(tree: Tree) -> None:
         tree.read()
 
 
-def test_isolation_is_ours_where_a_record_says_so(tree: Tree) -> None:
+ISOLATION = "isolcpus=managed_irq,domain,2,6"
+DROPIN = f'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX {ISOLATION} nohz_full=2,6"'
+TRIAL = f"#!/bin/sh\n# boot: 1-2-3\n# arguments: {ISOLATION} nohz_full=2,6"
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("etc/default/grub.d/zz-capstan.cfg", DROPIN),
+        ("etc/grub.d/42_capstan_trial", TRIAL),
+        ("records/kernel_cmdline.json", json.dumps({ISOLATION: True})),  # by grubby
+        ("run/capstan-host/kernel_cmdline", ISOLATION),  # rolled back, and not booted since
+    ],
+)
+def test_isolation_is_ours_where_the_preparation_brought_it(tree: Tree, path: str, text: str) -> None:
+    tree.file("records/kernel_cmdline.json", "{}")
     assert not tree.read().isolated_by_us
-    tree.file("records/kernel_cmdline.json", '{"/etc/default/grub.d/90-capstan.cfg": null}')
+    tree.file(path, text)
+    assert tree.read().own_arguments == (ISOLATION,)
     assert tree.read().isolated_by_us
-    tree.file("proc/cmdline", "quiet isolcpus=2,6 isolcpus=managed_irq,domain,2,6")
+    tree.file("proc/cmdline", f"quiet isolcpus=2,6 {ISOLATION}")
     assert not tree.read().isolated_by_us
 
 

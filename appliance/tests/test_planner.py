@@ -143,7 +143,8 @@ def test_cores_that_the_operator_did_not_isolate_are() -> None:
 
 
 def test_cpus_isolated_by_an_earlier_plan_do_not_hold_the_next_one() -> None:
-    host = replace(machine(8, isolated=[7], nics=[nic()]), isolated_by_us=True)
+    line = ("isolcpus=managed_irq,domain,7",)
+    host = replace(machine(8, isolated=[7], nics=[nic()]), command_line=line, own_arguments=line)
     assert plan(host).workers == (2, 3, 4, 5, 6, 7)
 
 

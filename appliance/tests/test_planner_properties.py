@@ -160,6 +160,7 @@ def carried_out(host: Host, plan: HostPlan) -> Host:
     bound = {port.pci: port for port in plan.ports if port.driver}
     channels = {port.pci: port.nic.channels for port in plan.ports}
     gone = sum(node.memory_available for node in machine.nodes) - sum(node.memory_available for node in nodes)
+    line = tuple(entry.argument for entry in plan.kernel_arguments)
     after = replace(
         machine,
         cpus=tuple(
@@ -172,10 +173,10 @@ def carried_out(host: Host, plan: HostPlan) -> Host:
             else replace(nic, rx_queues=channels.get(nic.pci) or nic.rx_queues)
             for at, nic in enumerate(machine.nics)
         ),
-        command_line=tuple(entry.argument for entry in plan.kernel_arguments),
+        command_line=line,
         iommu_on=bool(bound),
         memory_available=machine.memory_available - gone,
-        isolated_by_us=bool(plan.isolated) and not by_operator,
+        own_arguments=() if by_operator else line,
     )
     return Host(after, host.config)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from grub_host import GrubHost
-from test_kernel_cmdline import ISOLATION, argument, refused, run
+from test_kernel_cmdline import ISOLATION, argument, refused, run, running_of_ours
 
 GRUBBY = f"""#!{sys.executable}
 import json, pathlib, sys
@@ -49,6 +49,16 @@ def test_grubby_sets_every_entry_and_takes_only_ours_away(enterprise: GrubHost) 
     assert run(enterprise)["changed"]
     assert json.loads(enterprise.read("usr/sbin/entries.json"))["/boot/vmlinuz-2"] == "ro iommu=pt"
     assert not run(enterprise)["changed"]
+
+
+def test_ours_is_known_until_a_boot_ends_it(enterprise: GrubHost) -> None:
+    words = tuple(entry["argument"] for entry in ISOLATION)
+    run(enterprise, *ISOLATION)
+    assert running_of_ours(enterprise) == ()
+    enterprise.write("proc/cmdline", " ".join(["ro", *words]))
+    assert running_of_ours(enterprise) == words
+    run(enterprise)
+    assert running_of_ours(enterprise) == words
 
 
 def test_grubby_refuses_what_an_entry_contradicts_and_undoes_a_failure(enterprise: GrubHost) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.capstan.appliance.plugins.module_utils.host import grub_config, kernel_arguments
+from ansible_collections.capstan.appliance.plugins.module_utils.host.own_arguments import own_arguments
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError
 from ansible_collections.capstan.appliance.plugins.modules import kernel_cmdline
 from cut_off import ResetError, ending, without_records
@@ -130,6 +132,29 @@ def test_no_reason_is_left_after_the_boot_and_the_next_kernel_has_the_arguments_
     host.update()  # as the package's postinst does
     assert "nohz_full=2-3" in lines(host)[f"gnulinux-6.1.0-45-amd64-advanced-{DEVICE}"]
     assert not run(host, *ISOLATION)["changed"]
+
+
+def running_of_ours(host: GrubHost) -> tuple[str, ...]:
+    """What the planner takes for ours of the running line; grubby's record is its keys."""
+    record = host.read("var/lib/capstan-host/kernel_cmdline.json")
+    return own_arguments(host.read("proc/cmdline").split(), host.root, json.loads(record) if record else {})
+
+
+@pytest.mark.parametrize("trial", [False, True])
+def test_ours_is_known_from_the_boot_that_brings_it_to_the_boot_that_ends_it(host: GrubHost, trial: bool) -> None:
+    words = tuple(entry["argument"] for entry in ISOLATION)
+    run(host, *ISOLATION, trial=trial)
+    assert running_of_ours(host) == ()
+    host.boot()
+    assert running_of_ours(host) == words
+    run(host, *ISOLATION, trial=trial)
+    assert running_of_ours(host) == words
+    run(host, ISOLATION[0])
+    assert running_of_ours(host) == words
+    run(host)
+    assert running_of_ours(host) == words
+    host.boot()
+    assert running_of_ours(host) == ()
 
 
 def test_an_entry_that_lacks_an_argument_is_made_anew(host: GrubHost) -> None:

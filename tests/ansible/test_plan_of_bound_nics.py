@@ -43,6 +43,7 @@ def machine(kernel: Kernel) -> Machine:
         root / "proc",
         root / "var/lib/capstan-host",
         lambda name: nic_queues(name, kernel, root / "sys"),
+        root=root,
     )
 
 

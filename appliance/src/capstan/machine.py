@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-# How our own isolcpus= begins; see isolated_by_us.
+# How our own isolcpus= begins.
 ISOLCPUS_FLAGS = "managed_irq,domain,"
 USER_SPACE_DRIVERS = frozenset({"vfio-pci", "uio_pci_generic", "igb_uio"})
 
@@ -128,8 +128,14 @@ class Machine:
     """Names of the records that the preparation of this host keeps: what it changed."""
     systemd: bool = False
     """PID 1 is systemd."""
-    isolated_by_us: bool = False
-    """The isolated CPUs are those of an earlier plan, and no wish of the operator's own."""
+    own_arguments: tuple[str, ...] = ()
+    """Those of the running kernel's arguments that an earlier preparation gave it."""
+
+    @property
+    def isolated_by_us(self) -> bool:
+        """Whether the isolated CPUs are those of an earlier plan, and no wish of the operator's own."""
+        isolcpus = [word for word in self.command_line if word.startswith("isolcpus=")]
+        return bool(isolcpus) and set(isolcpus).issubset(self.own_arguments)
 
     def nic(self, pci: str) -> Nic | None:
         """The NIC at that PCI address."""

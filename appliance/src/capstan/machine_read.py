@@ -12,7 +12,8 @@ from typing import Any, Protocol
 
 # Relative, because the package has another name on the hosts.
 from .ethtool import Channels, Ethtool, Rings
-from .machine import ISOLCPUS_FLAGS, USER_SPACE_DRIVERS, Cpu, Hugepages, Machine, Nic, Node
+from .machine import USER_SPACE_DRIVERS, Cpu, Hugepages, Machine, Nic, Node
+from .own_arguments import own_arguments
 from .xdp_drivers import features_of
 
 SYSFS = Path("/sys")
@@ -68,6 +69,7 @@ def read_machine(
     records: Path = RECORDS,
     queues: Callable[[str], NicQueues] | None = None,
     modules: Path = MODULES,
+    root: Path = Path("/"),
 ) -> Machine:
     """Read the facts of this machine, or of one whose files are elsewhere.
 
@@ -77,6 +79,7 @@ def read_machine(
         records: where the preparation of hosts keeps its records.
         queues: tells queues and rings of a network device; by default the ethtool ioctl, or sysfs for another root.
         modules: where the kernels' modules are.
+        root: put before the paths of other files.
 
     Raises:
         ValueError: a record is damaged.
@@ -95,7 +98,7 @@ def read_machine(
     kept = _records(records)
     bound = _record(records / "nic_driver.json") if "nic_driver" in kept else {}
     classes = {path.name: _text(path / "class") for path in sorted((sysfs / "bus/pci/devices").glob("*"))}
-    isolcpus = [word.partition("=")[2] for word in command_line if word.startswith("isolcpus=")]
+    arguments = _record(records / "kernel_cmdline.json") if "kernel_cmdline" in kept else {}
     return Machine(
         cpus=_cpus(sysfs, online, isolated, affinity, nodes),
         nodes=nodes,
@@ -114,10 +117,7 @@ def read_machine(
         memory_available=memory.get("MemAvailable", 0),
         records=kept,
         systemd=_text(procfs / "1/comm") == "systemd",
-        # Without a record of ours, an isolcpus= in our manner is the operator's.
-        isolated_by_us=bool(isolcpus)
-        and all(value.startswith(ISOLCPUS_FLAGS) for value in isolcpus)
-        and "kernel_cmdline" in kept,
+        own_arguments=own_arguments(command_line, root, arguments),
     )
 
 

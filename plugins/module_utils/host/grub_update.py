@@ -8,15 +8,14 @@ been read back. Whatever fails before that leaves grub.cfg untouched.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ansible_collections.capstan.appliance.plugins.module_utils.host import grub_config
+from ansible_collections.capstan.appliance.plugins.module_utils.host.kernel_arguments import Argument
 from ansible_collections.capstan.appliance.plugins.module_utils.host.kernel_cmdline import (
     CONFIG,
-    DROPIN,
     ENVIRONMENT,
-    LEFT,
     MODES,
     NEXT_ENTRY,
     TRIAL,
@@ -25,6 +24,7 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.kernel_cmdl
     State,
     mistakes,
 )
+from ansible_collections.capstan.appliance.plugins.module_utils.host.own_arguments import DROPIN, LEFT
 from ansible_collections.capstan.appliance.plugins.module_utils.host.program import output_of
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import (
     HostError,
@@ -82,7 +82,7 @@ def apply(root: Path, state: State, plan: Plan, *, keep_record: bool) -> None:
     record.remember(originals)
     known = record.read() or {}
     try:
-        _remember_left(root, plan)
+        remember_left(root, plan.left)
         if plan.generate:
             _write(root, plan.files)
             _generate(root, state, plan)
@@ -113,11 +113,11 @@ def _write(root: Path, files: Mapping[str, str | None]) -> None:
         durable_write(path, text, MODES[path], root)
 
 
-def _remember_left(root: Path, plan: Plan) -> None:
+def remember_left(root: Path, left: Sequence[Argument]) -> None:
     """Note arguments that only a boot takes off the running line; the same boot takes the note, too."""
-    if plan.left:
+    if left:
         known = (read_text(LEFT, root) or "").splitlines()
-        texts = dict.fromkeys([*known, *(argument.text for argument in plan.left)])
+        texts = dict.fromkeys([*known, *(argument.text for argument in left)])
         below(root, LEFT).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         durable_write(LEFT, "\n".join(texts) + "\n", 0o600, root)
 

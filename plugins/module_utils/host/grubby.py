@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ansible_collections.capstan.appliance.plugins.module_utils.host import kernel_arguments
+from ansible_collections.capstan.appliance.plugins.module_utils.host.grub_update import remember_left
 from ansible_collections.capstan.appliance.plugins.module_utils.host.kernel_arguments import Argument, Wanted
 from ansible_collections.capstan.appliance.plugins.module_utils.host.program import output_of
-from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError, Record
+from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError, Record, read_text
 
 _GRUBBY = "/usr/sbin/grubby"
 _SECONDS = 120
@@ -93,6 +94,8 @@ class Grubby:
                 raise HostError(f"{error}. This could not be undone: {second}") from error
             self._record.forget(argument.text for argument in new)
             raise
+        running = kernel_arguments.read(kernel_arguments.split(read_text("/proc/cmdline", self._root) or ""))
+        remember_left(self._root, [one for one in remove if not kernel_arguments.lacking([one], running)])
         self._record.forget(argument.text for argument in remove)
 
     def _read_back(self, add: Sequence[Argument], remove: Sequence[Argument]) -> None:

@@ -15,6 +15,13 @@ from pathlib import Path
 
 from ansible_collections.capstan.appliance.plugins.module_utils.host import grub_config, kernel_arguments
 from ansible_collections.capstan.appliance.plugins.module_utils.host.kernel_arguments import Argument, Wanted
+from ansible_collections.capstan.appliance.plugins.module_utils.host.own_arguments import (
+    DROPIN,
+    LEFT,
+    SCRIPT,
+    of_dropin,
+    of_trial,
+)
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import (
     BOOT_ID,
     HostError,
@@ -23,21 +30,15 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.record impo
     read_text,
 )
 
-DROPIN = f"{grub_config.DROPINS}/zz-capstan.cfg"  # sorts behind all others, so that it sees what they set
-SCRIPT = "/etc/grub.d/42_capstan_trial"  # behind 10_linux to 41_custom, so that no entry changes its number
 CONFIG = "/boot/grub/grub.cfg"
 ENVIRONMENT = "/boot/grub/grubenv"
-# Arguments of ours that the running kernel has and the configuration has no more; gone with the boot that ends them.
-LEFT = "/run/capstan-host/kernel_cmdline"
 TRIAL = "capstan-trial"
 MODES = {DROPIN: 0o644, SCRIPT: 0o755}
 
 UNFINISHED = "unfinished"  # in the record: grub.cfg may not be made of the settings yet
 NEXT_ENTRY = "next_entry"  # in the record: GRUB's variable as it was before the trial, None where it was not there
 
-_DROPIN_LINE = re.compile(r'^GRUB_CMDLINE_LINUX="\$GRUB_CMDLINE_LINUX (.+)"$', re.MULTILINE)
 _SCRIPT_BOOT = re.compile(r"^# boot: (\S*)$", re.MULTILINE)
-_SCRIPT_ARGUMENTS = re.compile(r"^# arguments: (.*)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -115,8 +116,7 @@ def _content(root: Path, path: str) -> str | None:
 
 def ours(text: str | None) -> list[Argument]:
     """The arguments in a drop-in of ours."""
-    found = _DROPIN_LINE.findall(text or "")
-    return kernel_arguments.read(kernel_arguments.split(" ".join(found)))
+    return kernel_arguments.read(of_dropin(text or ""))
 
 
 def dropin(arguments: Sequence[Argument]) -> str | None:
@@ -277,15 +277,15 @@ def _trial(state: State, old: Sequence[Argument], new: Sequence[Argument]) -> tu
     """Content of the trial's script, and whether GRUB is still to be told of it."""
     known = state.files[SCRIPT]
     if known is not None:
-        boot, arguments = _SCRIPT_BOOT.search(known), _SCRIPT_ARGUMENTS.search(known)
-        if boot and arguments and arguments[1].strip() == kernel_arguments.shown(new):
+        boot, arguments = _SCRIPT_BOOT.search(known), of_trial(known)
+        if boot and arguments is not None and " ".join(arguments) == kernel_arguments.shown(new):
             armed = state.environment.get(NEXT_ENTRY) == TRIAL
             if armed or boot[1] == state.boot:
                 return known, not armed
             record = state.record or {}
             # A reset before GRUB was told leaves its variable as it was; GRUB leaves it empty.
             if UNFINISHED not in record or state.environment.get(NEXT_ENTRY) != record.get(NEXT_ENTRY):
-                raise HostError(_not_held(arguments[1].strip()))
+                raise HostError(_not_held(" ".join(arguments)))
     chosen = grub_config.default_entry(state.config, state.environment)
     if chosen is None or not chosen.generated:
         raise HostError(no_default(chosen))

@@ -1,0 +1,1 @@
+../../../appliance/src/capstan/own_arguments.py
