@@ -119,6 +119,14 @@ def test_a_node_without_free_cores_borrows_the_nearest() -> None:
     assert "ens0f0 is on NUMA node 0 and has workers elsewhere: CPU 2." in made.notes
 
 
+def test_cores_that_an_asked_for_queue_borrows_are_no_other_ports() -> None:
+    host = machine(8, nodes=2, threads=2, nics=[nic(), nic(1, node=1)])
+    made = plan(host, interfaces=[{"name": "ens1f0"}, {"name": "ens0f0", "queues": 6}])
+    borrowed, asked = (port.workers for port in made.ports)
+    assert asked == (2, 3, 10, 11, 6, 7)  # CPU 0 is the system's, CPU 1 the writer's
+    assert borrowed == (4, 5)
+
+
 def test_isolated_cpus_are_the_workers_and_stay_as_they_are() -> None:
     host = machine(8, isolated=[4, 5, 6, 7], nics=[nic(most=2)])
     made = plan(host, method="dpdk")

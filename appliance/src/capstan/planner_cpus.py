@@ -163,7 +163,8 @@ def _distance(machine: Machine, near: Iterable[int], node: int) -> int:
 def count_queues(machine: Machine, pool: Pool, demands: Sequence[Demand]) -> list[int]:
     """Queues of each port: as asked, or one for each physical core that the port can have to itself on its node.
 
-    The cores of a node are dealt out one at a time, to every port that asks for as many as there are.
+    Ports whose queues are asked for take theirs first, from nodes farther off when their own has no CPU left. The other
+    cores of a node are dealt out one at a time, to every port that asks for as many as there are.
     """
     node_of = {cpu.number: cpu.node for cpu in machine.cpus}
     firsts = _first_threads(machine, pool.workers)
@@ -178,11 +179,15 @@ def count_queues(machine: Machine, pool: Pool, demands: Sequence[Demand]) -> lis
         left[node] -= 1
         return True
 
+    cpus = Counter(node_of[cpu] for cpu in pool.workers)
     counts = [0] * len(demands)
     for index, demand in enumerate(demands):
-        while demand.queues is not None and counts[index] < demand.queues:
-            take(homes[index])
-            counts[index] += 1
+        counts[index] = asked = demand.queues or 0
+        for node in sorted(cpus, key=lambda node: _far(machine, demand.node, node)):
+            here = min(asked, cpus[node])
+            left[node] -= min(here, left[node])
+            cpus[node] -= here
+            asked -= here
     hungry = [index for index, demand in enumerate(demands) if demand.queues is None]
     while hungry:
         for index in list(hungry):
@@ -213,6 +218,11 @@ def _home(machine: Machine, node: int | None, cores: Mapping[int, int]) -> int |
     return min(cores, key=lambda other: (distance(machine, node, other), other))
 
 
+def _far(machine: Machine, node: int | None, other: int) -> tuple[int, int]:
+    """Orders nodes by their distance to a NIC's, those at the same by number; all are alike where it is not known."""
+    return (distance(machine, node, other), other) if node is not None else (0, 0)
+
+
 def place(
     config: CaptureConfig, machine: Machine, pool: Pool, demands: Sequence[Demand], queues: Sequence[int]
 ) -> Placement:
@@ -222,10 +232,7 @@ def place(
     load: Counter[int] = Counter()
     ports = []
     for demand, count in zip(demands, queues, strict=True):
-        far = {
-            cpu: distance(machine, demand.node, cpus[cpu].node) if demand.node is not None else 0
-            for cpu in pool.workers
-        }
+        far = {cpu: _far(machine, demand.node, cpus[cpu].node) for cpu in pool.workers}
         # Few queues on it, near the NIC, early in the pool: what makes a CPU the better worker.
         chosen = tuple(sorted(pool.workers, key=lambda cpu: (load[cpu], far[cpu]))[:count])
         load.update(chosen[queue % len(chosen)] for queue in range(count))
