@@ -8,8 +8,10 @@ Run n behaves as runs[n] says, the last entry for all later ones:
     refuse   sentence with which it fails to start         mute    never begins to capture
     slow     seconds that a clean stop takes                deaf    ignores every wish to stop
     degraded sentences of its port                          quit    seconds of capture before it exits with code 4
+    own_nic  the NIC is reset with each engine: it counts from arm on, and nothing while no engine runs
 
-Its "NIC" counts from the epoch on, with or without an engine: arrived = (now - epoch) * rate.
+Its "NIC" counts from the epoch on, with or without an engine: arrived = (now - epoch) * rate. By names of its own it
+counts what it received as "good", and every tenth of that as "missed_by_card".
 """
 
 import ctypes
@@ -38,6 +40,7 @@ FIELDS = [
     ("delivered_bytes", 112, "u64", "info", None, "bytes"),
     ("nic_rx_packets", 120, "u64", "info", None, "packets"),
     ("nic_rx_at_arm", 128, "u64", "info", None, "packets"),
+    ("nic_life", 144, "u64", "info", None, "flag"),
 ]
 OFFSETS = {name: offset for name, offset, *_ in FIELDS}
 HEADER = {
@@ -48,9 +51,14 @@ HEADER = {
     "state": 20,
     "started_realtime_ns": 24,
     "heartbeat_monotonic_ns": 32,
+    "ports": 40,
 }
 HEADER_TYPES = {"magic": "char[8]", "started_realtime_ns": "u64", "heartbeat_monotonic_ns": "u64"}
 HEADER_SIZE, STRIDE = 256, 192
+DEVICE_FIELDS = [("interface", 0, "char[16]"), ("used", 16, "u32"), ("left_out", 24, "u64")]
+SLOT_FIELDS = [("name", 0, "char[16]"), ("value", 16, "u64"), ("loss", 24, "u64")]
+SLOTS_AT, SLOT_STRIDE, DEVICE_STRIDE = 32, 32, 96
+SLOTS = {"good": 0, "missed_by_card": 1}
 STATES = ["starting", "capturing", "stopping", "stopped", "failed"]
 
 
@@ -67,6 +75,16 @@ def layout() -> dict:
         "header": {"size": HEADER_SIZE, "fields": header},
         "states": {str(number): name for number, name in enumerate(STATES)},
         "queue": {"stride": STRIDE, "fields": fields},
+        "device": {
+            "stride": DEVICE_STRIDE,
+            "fields": [{"name": n, "offset": o, "type": t} for n, o, t in DEVICE_FIELDS],
+            "counters": {
+                "offset": SLOTS_AT,
+                "stride": SLOT_STRIDE,
+                "slots": len(SLOTS),
+                "fields": [{"name": n, "offset": o, "type": t} for n, o, t in SLOT_FIELDS],
+            },
+        },
     }
 
 
@@ -78,18 +96,26 @@ def log(level: str, event: str, message: str) -> None:
 class Ledger:
     def __init__(self, path: Path, interfaces: list[str]) -> None:
         fresh = path.with_suffix(".new")
-        size = HEADER_SIZE + STRIDE * len(interfaces)
+        self.devices = HEADER_SIZE + STRIDE * len(interfaces)
+        size = self.devices + DEVICE_STRIDE * len(interfaces)
         fresh.write_bytes(bytes(size))
         with fresh.open("r+b") as stream:
             self.memory = mmap.mmap(stream.fileno(), size)
         self.memory[0:8] = b"CAPLEDGR"
-        for name, value in (("version", 1), ("pid", os.getpid()), ("queues", len(interfaces))):
+        for name, value in (
+            ("version", 1),
+            ("pid", os.getpid()),
+            ("queues", len(interfaces)),
+            ("ports", len(interfaces)),
+        ):
             struct.pack_into("=I", self.memory, HEADER[name], value)
         struct.pack_into("=Q", self.memory, HEADER["started_realtime_ns"], time.time_ns())
         for index, interface in enumerate(interfaces):
             base = HEADER_SIZE + STRIDE * index
             self.memory[base : base + len(interface)] = interface.encode()
             self.memory[base + 16 : base + 20] = b"fake"
+            device = self.devices + DEVICE_STRIDE * index
+            self.memory[device : device + len(interface)] = interface.encode()
         fresh.rename(path)
 
     def state(self, name: str) -> None:
@@ -101,6 +127,14 @@ class Ledger:
     def put(self, **values: int) -> None:
         for name, value in values.items():
             struct.pack_into("=Q", self.memory, HEADER_SIZE + OFFSETS[name], value)
+
+    def count(self, **values: int) -> None:
+        """Counters of the first port's device."""
+        struct.pack_into("=I", self.memory, self.devices + 16, len(SLOTS))
+        for name, value in values.items():
+            slot = self.devices + SLOTS_AT + SLOT_STRIDE * SLOTS[name]
+            self.memory[slot : slot + len(name)] = name.encode()
+            struct.pack_into("=QQ", self.memory, slot + 16, value, "missed" in name)
 
 
 def main() -> int:
@@ -149,7 +183,9 @@ def main() -> int:
         return int((time.monotonic() - script["epoch"]) * script["rate"])
 
     armed = arrived()
-    ledger.put(nic_rx_at_arm=armed)
+    own_nic = bool(behaviour.get("own_nic"))
+    at_arm = 0 if own_nic else armed
+    ledger.put(nic_rx_at_arm=at_arm, nic_life=2 if own_nic else 1)
     began = time.monotonic()
     if not behaviour.get("mute"):
         ledger.state("capturing")
@@ -161,9 +197,10 @@ def main() -> int:
         sieved, full = received // 10, received // 50
         delivered = max(0, received - sieved - full - pending)
         ledger.put(
-            nic_rx_packets=armed + wire, wire_packets=max(0, wire - ring), received_packets=received, sieved=sieved,
+            nic_rx_packets=at_arm + wire, wire_packets=max(0, wire - ring), received_packets=received, sieved=sieved,
             shelf_full=full, ring_overrun=wire // 100, delivered_packets=delivered, delivered_bytes=delivered * 64,
         )  # fmt: skip
+        ledger.count(good=wire, missed_by_card=wire // 10)
 
     while not stop or behaviour.get("deaf"):
         ran = time.monotonic() - began

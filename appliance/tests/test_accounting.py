@@ -58,7 +58,7 @@ def test_the_balance_closes_over_any_number_of_crashes(runs: list[Run], start: i
     session, nic = Session("2026-01-01T00:00:00Z"), start
     for number, run in enumerate(runs):
         last = number == len(runs) - 1
-        session = session.close_gap({"cap0": nic})
+        session = session.close_gap({"cap0": nic}, 0)
         session = session.close_run(run.ledger(nic, clean=last), clean=last)
         nic += run.arrived + (0 if last else run.gap)
     total = session.total(None)
@@ -72,7 +72,7 @@ def test_the_balance_closes_over_any_number_of_crashes(runs: list[Run], start: i
 def test_engine_down_is_what_arrived_less_what_is_named(runs: list[Run], start: int) -> None:
     run = runs[0]
     dead = run.ledger(start, clean=False)
-    session = Session("x").close_run(dead, clean=False).close_gap({"cap0": start + run.arrived + run.gap})
+    session = Session("x").close_run(dead, clean=False).close_gap({"cap0": start + run.arrived + run.gap}, 0)
     named = dead.total.delivered + dead.total.filtered + dead.total.drops["overrun"]
     assert session.closed.drops.get(ENGINE_DOWN, 0) == run.arrived + run.gap - named
 
@@ -95,19 +95,19 @@ def test_an_interface_made_anew_counts_from_zero() -> None:
 def test_a_port_opened_anew_within_a_run_may_begin_below_zero() -> None:
     """Its new counter begins at 0 although 50 packets are counted already: at_arm is -50, as an unsigned counter."""
     session = Session("x").close_run(snapshot(Balance(wire=80, delivered=80), (1 << 64) - 50), clean=False)
-    assert session.close_gap({"cap0": 37}).closed.drops == {ENGINE_DOWN: 7}
+    assert session.close_gap({"cap0": 37}, 0).closed.drops == {ENGINE_DOWN: 7}
 
 
 def test_a_port_that_is_gone_adds_nothing_more() -> None:
-    session = Session("x").close_run(snapshot(Balance(wire=5, delivered=5), 0), clean=False).close_gap({})
+    session = Session("x").close_run(snapshot(Balance(wire=5, delivered=5), 0), clean=False).close_gap({}, 0)
     assert session.closed.wire == 5
     assert session.ends == {}
 
 
 def test_the_gap_is_closed_once() -> None:
     session = Session("x").close_run(snapshot(Balance(wire=5, delivered=5), 100), clean=False)
-    once = session.close_gap({"cap0": 200})
-    assert once.close_gap({"cap0": 300}).closed == once.closed
+    once = session.close_gap({"cap0": 200}, 0)
+    assert once.close_gap({"cap0": 300}, 0).closed == once.closed
     assert once.closed.drops == {ENGINE_DOWN: 95}
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from capstan.alarms import Disk, Interval, evaluate
+from capstan.alarms import Disk, Interval, evaluate, uncounted
 from capstan.ledger import Balance
 
 
@@ -24,6 +24,13 @@ def test_each_trouble_has_its_alarm() -> None:
     assert names(recent_restarts=2) == ["engine_restarts"]
     assert names(links=[("cap0", "gone")]) == ["link"]
     assert names(disk=Disk(free=19, min_free=10, file_size=10)) == ["disk_nearly_full"]
+
+
+def test_time_in_which_nobody_counted_is_told_by_port() -> None:
+    (alarm,) = uncounted({"0000:19:00.0": 1.25})
+    assert alarm.name == "uncounted"
+    assert "0000:19:00.0 within 1.2 s" in alarm.sentence
+    assert list(uncounted({})) == []
 
 
 def test_drops_are_those_of_the_last_interval() -> None:

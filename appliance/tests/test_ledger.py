@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import fake_engine
 from capstan.errors import OperatorError
 from capstan.ledger import Balance, History, Layout, LedgerFile, describe
+from capstan.ledger_devices import DeviceCount
 
 
 def layout(**changes: Any) -> Layout:
@@ -39,6 +40,30 @@ def test_a_ledger_is_read_by_its_description(tmp_path: Path) -> None:
     assert balance.unaccounted == 100 - 60 - 20 - 12 - 5
     assert snapshot.port("cap1").wire == 0
     assert snapshot.nic("cap0", "nic_rx_at_arm") == 3
+
+
+def test_a_devices_own_counters_are_read_by_its_names(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    written = fake_engine.Ledger(path, ["cap0", "cap1"])
+    written.count(good=100, missed_by_card=3)
+    snapshot = LedgerFile(path, layout()).snapshot()
+    assert snapshot is not None
+    assert snapshot.devices["cap0"] == DeviceCount(lost={"missed_by_card": 3}, counted={"good": 100})
+    assert snapshot.devices["cap1"] == DeviceCount()
+    written.count(good=150, missed_by_card=3)
+    later = LedgerFile(path, layout()).snapshot()
+    assert later is not None
+    assert later.devices["cap0"].since(snapshot.devices["cap0"]) == DeviceCount(counted={"good": 50})
+
+
+def test_a_ledger_of_an_engine_that_keeps_no_devices_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    fake_engine.Ledger(path, ["cap0"])
+    described = fake_engine.layout()
+    del described["device"]
+    snapshot = LedgerFile(path, Layout.parse(json.dumps(described))).snapshot()
+    assert snapshot is not None
+    assert snapshot.devices == {}
 
 
 def test_a_new_engine_puts_a_new_file_in_place_and_the_reader_follows(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ def status(**counts: Any) -> dict[str, Any]:
         "degraded": [],
         "files": ["/data/old.pcapng"],
         "totals": totals(**counts),
+        "devices": {},
     }
 
 
@@ -42,6 +43,19 @@ def report(
     result = CliRunner().invoke(main, words, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result, json.loads((tmp_path / "report.json").read_text())
+
+
+def device(**lost: int) -> dict[str, Any]:
+    return {"cap0": {"lost": lost, "counted": {"rx_good": 5}, "left_out": 0}}
+
+
+def test_what_the_device_lost_meanwhile_is_reported_by_its_own_names(host: Host, tmp_path: Path) -> None:
+    before = {**status(wire=500, delivered=500), "devices": device(rx_crc_errors=2, rx_missed=7)}
+    after = {**status(wire=1500, delivered=1490), "devices": device(rx_crc_errors=2, rx_missed=11)}
+    result, document = report(tmp_path, after, FOUND, before)
+    assert document["devices"] == {"cap0": {"lost": {"rx_missed": 4}, "counted": {}, "left_out": 0}}
+    assert "cap0: rx_missed" in result.output
+    assert "rx_crc_errors" not in result.output
 
 
 def test_the_difference_to_before_is_reported(host: Host, tmp_path: Path) -> None:

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from capstan import lab, state, status
+from capstan.cli import main
 from capstan.errors import OperatorError
 from capstan.files import PidLock
 from capstan.ledger import Balance, Layout, LedgerFile, describe
@@ -152,6 +154,49 @@ def test_the_gap_is_exact_to_the_packet(host: Host) -> None:
     died = next(record for record in journal(host) if record["record"] == "run")["ports"]["cap0"]
     named = died["delivered"] + died["filtered"] + sum(died["dropped"].values()) - died["dropped"]["engine_down"]
     assert closed.drops["engine_down"] == until_second_arm - named
+
+
+def test_of_a_nic_that_ends_with_its_engine_the_ring_is_named_and_the_blind_time_is_told(host: Host) -> None:
+    host.script({"crash": 0.3, "own_nic": True}, {"own_nic": True})
+    with running(host) as run:
+        wait_until(lambda: run.runs() == 1 and run.name() == "capturing", "the restart")
+        wait_until(lambda: any(a["name"] == "uncounted" for a in run.state().alarms), "the alarm")  # type: ignore[union-attr]
+        during = status.read(host.paths)
+    assert 0.05 < during["uncounted_seconds"]["cap0"] < 5
+    closed = final(host).session.closed
+    assert_closes(closed)
+    died = next(record for record in journal(host) if record["record"] == "run")["ports"]["cap0"]
+    # What was in memory, and the five that the NIC had received and the engine had not.
+    assert died["dropped"]["engine_down"] == closed.drops["engine_down"] == 7 + 5
+    assert journal(host)[-1]["uncounted_seconds"] == during["uncounted_seconds"]
+
+
+def test_nobody_is_blind_while_the_device_counts_on_or_after_a_clean_stop(host: Host) -> None:
+    host.script({"crash": 0.2}, {})
+    with running(host) as run:
+        wait_until(lambda: run.runs() == 1 and run.name() == "capturing", "the restart")
+    assert final(host).session.uncounted == {}
+    host.script({"own_nic": True})
+    host.paths.engine.with_name("runs").unlink()
+    with running(host) as run:
+        run.await_state("capturing")
+    assert final(host).session.uncounted == {}
+
+
+def test_the_devices_own_counters_are_summed_over_runs_and_are_no_part_of_the_balance(host: Host) -> None:
+    host.script({"crash": 0.3}, {})
+    with running(host) as run:
+        wait_until(lambda: run.runs() == 1 and run.name() == "capturing", "the restart")
+        wait_until(lambda: status.read(host.paths)["totals"]["wire"] > 4000, "traffic")
+    runs = [record for record in journal(host) if record["record"] == "run"]
+    total = status.read(host.paths)["devices"]["cap0"]
+    for kind, name in (("counted", "good"), ("lost", "missed_by_card")):
+        assert total[kind][name] == sum(record["devices"]["cap0"][kind][name] for record in runs) > 0
+    assert journal(host)[-1]["devices"]["cap0"] == total
+    assert "missed_by_card" not in final(host).session.closed.drops
+    shown = CliRunner().invoke(main, ["status"])
+    assert "cap0: missed_by_card" in shown.output
+    assert_closes(final(host).session.closed)
 
 
 def test_a_hung_engine_is_killed_and_replaced(host: Host) -> None:

@@ -25,6 +25,14 @@ static json_t *time_error(const struct cap_running_port *port)
 	return most ? json_integer((json_int_t)most) : json_null();
 }
 
+/* Whether what arrives while no engine runs is counted; null where the method has no device. */
+static json_t *counts_on(const struct cap_running_port *port)
+{
+	uint64_t life = cap_sample(&port->ledger->monitor.nic_life);
+
+	return life == CAP_NIC_NONE ? json_null() : json_boolean(life == CAP_NIC_COUNTS_ON);
+}
+
 static json_t *describe_port(const struct cap_running_port *port)
 {
 	const struct cap_port_config *config = port->config;
@@ -34,14 +42,16 @@ static json_t *describe_port(const struct cap_running_port *port)
 		json_array_append_new(degraded, json_string(port->facts.degraded[i]));
 	for (unsigned i = 0; i < config->queues; i++)
 		json_array_append_new(cpus, json_integer(port->workers[i].cpu));
-	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:I, s:s, s:i, s:o, s:o, s:o, s:o}",
+	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:I, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:I}",
 			 "interface", config->interface, "method", config->driver->name,
 			 "effective_mode", port->facts.effective_mode, "filter",
 			 text_or_null(config->filter), "filter_in", port->facts.filter_in,
 			 "snaplen", (json_int_t)port->facts.snaplen, "link",
 			 cap_link_name(port->link), "queues", (int)config->queues, "cpus", cpus,
 			 "degraded", degraded, "time_error_ns", time_error(port), "device_counters",
-			 cap_device_counters_json(port->counters.ledger));
+			 cap_device_counters_json(port->counters.ledger), "counts_on",
+			 counts_on(port), "device_counters_left_out",
+			 (json_int_t)cap_sample(&port->counters.ledger->left_out));
 }
 
 static json_t *describe_output(const struct cap_engine *engine)

@@ -12,6 +12,8 @@ from readers import capinfos, tcpdump, tshark
 from traffic import SMALL, assert_all_there, assert_undamaged, check
 from waiting import wait_until
 
+from capstan.accounting import Session, rx_at_arm
+
 RATE = 20_000
 
 
@@ -51,6 +53,35 @@ def test_a_killed_engine_leaves_readable_files_that_the_next_one_recovers(
         assert_nothing_lost(engine.stop(), sent.accepted)
         assert_all_there(engine.files(), sent)
     assert not engine.parts()
+
+
+@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+def test_what_a_killed_engine_held_and_missed_is_named_to_the_packet(driver: Driver, lab: Lab, place: Path) -> None:
+    session = Session("now")
+    with Engine(place, driver.port(), netns=lab.netns) as engine:
+        with lab.sending(SMALL, count=RATE, rate=RATE) as traffic:
+            engine.wait_for(lambda ledger: ledger.total.delivered > RATE // 10, "some are in the file")
+            engine.wait_for(lambda ledger: ledger.total.pending > 0, "some are not")
+            engine.kill()
+            first = traffic.finish()
+        died = engine.ledger()
+        session = session.close_run(died, clean=False)
+        engine.start()
+        began = engine.ledger()
+        session = session.close_gap(rx_at_arm(began), began.taken)
+        second = lab.send(SMALL, stream=2, count=1000)
+        session = session.close_run(engine.stop(), clean=True)
+        wait_until(lambda: not engine.parts(), "the dead one's file is recovered")
+        files = engine.files()
+    total = session.total(None)
+    assert total.unaccounted == 0, total
+    assert total.wire == first.accepted + second.accepted, total
+    assert total.drops["engine_down"] == first.accepted - died.total.delivered > 0
+    assert not session.uncounted, "the interface counted on"
+    # What had reached the disk when it was killed is in the file, whether the ledger knew it already or not.
+    found = check(files, first.frames)
+    assert died.total.delivered <= found.distinct < first.frames
+    assert_all_there(files, second)
 
 
 def whole_file(place: Path, lab: Lab) -> Path:

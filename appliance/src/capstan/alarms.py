@@ -6,7 +6,7 @@ A life-time ratio hides a bad minute: after a day without loss, ten minutes of 4
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from capstan.ledger import Balance
@@ -55,6 +55,21 @@ class Disk:
     """Space that the engine keeps free by removing the oldest files."""
     file_size: int
     """Size of a whole capture file."""
+
+
+def uncounted(seconds: Mapping[str, float]) -> Iterator[Alarm]:
+    """Judge the time in which nobody counted what arrived.
+
+    Args:
+        seconds: how long that was in all, by port.
+
+    """
+    for name, long in seconds.items():
+        yield Alarm(
+            "uncounted",
+            f"What arrived at {name} within {long:.1f} s without an engine is counted nowhere: "
+            "its counters end with the engine.",
+        )
 
 
 def evaluate(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from capstan.ledger import Balance
+from capstan.ledger_devices import DeviceCount
 
 
 def now() -> str:
@@ -33,6 +35,11 @@ def balance_json(balance: Balance, unaccounted: int | None = None) -> dict[str, 
         "unaccounted": balance.unaccounted if unaccounted is None else unaccounted,
         "delivered_bytes": balance.delivered_bytes,
     }
+
+
+def devices_json(devices: Mapping[str, DeviceCount]) -> dict[str, Any]:
+    """The devices' own counters for readers outside of the package; devices without any are left out."""
+    return {name: asdict(device) for name, device in devices.items() if device != DeviceCount()}
 
 
 def append(path: Path, record: dict[str, Any]) -> None:

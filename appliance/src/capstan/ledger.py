@@ -9,52 +9,21 @@ from __future__ import annotations
 import json
 import mmap
 import os
-import re
-import struct
 import subprocess
 import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
 
 from capstan.errors import OperatorError
+from capstan.ledger_devices import DeviceCount, DeviceLayout
+from capstan.ledger_field import Field
 from capstan.paths import Paths
 
 LAYOUT_VERSION = 1
 SETTLE_SECONDS = 2.0
 """Counters are sampled without a lock; a difference means something when it is as old as this."""
-
-_SCALARS = {"u64": "=Q", "u32": "=I", "i32": "=i"}
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field of the header or of a queue record, as the engine describes it."""
-
-    name: str
-    offset: int
-    type: str
-    role: str = "info"
-    stage: str | None = None
-    unit: str | None = None
-    meaning: str = ""
-
-    @classmethod
-    def parse(cls, raw: Mapping[str, Any]) -> Self:
-        """Take what is needed of a description; the engine may say more."""
-        known = {key: raw[key] for key in ("name", "offset", "type", "role", "stage", "unit", "meaning") if key in raw}
-        return cls(**known)
-
-    def read(self, memory: mmap.mmap, base: int) -> int | str:
-        """The value, in a record that begins at `base`."""
-        if code := _SCALARS.get(self.type):
-            value: int = struct.unpack_from(code, memory, base + self.offset)[0]
-            return value
-        length = int(self.type.removeprefix("char[").removesuffix("]"))
-        start = base + self.offset
-        return memory[start : start + length].split(b"\0", 1)[0].decode(errors="replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +36,8 @@ class Layout:
     states: Mapping[int, str]
     stride: int
     queue: tuple[Field, ...]
+    device: DeviceLayout | None = None
+    """Where devices' own counters are, behind the queues; None for an engine that keeps none."""
 
     @classmethod
     def parse(cls, text: str) -> Layout:
@@ -90,14 +61,15 @@ class Layout:
                 states={int(number): name for number, name in raw["states"].items()},
                 stride=raw["queue"]["stride"],
                 queue=tuple(Field.parse(entry) for entry in raw["queue"]["fields"]),
+                device=DeviceLayout.parse(raw["device"]) if "device" in raw else None,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise OperatorError(
                 f"The engine's description of its ledger cannot be read ({error!r}); "
                 "install capstan and capstan-engine of the same version."
             ) from error
-        for entry in (*layout.header, *layout.queue):
-            if entry.type not in _SCALARS and not re.fullmatch(r"char\[\d+\]", entry.type):
+        for entry in (*layout.header, *layout.queue, *(layout.device.all_fields if layout.device else ())):
+            if not entry.is_known:
                 raise OperatorError(
                     f"The engine's ledger field {entry.name} has the unknown type {entry.type}; "
                     "install capstan and capstan-engine of the same version."
@@ -202,6 +174,8 @@ class Snapshot:
     heartbeat: float
     """CLOCK_MONOTONIC of the engine's last sign of life, seconds."""
     queues: tuple[QueueCount, ...]
+    devices: Mapping[str, DeviceCount] = field(default_factory=dict)
+    """The ports' devices' own counters, by interface; no part of the balance."""
 
     @property
     def total(self) -> Balance:
@@ -244,7 +218,10 @@ class LedgerFile:
             return None
         header = {entry.name: entry.read(memory, 0) for entry in self._layout.header}
         count, base, stride = int(header["queues"]), self._layout.header_size, self._layout.stride
-        if header["magic"] != self._layout.magic or base + count * stride > len(memory):
+        device, ports = self._layout.device, int(header.get("ports", 0))
+        behind = base + count * stride
+        end = behind + (ports * device.stride if device is not None else 0)
+        if header["magic"] != self._layout.magic or end > len(memory):
             raise OperatorError(
                 f"{self._path} is not a ledger of the installed engine; stop capstan, remove the file and start again."
             )
@@ -256,6 +233,7 @@ class LedgerFile:
             started_ns=int(header["started_realtime_ns"]),
             heartbeat=int(header["heartbeat_monotonic_ns"]) / 1e9,
             queues=tuple(self._queue(memory, base + index * stride) for index in range(count)),
+            devices=device.read(memory, behind, ports) if device is not None else {},
         )
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from capstan import alarms, captures, control, journal, state
-from capstan.accounting import Session, rx_at_arm, settle
+from capstan.accounting import Session, balance_of, rx_at_arm
 from capstan.config import CaptureConfig
 from capstan.engine import Engine, Load
 from capstan.errors import OperatorError
@@ -82,7 +82,7 @@ class Observer:
     def capturing(self, snapshot: Snapshot) -> None:
         """Begin to observe a run: what arrived since the last one is lost, with its cause."""
         before = self.session.closed.dropped
-        self.session = self.session.close_gap(rx_at_arm(snapshot))
+        self.session = self.session.close_gap(rx_at_arm(snapshot), snapshot.taken)
         missed = self.session.closed.dropped - before
         if missed:
             logger().error("gap", packets=missed, message=f"{missed} packets arrived while no engine captured.")
@@ -97,7 +97,7 @@ class Observer:
             return
         clean = engine.clean and last.state == "stopped"
         self.session = self.session.close_run(last, clean=clean)
-        ports = {name: last.port(name) for name in last.interfaces}
+        ports = {name: balance_of(last, name, clean=clean) for name in last.interfaces}
         record = {
             "record": "run",
             "host": self._config.host,
@@ -105,7 +105,8 @@ class Observer:
             "seconds": round(time.monotonic() - engine.started, 3),
             "clean": clean,
             "ending": engine.explain(),
-            "ports": {name: journal.balance_json(b if clean else settle(b)) for name, b in ports.items()},
+            "ports": {name: journal.balance_json(balance) for name, balance in ports.items()},
+            "devices": journal.devices_json(last.devices),
         }
         journal.append(self._paths.journal, record)
 
@@ -120,6 +121,8 @@ class Observer:
             "runs": self.session.runs,
             "crashes": self.session.crashes,
             "totals": journal.balance_json(self.session.closed),
+            "devices": journal.devices_json(self.session.devices),
+            "uncounted_seconds": dict(self.session.uncounted),
             "files": captures.whole_files(Path(self._config.output.directory), self.session.started),
         }
         journal.append(self._paths.journal, record)
@@ -166,7 +169,7 @@ class Observer:
             links=[(port["interface"], port["link"]) for port in self._ports() if live and "link" in port],
             disk=captures.disk(self._config.output),
         )
-        return list(found)
+        return [*alarms.uncounted(self.session.uncounted), *found]
 
     def _ports(self) -> list[dict[str, Any]]:
         ports: list[dict[str, Any]] = self._status.get("ports", [])

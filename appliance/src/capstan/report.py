@@ -12,6 +12,7 @@ from typing import Any, Self
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from capstan.errors import UsageError
+from capstan.ledger_devices import DeviceCount
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Report:
     filtered: int
     dropped: Mapping[str, int]
     unaccounted: int
+    devices: Mapping[str, Mapping[str, Mapping[str, int]]]
+    """By port, what its device counted under its own names: "lost" and "counted"."""
     found: Mapping[str, Any]
     """What `capstan-gen check` read in the files; empty when nobody looked."""
     files: tuple[str, ...]
@@ -68,6 +71,7 @@ class Report:
             now, old = after["totals"], (before or {}).get("totals", {})
             same = before is not None and before.get("started") == after["started"]
             old = old if same else {}
+            old_devices = (before or {}).get("devices", {}) if same else {}
             earlier = set((before or {}).get("files", ())) if same else set()
             drops = {cause: count - old.get("dropped", {}).get(cause, 0) for cause, count in now["dropped"].items()}
             return cls(
@@ -84,6 +88,10 @@ class Report:
                 filtered=now["filtered"] - old.get("filtered", 0),
                 dropped={cause: count for cause, count in drops.items() if count},
                 unaccounted=now["unaccounted"],
+                devices={
+                    name: asdict(DeviceCount(**device).since(DeviceCount(**old_devices.get(name, {}))))
+                    for name, device in after["devices"].items()
+                },
                 found=dict(found or {}),
                 files=tuple(path for path in after["files"] if path not in earlier),
                 seconds=seconds,

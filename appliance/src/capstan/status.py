@@ -36,6 +36,8 @@ def read(paths: Paths) -> dict[str, Any]:
         "degraded": list(published.degraded),
         "ports": ports,
         "totals": journal.balance_json(published.session.total(live), published.unaccounted),
+        "devices": journal.devices_json(published.session.device_total(live)),
+        "uncounted_seconds": dict(published.session.uncounted),
         "runs": published.session.runs + (live is not None),
         "restarts": published.session.crashes,
         "started": published.session.started,

@@ -260,9 +260,9 @@ class Supervisor:
     def _finish(self, reason: str | None) -> None:
         """Give everything back and write down how it ended; runs whatever happened before."""
         observer = self._observer
-        if observer.session.ends and not self._stopped_cleanly:
+        if (observer.session.ends or observer.session.blind) and not self._stopped_cleanly:
             counters = nic.rx_packets(self._config.netns, observer.session.ends)
-            observer.session = observer.session.close_gap(counters)
+            observer.session = observer.session.close_gap(counters, time.monotonic())
         self._ports.restore()
         if observer.session.runs:
             observer.close_session()

@@ -79,6 +79,9 @@ def _body(found: numbered.Report) -> RenderableType:
         table.add_row("dropped", Text(format_count(count), style="bold yellow"), cause)
     if not found.dropped:
         table.add_row("dropped", "0", "")
+    for name, device in found.devices.items():
+        for counter, count in device["lost"].items():
+            table.add_row("device", Text(format_count(count), style="yellow"), f"{name}: {counter}")
     known = "green" if found.unaccounted == 0 else "bold red"
     table.add_row("unaccounted", Text(format_count(found.unaccounted), style=known), "")
     lines: list[RenderableType] = [table, Text(), _verdict(found), *_reader(found), Text()]

@@ -15,6 +15,7 @@ from capstan.status import NOT_RUNNING
 
 _STATE_STYLE = {"capturing": "bold green", "stopped": "dim", "failed": "bold red", "dead": "bold red"}
 _FILES_SHOWN = 5
+_COUNTERS_SHOWN = 8
 
 
 def console() -> Console:
@@ -38,11 +39,12 @@ def overview(found: Mapping[str, Any]) -> RenderableType:
     table.add_row("host", found["host"])
     table.add_row("method", f"{found['method']}  [dim]{found['effective_mode'] or ''}[/dim]")
     for port in found["ports"] if name not in NOT_RUNNING else ():
-        told = f"{port['interface']}: link {port['link']}, {port['queues']} queues"
-        table.add_row(
-            "port", told + (f", filter {port['filter']!r} in the {port['filter_in']}" if port["filter"] else "")
-        )
+        table.add_row("port", _port(port))
     _totals(table, found["totals"])
+    for name, seconds in found["uncounted_seconds"].items():
+        table.add_row("not counted", Text(f"{name}: {seconds:.1f} s without an engine", style="bold red"))
+    for name, device in found["devices"].items():
+        table.add_row("device", _device(name, device))
     table.add_row("engine runs", f"{found['runs']}, {found['restarts']} of them ended by a crash")
     for kind in ("supervisor", "engine"):
         if process := found[kind]:
@@ -66,6 +68,24 @@ def _totals(table: Table, totals: Mapping[str, Any]) -> None:
         table.add_row("dropped", "0")
     missing = totals["unaccounted"]
     table.add_row("unaccounted", Text(format_count(missing), style="green" if missing == 0 else "bold red"))
+
+
+def _port(port: Mapping[str, Any]) -> str:
+    told = f"{port['interface']}: link {port['link']}, {port['queues']} queues"
+    if port["filter"]:
+        told += f", filter {port['filter']!r} in the {port['filter_in']}"
+    if port.get("counts_on") is False:
+        told += ", counts nothing while no engine runs"
+    return told
+
+
+def _device(name: str, device: Mapping[str, Any]) -> Text:
+    """What a device counts as lost, by its own names; the rest is in the JSON."""
+    told = Text(f"{name}: ")
+    for counter, count in list(device["lost"].items())[:_COUNTERS_SHOWN]:
+        told.append(f"{counter} {format_count(count)}, ", style="yellow")
+    further = max(0, len(device["lost"]) - _COUNTERS_SHOWN) + len(device["counted"]) + device["left_out"]
+    return told.append(f"{further} further counters: status --json", style="dim")
 
 
 def rates(before: Snapshot, now: Snapshot, unaccounted: int) -> RenderableType:

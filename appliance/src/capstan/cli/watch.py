@@ -109,4 +109,5 @@ def _document(before: Snapshot, now: Snapshot, unaccounted: int) -> dict[str, An
             "delivered_bytes": per_second(before.total.delivered_bytes, now.total.delivered_bytes, seconds),
         },
         "queues": [dict(queue.values) for queue in now.queues],
+        "devices": journal.devices_json(now.devices),
     }
