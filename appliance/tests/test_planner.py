@@ -441,6 +441,46 @@ def test_large_pages_are_for_frames_and_come_with_a_boot() -> None:
     assert KernelArgument("hugepages=0:1", "capture_hugepages", False) in there.kernel_arguments
 
 
+def with_large_pages(counts: tuple[int, int], *line: str, ours: bool = False) -> Machine:
+    """Two nodes with a NIC on the second, booted with so many pages of 1 GiB."""
+    host = machine(16, nodes=2, nics=[nic(node=1)])
+    nodes = tuple(
+        replace(node, hugepages=(Hugepages(2 * MIB), Hugepages(GIB, count, count)))
+        for node, count in zip(host.nodes, counts, strict=True)
+    )
+    return replace(host, nodes=nodes, command_line=line, own_arguments=line if ours else ())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("hugepagesz=1G", "hugepages=8"),
+        ("default_hugepagesz=2M", "hugepages=512", "hugepagesz=1024M", "hugepages=0:2,1:6"),
+    ],
+)
+def test_large_pages_of_the_operators_own_are_used_where_they_are_enough(line: tuple[str, ...]) -> None:
+    made = plan(with_large_pages((4, 4), *line), method="dpdk", hugepages={"size": "1GiB"})
+    assert PlannedPages(GIB, 1, 1) in made.hugepages
+    assert not [argument for argument in arguments(made) if "hugepages" in argument]
+
+
+def test_large_pages_of_the_operators_own_that_are_too_few_are_refused_with_what_to_write() -> None:
+    host = with_large_pages((1, 0), "hugepagesz=1G", "hugepages=1")
+    (told,) = refused(host, method="dpdk", hugepages={"size": "1GiB"})
+    assert told == (
+        "host probe: hugepages: needs 1 of 1 GiB on node 1, which has 0 by hugepagesz=1G hugepages=1 on the kernel's "
+        "command line; write hugepagesz=1G hugepages=0:1,1:1 in its place in the boot loader's settings "
+        "(/etc/default/grub) and reboot, or write hugepages.size: 2MiB"
+    )
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_large_pages_of_an_earlier_plan_are_planned_anew(count: int) -> None:
+    host = with_large_pages((0, count), "hugepagesz=1G", f"hugepages=1:{count}", ours=True)
+    made = plan(host, method="dpdk", hugepages={"size": "1GiB"})
+    assert [argument for argument in arguments(made) if "hugepages" in argument] == ["hugepagesz=1G", "hugepages=1:1"]
+
+
 def test_many_frames_make_large_pages_worth_while() -> None:
     host = machine(64, nics=[nic(most=64)])
     made = plan(host, method="dpdk", dpdk={"descriptors": 32_768})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from capstan.config import CaptureConfig
@@ -22,6 +22,7 @@ _IOMMU_ARGUMENTS = {
     "IORT": ("iommu.passthrough=1",),
     None: ("iommu.passthrough=1",),  # told by a device tree
 }
+_GIB_SPELT = frozenset({"1G", "1024M", "1048576K"})
 _IOMMU_OFF = ("iommu=off", "amd_iommu=off")  # nothing that comes later on the command line undoes these
 
 
@@ -37,7 +38,7 @@ def kernel_arguments(
     derived = (
         *_isolation(machine, placement),
         *_iommu(config, machine, ports, problems),
-        *_large_pages(machine, pages),
+        *_large_pages(machine, pages, problems),
     )
     own = tuple(KernelArgument(argument, "capture_kernel.arguments") for argument in config.kernel.arguments)
     _refuse_contradictions(derived, own, problems)
@@ -96,17 +97,41 @@ def _iommu(
         yield KernelArgument(argument, "capture_kernel.iommu", essential)
 
 
-def _large_pages(machine: Machine, pages: Sequence[PlannedPages]) -> Iterator[KernelArgument]:
-    large = [entry for entry in pages if entry.size == GIB]
-    if not large:
+def _large_pages(machine: Machine, pages: Sequence[PlannedPages], problems: Problems) -> Iterator[KernelArgument]:
+    needed = {entry.node: entry.pages for entry in pages if entry.size == GIB}
+    if not needed:
         return
-    nodes = {node.number: node for node in machine.nodes}
-    present = {number: node.pages(GIB) for number, node in nodes.items()}
-    missing = any((known := present.get(entry.node)) is None or known.total < entry.pages for entry in large)
-    counts = ",".join(f"{entry.node}:{entry.pages}" for entry in large)
-    # The order matters: the count is for the size before it.
-    yield KernelArgument("hugepagesz=1G", "capture_hugepages", missing)
-    yield KernelArgument(f"hugepages={counts}", "capture_hugepages", missing)
+    present = {node.number: known.total if (known := node.pages(GIB)) else 0 for node in machine.nodes}
+    short = [node for node, count in needed.items() if present.get(node, 0) < count]
+    theirs = _large_pages_of_operator(machine)
+    if theirs is None:
+        # The order matters: the count is for the size before it.
+        yield KernelArgument("hugepagesz=1G", "capture_hugepages", bool(short))
+        yield KernelArgument(f"hugepages={_by_node(needed)}", "capture_hugepages", bool(short))
+    elif short:
+        enough = {node: max(needed.get(node, 0), count) for node, count in present.items()}
+        problems.add(
+            "hugepages",
+            f"needs {needed[short[0]]} of 1 GiB on node {short[0]}, which has {present.get(short[0], 0)} by {theirs} on "
+            f"the kernel's command line; write hugepagesz=1G hugepages={_by_node(enough)} in its place in the boot "
+            "loader's settings (/etc/default/grub) and reboot, or write hugepages.size: 2MiB",
+        )
+
+
+def _large_pages_of_operator(machine: Machine) -> str | None:
+    """By which words of his own the operator has pages of 1 GiB, which ours would contradict; None where by none."""
+    size, found = "", None
+    for word in machine.command_line:
+        name, _, value = word.partition("=")
+        if name in {"hugepagesz", "default_hugepagesz"}:
+            size = word if value.upper() in _GIB_SPELT else ""
+        elif name == "hugepages" and size and word not in machine.own_arguments:
+            found = f"{size} {word}"
+    return found
+
+
+def _by_node(counts: Mapping[int, int]) -> str:
+    return ",".join(f"{node}:{count}" for node, count in sorted(counts.items()) if count)
 
 
 def _refuse_contradictions(
