@@ -112,8 +112,8 @@ def _large_pages(machine: Machine, pages: Sequence[PlannedPages], problems: Prob
         enough = {node: max(needed.get(node, 0), count) for node, count in present.items()}
         problems.add(
             "hugepages",
-            f"needs {needed[short[0]]} of 1 GiB on node {short[0]}, which has {present.get(short[0], 0)} by {theirs} on "
-            f"the kernel's command line; write hugepagesz=1G hugepages={_by_node(enough)} in its place in the boot "
+            f"needs {needed[short[0]]} of 1 GiB on node {short[0]}, which has {present.get(short[0], 0)} by {theirs} "
+            f"on the kernel's command line; write hugepagesz=1G hugepages={_by_node(enough)} in its place in the boot "
             "loader's settings (/etc/default/grub) and reboot, or write hugepages.size: 2MiB",
         )
 
