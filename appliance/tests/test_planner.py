@@ -127,6 +127,13 @@ def test_cores_that_an_asked_for_queue_borrows_are_no_other_ports() -> None:
     assert borrowed == (4, 5)
 
 
+def test_a_port_of_an_unknown_node_takes_no_core_of_another_port() -> None:
+    cards = [nic(node=None, most=1), nic(1, node=None, most=1), nic(2, node=1)]
+    host = machine(8, nodes=2, threads=2, isolated=[4, 5, 10, 11], nics=cards)
+    made = plan(host, interfaces=[{"name": f"ens{index}f0"} for index in range(3)])
+    assert [port.workers for port in made.ports] == [(10,), (11,), (4, 5)]
+
+
 def test_isolated_cpus_are_the_workers_and_stay_as_they_are() -> None:
     host = machine(8, isolated=[4, 5, 6, 7], nics=[nic(most=2)])
     made = plan(host, method="dpdk")

@@ -223,6 +223,15 @@ def _far(machine: Machine, node: int | None, other: int) -> tuple[int, int]:
     return (distance(machine, node, other), other) if node is not None else (0, 0)
 
 
+def _order(demands: Sequence[Demand], queues: Sequence[int]) -> list[int]:
+    """Ports in the order in which they choose: first those that were given cores, on their own node or on any."""
+
+    def key(index: int) -> tuple[bool, bool, bool]:
+        return demands[index].queues is not None, queues[index] == 1, demands[index].node is None
+
+    return sorted(range(len(demands)), key=key)
+
+
 def place(
     config: CaptureConfig, machine: Machine, pool: Pool, demands: Sequence[Demand], queues: Sequence[int]
 ) -> Placement:
@@ -230,13 +239,14 @@ def place(
     cpus = {cpu.number: cpu for cpu in machine.cpus}
     usable = [cpu.number for cpu in machine.cpus if cpu.usable]
     load: Counter[int] = Counter()
-    ports = []
-    for demand, count in zip(demands, queues, strict=True):
+    ports: dict[int, tuple[int, ...]] = {}
+    for index in _order(demands, queues):
+        demand, count = demands[index], queues[index]
         far = {cpu: _far(machine, demand.node, cpus[cpu].node) for cpu in pool.workers}
         # Few queues on it, near the NIC, early in the pool: what makes a CPU the better worker.
         chosen = tuple(sorted(pool.workers, key=lambda cpu: (load[cpu], far[cpu]))[:count])
         load.update(chosen[queue % len(chosen)] for queue in range(count))
-        ports.append(chosen)
+        ports[index] = chosen
     workers = {cpu for cpu in load if load[cpu]}
     # What the operator set aside is not the system's either, used or not.
     aside = {*workers, *pool.isolated, *(pool.workers if config.cores != "auto" else ())}
@@ -249,7 +259,7 @@ def place(
         # The operator's own isolation stays as it is: its CPUs would not be found again by a wider one.
         isolated = set(pool.isolated) if pool.isolated and config.cores == "auto" else aside | idle
     return Placement(
-        ports=tuple(ports),
+        ports=tuple(ports[index] for index in range(len(demands))),
         workers=tuple(sorted(workers)),
         writers=_writers(machine, pool, near, [cpu for cpu in housekeeping if cpu not in workers]),
         housekeeping=housekeeping,
