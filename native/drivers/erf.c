@@ -60,6 +60,11 @@ static const char *name_of(uint8_t type)
 	return type < N_NAMES ? names[type] : NULL;
 }
 
+bool cap_erf_is_documented(uint8_t type)
+{
+	return name_of(type) != NULL;
+}
+
 const char *cap_erf_type_name(uint8_t type, char room[CAP_ERF_NAME])
 {
 	if (name_of(type))

@@ -143,6 +143,9 @@ bool cap_erf_is_coloured(uint8_t type);
 /** Room for the name of any type. */
 #define CAP_ERF_NAME 24
 
+/** Whether the reference has a name for a type. */
+bool cap_erf_is_documented(uint8_t type);
+
 /** The documented name of a type such as "TYPE_ETH", or "type 31" in @p room where it has none. */
 const char *cap_erf_type_name(uint8_t type, char room[CAP_ERF_NAME]);
 

@@ -93,6 +93,14 @@ int cap_erf_file_open(const char *path, struct cap_erf_file **out, struct cap_er
 	return rc;
 }
 
+int cap_erf_file_peek(const struct cap_erf_file *file, enum cap_erf_fcs fcs,
+		      struct cap_erf_record *record, struct cap_error *err)
+{
+	if (file->begin == file->end)
+		return 0;
+	return cap_erf_read(file->window + file->begin, file->end - file->begin, fcs, record, err);
+}
+
 int cap_erf_file_next(struct cap_erf_file *file, enum cap_erf_fcs fcs,
 		      struct cap_erf_record *record, struct cap_error *err)
 {

@@ -18,6 +18,15 @@ bool cap_erf_is_file(const char *path);
 int cap_erf_file_open(const char *path, struct cap_erf_file **file, struct cap_error *err);
 
 /**
+ * Look at the first record without taking it.
+ *
+ * @return 0: there is a whole one, or the file is empty; else what cap_erf_read returns, -EAGAIN where the
+ *         file ends within its first record
+ */
+int cap_erf_file_peek(const struct cap_erf_file *file, enum cap_erf_fcs fcs,
+		      struct cap_erf_record *record, struct cap_error *err);
+
+/**
  * Read the next record. It is valid until the next call.
  *
  * @return 1, 0 at the end of the file, or negative errno with a sentence: -EBADMSG when the file ends

@@ -40,34 +40,51 @@ void cap_erf_count_damaged(struct cap_erf_tally *tally, const struct cap_erf_rec
 	count_losses(tally, record);
 }
 
-static void tell(json_t *object, const char *name, uint64_t value)
+void cap_erf_add(struct cap_erf_tally *sum, const struct cap_erf_tally *more)
 {
-	json_int_t before = json_integer_value(json_object_get(object, name));
-
-	if (value)
-		json_object_set_new(object, name, json_integer(before + (json_int_t)value));
+	for (unsigned type = 0; type < CAP_ERF_TYPES; type++)
+		sum->types[type] += cap_sample(&more->types[type]);
+	sum->other_links += cap_sample(&more->other_links);
+	sum->damaged += cap_sample(&more->damaged);
+	sum->lost += cap_sample(&more->lost);
+	sum->saturated += cap_sample(&more->saturated);
+	sum->rx_errors += cap_sample(&more->rx_errors);
+	sum->ds_errors += cap_sample(&more->ds_errors);
+	sum->truncated += cap_sample(&more->truncated);
+	sum->bytes += cap_sample(&more->bytes);
 }
 
-static void tell_one(json_t *object, const struct cap_erf_tally *tally)
+unsigned cap_erf_counters(const struct cap_erf_tally *tally, struct cap_device_counter *out,
+			  unsigned max)
 {
-	for (unsigned type = 0; type < CAP_ERF_TYPES; type++) {
+	const struct {
+		const char *name;
+		uint64_t value;
+	} others[] = {
+		{ "record_errors", tally->damaged },
+		{ "lost_before_records", tally->lost },
+		{ "lost_counter_full", tally->saturated },
+		{ "rx_errors", tally->rx_errors },
+		{ "ds_errors", tally->ds_errors },
+		{ "truncated_records", tally->truncated },
+		{ "record_bytes", tally->bytes },
+	};
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]) && n < max; i++, n++) {
+		snprintf(out[n].name, sizeof(out[n].name), "%s", others[i].name);
+		out[n].value = others[i].value;
+	}
+	for (unsigned type = 0; type < CAP_ERF_TYPES && n < max; type++) {
 		char room[CAP_ERF_NAME];
 
-		tell(object, cap_erf_type_name((uint8_t)type, room),
-		     cap_sample(&tally->types[type]));
+		if (!tally->types[type])
+			continue;
+		snprintf(out[n].name, sizeof(out[n].name), "%s",
+			 cap_erf_type_name((uint8_t)type, room));
+		out[n++].value = tally->types[type];
 	}
-	tell(object, "damaged_records", cap_sample(&tally->damaged));
-	tell(object, "loss_counters", cap_sample(&tally->lost));
-	tell(object, "loss_counters_saturated", cap_sample(&tally->saturated));
-	tell(object, "rx_error", cap_sample(&tally->rx_errors));
-	tell(object, "ds_error", cap_sample(&tally->ds_errors));
-	tell(object, "truncated", cap_sample(&tally->truncated));
-}
-
-void cap_erf_counters(const struct cap_erf_tally *const *tallies, unsigned count, json_t *object)
-{
-	for (unsigned i = 0; i < count; i++)
-		tell_one(object, tallies[i]);
+	return n;
 }
 
 /* Appends a part of the note, after a comma where one is due. */

@@ -23,8 +23,17 @@ bool cap_erf_count(struct cap_erf_tally *tally, const struct cap_erf_record *rec
 /** Count a record that contradicts itself. */
 void cap_erf_count_damaged(struct cap_erf_tally *tally, const struct cap_erf_record *record);
 
-/** Add the figures that are not 0 of each of @p count tallies to a JSON object, by the types' names. */
-void cap_erf_counters(const struct cap_erf_tally *const *tallies, unsigned count, json_t *object);
+/** Add the figures of @p more to @p sum; another thread may be counting @p more. */
+void cap_erf_add(struct cap_erf_tally *sum, const struct cap_erf_tally *more);
+
+/**
+ * The figures of @p tally as counters of a device, by the types' names; types that never came are left out.
+ *
+ * @param out room for @p max of them
+ * @return how many there are in @p out
+ */
+unsigned cap_erf_counters(const struct cap_erf_tally *tally, struct cap_device_counter *out,
+			  unsigned max);
 
 /** Room for the longest note. */
 #define CAP_ERF_NOTE 72

@@ -90,9 +90,26 @@ static void pcapng_frame(FILE *out, const struct captured *frame)
 	write32(out, total);
 }
 
+static void erf_begin(FILE *out)
+{
+	(void)out;
+}
+
+static void erf_others(FILE *out, const struct captured *frame)
+{
+	erf_write_others(out, frame, frame->erf_written);
+}
+
+static void erf_frame(FILE *out, const struct captured *frame)
+{
+	erf_write_frame(out, frame, frame->erf_written);
+}
+
+/* Absurd are 2 GiB, and in ERF, whose lengths have two bytes, less than a header. */
 static const struct capture_format formats[] = {
-	{ ".pcap", pcap_begin, pcap_frame, 8 },
-	{ ".pcapng", pcapng_begin, pcapng_frame, 4 },
+	{ ".pcap", pcap_begin, NULL, pcap_frame, 8, 4, { 0xff, 0xff, 0xff, 0x7f } },
+	{ ".pcapng", pcapng_begin, NULL, pcapng_frame, 4, 4, { 0xff, 0xff, 0xff, 0x7f } },
+	{ ".erf", erf_begin, erf_others, erf_frame, 10, 2, { 0, 7 } },
 };
 
 const struct capture_format *capture_format_for(const char *path, struct fault *fault)
@@ -105,6 +122,7 @@ const struct capture_format *capture_format_for(const char *path, struct fault *
 		if (length > ending && strcmp(path + length - ending, formats[i].ending) == 0)
 			return &formats[i];
 	}
-	fault_set(fault, "%s: name the file something.pcap or something.pcapng.", path);
+	fault_set(fault, "%s: name the file something.pcap, something.pcapng or something.erf.",
+		  path);
 	return NULL;
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "drivers/erf_file.h"
 #include "interrupt.h"
 #include "progress.h"
 #include "record.h"
@@ -19,6 +20,13 @@ struct check {
 	struct check_result *result;
 	struct check_stream *last; /* frames of a stream come in runs */
 	struct progress progress;
+};
+
+/* A frame of a file; its bytes are the reader's. */
+struct read_frame {
+	const uint8_t *bytes;
+	uint32_t captured, length;
+	bool foreign; /* no Ethernet frame: an ERF record of another type */
 };
 
 static struct check_stream *stream_of(struct check *check, uint32_t id)
@@ -77,14 +85,14 @@ static int tally_number(struct check *check, const char *file, const struct reco
 	return 0;
 }
 
-static int tally_frame(struct check *check, const char *file, const struct pcap_pkthdr *header,
-		       const uint8_t *frame, struct fault *fault)
+static int tally_frame(struct check *check, const char *file, const struct read_frame *frame,
+		       struct fault *fault)
 {
 	struct check_result *result = check->result;
 	struct record record;
 	int numbered;
 	enum record_verdict verdict =
-		record_read(frame, header->caplen, header->len, &record, &numbered);
+		record_read(frame->bytes, frame->captured, frame->length, &record, &numbered);
 
 	if (numbered && check->order->one_stream && record.stream != check->order->stream)
 		verdict = RECORD_FOREIGN;
@@ -109,7 +117,7 @@ static void note_unreadable(struct check_result *result, const char *file, const
 	struct check_unreadable *note = &result->unreadable[result->unreadable_count++];
 
 	note->file = file;
-	snprintf(note->why, sizeof(note->why), "%s", why);
+	snprintf(note->why, sizeof(note->why), "%.*s", (int)sizeof(note->why) - 1, why);
 }
 
 /* Opens @file for reading by libpcap; NULL after noting why not. */
@@ -142,28 +150,94 @@ static pcap_t *open_capture(struct check_result *result, const char *file)
 	return pcap;
 }
 
+/* @return 1 with a frame, 0 at the end, -1 after noting what is wrong */
+static int next_of_pcap(struct check_result *result, const char *file, pcap_t *pcap,
+			struct read_frame *frame)
+{
+	struct pcap_pkthdr *header;
+	const uint8_t *bytes;
+	int got = pcap_next_ex(pcap, &header, &bytes);
+
+	if (got == PCAP_ERROR)
+		note_unreadable(result, file, pcap_geterr(pcap));
+	if (got != 1)
+		return got == PCAP_ERROR ? -1 : 0;
+	*frame = (struct read_frame){ bytes, header->caplen, header->len, false };
+	return 1;
+}
+
+static int next_of_erf(struct check_result *result, const char *file, struct cap_erf_file *erf,
+		       enum cap_erf_fcs fcs, struct read_frame *frame)
+{
+	struct cap_erf_record record;
+	struct cap_error why;
+	int got;
+
+	do {
+		got = cap_erf_file_next(erf, fcs, &record, &why);
+	} while (got == 1 && record.kind == CAP_ERF_NO_PACKET);
+	if (got < 0)
+		note_unreadable(result, file, why.text);
+	if (got != 1)
+		return got;
+	*frame = (struct read_frame){ record.frame, record.captured, record.wire,
+				      record.kind != CAP_ERF_FRAME };
+	return 1;
+}
+
+static int tally_one(struct check *check, const char *file, const struct read_frame *frame,
+		     struct fault *fault)
+{
+	struct check_result *result = check->result;
+
+	result->frames++;
+	if (result->frames % FRAMES_PER_LOOK == 0)
+		progress_tell(&check->progress, result->frames, clock_now_ns());
+	if (frame->foreign) {
+		result->foreign++;
+		return 0;
+	}
+	return tally_frame(check, file, frame, fault);
+}
+
+static int check_pcap(struct check *check, const char *file, struct fault *fault)
+{
+	pcap_t *pcap = open_capture(check->result, file);
+	struct read_frame frame;
+	int failed = 0;
+
+	while (pcap && !failed && next_of_pcap(check->result, file, pcap, &frame) == 1)
+		failed = tally_one(check, file, &frame, fault);
+	if (pcap)
+		pcap_close(pcap);
+	return failed;
+}
+
+static int check_erf(struct check *check, const char *file, struct fault *fault)
+{
+	struct cap_erf_file *erf;
+	struct read_frame frame;
+	struct cap_error why;
+	int failed = 0;
+
+	if (cap_erf_file_open(file, &erf, &why)) {
+		note_unreadable(check->result, file, why.text);
+		return 0;
+	}
+	while (!failed && next_of_erf(check->result, file, erf, check->order->erf_fcs, &frame) == 1)
+		failed = tally_one(check, file, &frame, fault);
+	cap_erf_file_close(erf);
+	return failed;
+}
+
 static int check_file(struct check *check, const char *file, struct fault *fault)
 {
 	struct check_result *result = check->result;
-	pcap_t *pcap = open_capture(result, file);
-	struct pcap_pkthdr *header;
-	const uint8_t *frame;
-	int got = 0, failed = 0;
 
 	for (unsigned int i = 0; i < result->stream_count; i++)
 		result->streams[i].in_file = false;
-	if (!pcap)
-		return 0;
-	while (!failed && (got = pcap_next_ex(pcap, &header, &frame)) == 1) {
-		result->frames++;
-		failed = tally_frame(check, file, header, frame, fault);
-		if (result->frames % FRAMES_PER_LOOK == 0)
-			progress_tell(&check->progress, result->frames, clock_now_ns());
-	}
-	if (!failed && got == PCAP_ERROR)
-		note_unreadable(result, file, pcap_geterr(pcap));
-	pcap_close(pcap);
-	return failed;
+	return cap_erf_is_file(file) ? check_erf(check, file, fault) :
+				       check_pcap(check, file, fault);
 }
 
 /* Counts the numbers of @stream that did not come and lists the first ranges of them. */

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "drivers/erf.h"
 #include "fault.h"
 #include "number_set.h"
 
@@ -22,6 +23,7 @@ struct check_order {
 	uint32_t stream;
 	bool expecting; /**< numbers first to first + count - 1 should be there */
 	uint64_t first, count;
+	enum cap_erf_fcs erf_fcs; /**< what ERF files have of the frames' check sequences */
 };
 
 struct check_range {

@@ -70,6 +70,7 @@ static int parse(int argc, char **argv, struct write_order *order, int *json, st
 	struct traffic_words traffic = { 0 };
 	struct span_words span_words = { 0 };
 	struct damage_words damage = { 0 };
+	struct erf_words erf = { 0 };
 	struct span span;
 	int rest, truncate = 0;
 	const struct command_option options[] = {
@@ -83,6 +84,17 @@ static int parse(int argc, char **argv, struct write_order *order, int *json, st
 		{ "snap", "BYTES", "keep the first BYTES of each frame", &damage.snap, NULL },
 		{ "garbage-length", "N", "give frame N's block an absurd length", &damage.garbage,
 		  NULL },
+		{ "erf-types", "LIST", "of records, in turn: eth,color_eth,pad,27 ... (eth)",
+		  &erf.types, NULL },
+		{ "erf-extensions", "N", "extension headers of each record (0)", &erf.extensions,
+		  NULL },
+		{ "erf-interfaces", "N", "ports of the card, in turn (1)", &erf.interfaces, NULL },
+		{ "erf-colour", "C", "first colour, counting up (1)", &erf.colour, NULL },
+		{ "erf-lost", "N[:EVERY]", "loss counter of every EVERYth frame (0)", &erf.lost,
+		  NULL },
+		{ "erf-flags", "BITS[:EVERY]", "flags of every EVERYth frame (0)", &erf.flags,
+		  NULL },
+		{ "erf-no-fcs", NULL, "frames without their check sequence", NULL, &erf.no_fcs },
 		{ "json", NULL, "one JSON object on stdout", NULL, json },
 		{ NULL, NULL, NULL, NULL, NULL },
 	};
@@ -91,10 +103,11 @@ static int parse(int argc, char **argv, struct write_order *order, int *json, st
 			 options, &rest, fault))
 		return -1;
 	if (rest != argc - 1)
-		return fault_set(fault, "Give one file name, something.pcap or something.pcapng.");
+		return fault_set(fault, "Give one file name, something.pcap, .pcapng or .erf.");
 	if (span_parse(&span_words, &span, fault) ||
 	    traffic_parse(&traffic, &order->traffic, fault) ||
-	    parse_damage(&damage, &order->damage, fault))
+	    parse_damage(&damage, &order->damage, fault) ||
+	    erf_look_parse(&erf, &order->erf, fault))
 		return -1;
 	order->damage.truncate_last = truncate;
 	order->path = argv[rest];

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "write.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +11,6 @@
 
 #define WRITE_BUFFER_BYTES (1 << 20)
 #define NS_PER_SECOND 1000000000u
-#define GARBAGE_LENGTH 0x7fffffffu
 
 /* 2026-01-01T00:00:00Z. A fixed start makes the same order the same file, byte for byte. */
 #define EPOCH_NS (1767225600u * (uint64_t)NS_PER_SECOND)
@@ -26,15 +24,14 @@ struct writing {
 	struct write_result *result;
 	long garbage_block; /* where the block to be spoilt starts */
 	uint32_t last_kept;
+	uint64_t erf_written;
 };
 
 /* Overwrites the length field of the block just written. */
 static void spoil_length(struct writing *writing)
 {
-	uint32_t length = htole32(GARBAGE_LENGTH);
-
 	fseek(writing->out, writing->garbage_block + (long)writing->format->length_field, SEEK_SET);
-	fwrite(&length, sizeof(length), 1, writing->out);
+	fwrite(writing->format->absurd, writing->format->absurd_bytes, 1, writing->out);
 	fseek(writing->out, 0, SEEK_END);
 }
 
@@ -48,6 +45,8 @@ static void write_frame(struct writing *writing, uint64_t number)
 			   (uint64_t)((wide)(number - order->first) * NS_PER_SECOND / order->rate),
 		.length = (uint32_t)frame_build(&order->traffic, number, bytes),
 		.bytes = bytes,
+		.erf = &order->erf,
+		.erf_written = &writing->erf_written,
 	};
 	unsigned int copies = number == damage->twice ? 2 : 1;
 
@@ -58,6 +57,9 @@ static void write_frame(struct writing *writing, uint64_t number)
 			(uint8_t)(0x80u >> damage->corrupt_bit % 8);
 	frame.kept = damage->snap && damage->snap < frame.length ? damage->snap : frame.length;
 	for (; copies; copies--) {
+		frame.sequence = writing->result->frames;
+		if (writing->format->others)
+			writing->format->others(writing->out, &frame);
 		if (number == damage->garbage)
 			writing->garbage_block = ftell(writing->out);
 		writing->format->frame(writing->out, &frame);

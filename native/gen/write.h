@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "erf_write.h"
 #include "fault.h"
 #include "traffic.h"
 
@@ -31,6 +32,7 @@ struct write_order {
 	uint64_t first, count;
 	uint64_t rate; /**< spaces the time stamps, frames a second */
 	struct damage damage;
+	struct erf_look erf; /**< of a file in that format */
 };
 
 struct write_result {

@@ -164,7 +164,7 @@ static void a_nanosecond_survives_the_way_there_and_back(void)
 {
 	uint64_t state = 88172645463325252U;
 
-	for (unsigned i = 0; i < 2000000; i++) {
+	for (unsigned i = 0; i < 100000; i++) {
 		uint64_t ns = random_from(&state) % (UINT64_C(4294967295) * NS);
 		uint64_t stamp = random_from(&state);
 		uint64_t back = cap_erf_stamp(cap_erf_ns(stamp));
@@ -173,7 +173,7 @@ static void a_nanosecond_survives_the_way_there_and_back(void)
 		/* And a stamp comes back within half a nanosecond: three units of 233 ps. */
 		HOLDS(back - stamp + 3 <= 6 || stamp >> 32 == UINT32_MAX);
 	}
-	for (uint64_t ns = 0; ns < 4000000; ns++)
+	for (uint64_t ns = 0; ns < 300000; ns++)
 		HOLDS(cap_erf_ns(cap_erf_stamp(1767225600 * NS + ns)) == 1767225600 * NS + ns);
 	HOLDS(cap_erf_ns(cap_erf_stamp(1767225600 * NS + 999999999)) ==
 	      1767225600 * NS + 999999999);
@@ -269,14 +269,23 @@ static void a_record_that_contradicts_itself_can_be_passed_over(void)
 	HOLDS(cap_erf_read(none, sizeof(none), CAP_ERF_FCS_STRIP, &record, &err) == -EILSEQ);
 }
 
+/* @return the counter of that name, or UINT64_MAX where there is none */
+static uint64_t told_of(const struct cap_device_counter *told, unsigned count, const char *name)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (!strcmp(told[i].name, name))
+			return told[i].value;
+	return UINT64_MAX;
+}
+
 static void losses_are_summed_and_a_full_counter_is_told(void)
 {
-	static struct cap_erf_tally tally;
-	const struct cap_erf_tally *tallies[] = { &tally, &tally };
+	static struct cap_erf_tally tally, sum;
+	static struct cap_device_counter told[40];
 	const uint16_t counters[] = { 0, 3, 65535, 0, 7 };
 	struct cap_erf_record record;
 	struct cap_error err;
-	json_t *told = json_object();
+	unsigned n;
 
 	for (unsigned i = 0; i < 5; i++) {
 		const struct plan plan = {
@@ -295,14 +304,15 @@ static void losses_are_summed_and_a_full_counter_is_told(void)
 	cap_erf_count(&tally, &record);
 	HOLDS(tally.lost == 3 + 65535 + 7 + 5 && tally.saturated == 1);
 	HOLDS(tally.other_links == 1);
-	cap_erf_counters(tallies, 2, told);
-	HOLDS(json_integer_value(json_object_get(told, "TYPE_ETH")) == 10);
-	HOLDS(json_integer_value(json_object_get(told, "TYPE_COLOR_ETH")) == 2);
-	HOLDS(json_integer_value(json_object_get(told, "TYPE_HDLC_POS")) == 2);
-	HOLDS(json_integer_value(json_object_get(told, "loss_counters")) == 2 * 65550);
-	HOLDS(json_integer_value(json_object_get(told, "loss_counters_saturated")) == 2);
-	HOLDS(!json_object_get(told, "rx_error"));
-	json_decref(told);
+	cap_erf_add(&sum, &tally);
+	cap_erf_add(&sum, &tally);
+	n = cap_erf_counters(&sum, told, 40);
+	HOLDS(told_of(told, n, "TYPE_ETH") == 10 && told_of(told, n, "TYPE_COLOR_ETH") == 2);
+	HOLDS(told_of(told, n, "TYPE_HDLC_POS") == 2);
+	HOLDS(told_of(told, n, "lost_before_records") == 2 * 65550);
+	HOLDS(told_of(told, n, "lost_counter_full") == 2 && told_of(told, n, "rx_errors") == 0);
+	HOLDS(told_of(told, n, "TYPE_PAD") == UINT64_MAX);
+	HOLDS(cap_erf_counters(&sum, told, 3) == 3);
 }
 
 static void a_note_tells_what_the_frame_has_no_place_for(void)
