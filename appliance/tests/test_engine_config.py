@@ -124,7 +124,8 @@ def test_engine_json_says_everything() -> None:
 
 def test_replay_needs_no_interface() -> None:
     made = plan(method="replay", interfaces=[{"name": "label"}], replay={"file": "/a.pcapng"})
-    assert engine_json(made, Paths())["ports"][0]["options"] == {"file": "/a.pcapng", "loops": 1, "pace": "fast"}
+    options = {"file": "/a.pcapng", "loops": 1, "pace": "fast", "fcs": "strip"}
+    assert engine_json(made, Paths())["ports"][0]["options"] == options
     assert made.ports[0].link is None
 
 

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * A source without a NIC: a pcap or pcapng file, or packets generated once and handed out from memory
+ * A source without a NIC: a pcap, pcapng or ERF file, or packets generated once and handed out from memory
  * over and over. It waits for the engine and so never loses a packet; what it hands out is what later
  * stages are tested and measured with.
  */
 #include "drivers.h"
 
 #include "clock.h"
-#include "filter.h"
 #include "log.h"
 #include "pcapng.h"
+#include "replay_file.h"
 #include "settings.h"
 
 #include <arpa/inet.h>
@@ -17,7 +17,6 @@
 #include <net/ethernet.h>
 #include <netinet/ip.h>
 #include <netinet/udp.h>
-#include <pcap/pcap.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,6 +31,7 @@ struct options {
 	char *file;
 	int64_t loops; /* times through the file */
 	int pace;
+	int fcs;	  /* enum cap_erf_fcs of an ERF file */
 	int64_t packets;  /* to generate for each queue; 0: until stopped */
 	int64_t size;	  /* bytes of a generated frame */
 	int64_t flows;	  /* distinct addresses and ports */
@@ -45,11 +45,13 @@ struct cap_queue {
 	bool armed, stopped;
 
 	/* from a file */
-	pcap_t *reader;
+	struct cap_replay_file *reader;
 	int64_t loop;
-	uint8_t *arena;		 /* copies of one burst: libpcap's own buffer lasts one packet */
+	uint8_t *arena; /* copies of one burst: the reader's own bytes last one packet */
+	char (*notes)[CAP_ERF_NOTE]; /* of the same burst's packets */
+	struct cap_erf_tally tally;
 	struct cap_packet ahead; /* with recorded pace: read before its time; data is NULL if none */
-	bool broken;
+	bool broken, told_losses;
 	uint64_t first_recorded, first_replayed;
 
 	/* from memory */
@@ -117,6 +119,8 @@ static int parse_options(json_t *object, void **out, struct cap_error *err)
 	if (rc == 0)
 		rc = cap_settings_word(&in, "pace", paces, &options->pace, err);
 	if (rc == 0)
+		rc = cap_settings_word(&in, "fcs", cap_erf_fcs_words, &options->fcs, err);
+	if (rc == 0)
 		rc = read_generate(&in, options, err);
 	rc = cap_settings_close(&in, rc, err);
 	if (rc)
@@ -128,16 +132,16 @@ static int parse_options(json_t *object, void **out, struct cap_error *err)
 
 static int open_file(struct cap_queue *queue, struct cap_error *err)
 {
-	char text[PCAP_ERRBUF_SIZE];
+	int rc = cap_replay_file_open(queue->config->interface, queue->options->file,
+				      (enum cap_erf_fcs)queue->options->fcs, &queue->reader, err);
 
-	queue->reader = pcap_open_offline_with_tstamp_precision(queue->options->file,
-								PCAP_TSTAMP_PRECISION_NANO, text);
-	if (!queue->reader)
-		return cap_fail(err, EINVAL, "%s: replay: %s: %s: give a pcap or pcapng file",
-				queue->config->interface, queue->options->file, text);
+	if (rc)
+		return rc;
 	if (!queue->arena)
 		queue->arena = malloc((size_t)CAP_BURST * CAP_MAX_SNAPLEN);
-	if (!queue->arena)
+	if (!queue->notes)
+		queue->notes = calloc(CAP_BURST, sizeof(*queue->notes));
+	if (!queue->arena || !queue->notes)
 		return cap_fail(err, ENOMEM, "%s: replay: out of memory", queue->config->interface);
 	return 0;
 }
@@ -187,9 +191,9 @@ static int generate(struct cap_queue *queue, struct cap_error *err)
 static void port_close(struct cap_port *port)
 {
 	for (unsigned i = 0; i < port->queue_count; i++) {
-		if (port->queues[i].reader)
-			pcap_close(port->queues[i].reader);
+		cap_replay_file_close(port->queues[i].reader);
 		free(port->queues[i].arena);
+		free(port->queues[i].notes);
 		free(port->queues[i].frames);
 	}
 	free(port);
@@ -221,10 +225,13 @@ static int port_open(const struct cap_port_config *config, struct cap_port **out
 	}
 	facts->filter_in = config->filter ? "engine" : "none";
 	facts->snaplen = config->snaplen;
-	facts->link_type = options->file ? cap_link_type_of(pcap_datalink(port->queues[0].reader)) :
-					   CAP_LINKTYPE_ETHERNET;
+	facts->link_type = CAP_LINKTYPE_ETHERNET;
+	if (options->file) {
+		facts->link_type = cap_replay_file_link_type(port->queues[0].reader);
+		facts->fcs_len = cap_replay_file_fcs_len(port->queues[0].reader);
+	}
 	snprintf(facts->effective_mode, sizeof(facts->effective_mode), "%s",
-		 options->file ? "from file" : "from memory");
+		 options->file ? cap_replay_file_words(port->queues[0].reader) : "from memory");
 	*out = port;
 	return 0;
 }
@@ -276,13 +283,30 @@ static int burst_from_memory(struct cap_queue *queue, struct cap_packet *packets
 	return (int)n;
 }
 
+/* What an ERF file says was lost never reached this engine: no packet of its ledger. */
+static void tell_losses(struct cap_queue *queue)
+{
+	const struct cap_erf_tally *tally = &queue->tally;
+
+	if (tally->lost && !queue->told_losses)
+		cap_warn(
+			"lost_before_replay",
+			"%s: replay: %s: its loss counters tell of %s%llu packets that were lost when it was captured: they stand in the new file (epb_dropcount), and not in the ledger",
+			queue->config->interface, queue->options->file,
+			tally->saturated ? "at least " : "", (unsigned long long)tally->lost);
+	queue->told_losses = true;
+}
+
 static int end_of_file(struct cap_queue *queue)
 {
 	struct cap_error err;
 
-	if (++queue->loop >= queue->options->loops)
+	if (++queue->loop >= queue->options->loops) {
+		tell_losses(queue);
 		return -ENODATA;
-	pcap_close(queue->reader);
+	}
+	cap_replay_file_close(queue->reader);
+	queue->reader = NULL;
 	queue->first_recorded = 0;
 	if (open_file(queue, &err)) {
 		queue->broken = true;
@@ -314,6 +338,7 @@ static int give_up(struct cap_queue *queue, unsigned in_hand, const char *why)
 		  "%s: replay: %s: %s after %llu packets: the file is damaged or cut short",
 		  queue->config->interface, queue->options->file, why,
 		  (unsigned long long)(queue->handed + in_hand));
+	tell_losses(queue);
 	queue->broken = true;
 	return in_hand ? (int)in_hand : -EBADMSG;
 }
@@ -334,30 +359,21 @@ static int burst_from_file(struct cap_queue *queue, struct cap_packet *packets, 
 	if (queue->options->pace == PACE_RECORDED)
 		max = 1;
 	for (uint8_t *at = queue->arena; n < max; n++) {
-		struct pcap_pkthdr *head;
-		const u_char *bytes;
-		int rc = pcap_next_ex(queue->reader, &head, &bytes);
+		struct cap_error err;
+		int rc = cap_replay_file_next(queue->reader, &packets[n], queue->notes[n],
+					      &queue->tally, &err);
 
-		if (rc == PCAP_ERROR_BREAK)
+		if (rc == 0)
 			return n ? (int)n : end_of_file(queue);
-		if (rc != 1)
-			return give_up(queue, n, pcap_geterr(queue->reader));
-		if (head->caplen > CAP_MAX_SNAPLEN)
-			return give_up(queue, n, "a packet is longer than any reader takes");
-		memcpy(at, bytes, head->caplen);
-		packets[n] = (struct cap_packet){
-			.data = at,
-			.len = head->caplen,
-			.wire_len = head->len > head->caplen ? head->len : head->caplen,
-			.timestamp_ns = (uint64_t)head->ts.tv_sec * CAP_NS_PER_S +
-					(uint64_t)head->ts.tv_usec,
-			.n_segments = 1,
-		};
+		if (rc < 0)
+			return give_up(queue, n, err.text);
+		memcpy(at, packets[n].data, packets[n].len);
+		packets[n].data = at;
 		if (!is_due(queue, packets[n].timestamp_ns)) {
 			queue->ahead = packets[n];
 			return 0;
 		}
-		at += cap_pad4(head->caplen);
+		at += cap_pad4(packets[n].len);
 	}
 	return (int)n;
 }
@@ -392,13 +408,24 @@ static void wait(struct cap_queue *queue, int timeout_ms)
 
 static void counters(struct cap_queue *queue, struct cap_source_counters *out)
 {
-	*out = (struct cap_source_counters){ .wire = queue->handed };
+	*out = (struct cap_source_counters){ .wire = queue->handed + queue->tally.other_links,
+					     .other_link = queue->tally.other_links };
+}
+
+/* What an ERF file holds beside its packets. */
+static int device_counters(struct cap_port *port, struct cap_device_counter *out, unsigned max)
+{
+	struct cap_erf_tally sum = { 0 };
+
+	for (unsigned i = 0; i < port->queue_count; i++)
+		cap_erf_add(&sum, &port->queues[i].tally);
+	return sum.bytes ? (int)cap_erf_counters(&sum, out, max) : 0;
 }
 
 const struct cap_driver cap_driver_replay = {
 	.name = "replay",
 	.summary =
-		"a pcap or pcapng file, or packets generated in memory; loses nothing, waits for the engine",
+		"a pcap, pcapng or ERF file, or packets generated in memory; loses nothing, waits for the engine",
 	.sees = "nothing to see: the source waits for the engine",
 	.features = CAP_FEATURE_MULTI_QUEUE | CAP_FEATURE_PACED_BY_ENGINE,
 	.parse_options = parse_options,
@@ -410,6 +437,7 @@ const struct cap_driver cap_driver_replay = {
 	.release = release,
 	.wait = wait,
 	.counters = counters,
+	.device_counters = device_counters,
 	.disarm = port_disarm,
 	.close = port_close,
 };

@@ -162,11 +162,13 @@ class Replay(Settings):
     """Options of the method replay: packets from a file, or made in memory."""
 
     file: AbsolutePath | None = None
-    """The pcap or pcapng file to read."""
+    """The pcap, pcapng or ERF file to read."""
     loops: Annotated[Count, Field(ge=1)] = 1
     """How often the file is read."""
     pace: Literal["fast", "recorded"] = "fast"
     """As fast as the engine takes them, or with the gaps that were recorded."""
+    fcs: Literal["strip", "keep", "none"] = "strip"
+    """Check sequences of the frames of an ERF file: taken off, kept, or not in the file."""
     generate: Generate | None = None
     """Make packets instead of reading a file."""
 

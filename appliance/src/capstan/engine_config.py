@@ -171,6 +171,6 @@ def _options(config: CaptureConfig, method: str) -> dict[str, Any]:
             replay = config.replay
             if replay.generate is not None:
                 return {"generate": replay.generate.model_dump()}
-            return {"file": str(replay.file), "loops": replay.loops, "pace": replay.pace}
+            return {"file": str(replay.file), "loops": replay.loops, "pace": replay.pace, "fcs": replay.fcs}
         case _:
             return {}
