@@ -80,7 +80,7 @@ struct cap_source_counters {
 	uint64_t time_error_ns; /**< by how much a packet's time may be wrong at most, so far */
 };
 
-/** What there is of a port's device: read by the engine for a network device, else by `watch`. */
+/** What there is of a port's device: read by `watch`, or by the engine for a driver without one. */
 struct cap_device {
 	uint64_t identity; /**< another one under the same name has another identity */
 	bool up;	   /**< the link carries */
@@ -225,8 +225,8 @@ struct cap_driver {
 	void (*counters)(struct cap_queue *queue, struct cap_source_counters *out);
 
 	/**
-	 * Look at the device of a port that is no network device of this host, a few times a second.
-	 * NULL: it is one (CAP_FEATURE_NETDEV), or it cannot go away.
+	 * Look at the port's device, a few times a second. NULL: it is a network device of this host
+	 * (CAP_FEATURE_NETDEV) with nothing to know beyond what the kernel says of it, or it cannot go away.
 	 *
 	 * @param port NULL while the port is closed: is there a device to be opened?
 	 * @return 0, or -ENODEV when the device is gone

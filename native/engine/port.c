@@ -50,7 +50,7 @@ static int read_device(const struct cap_running_port *port, struct cap_device *d
 	struct cap_netdev netdev;
 	int rc;
 
-	if (!is_netdev(port))
+	if (port->config->driver->watch)
 		return port->config->driver->watch(port->config, port->handle, device);
 	rc = cap_netdev_read(port->config->interface, &netdev);
 	*device = (struct cap_device){
