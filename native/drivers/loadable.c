@@ -2,6 +2,7 @@
 #include "loadable.h"
 
 #include "dpdk/about.h"
+#include "pf_ring/about.h"
 #include "version.h"
 
 #include <dlfcn.h>
@@ -12,9 +13,11 @@
 #include <unistd.h>
 
 static const struct cap_driver about_dpdk = { CAP_DPDK_ABOUT };
+static const struct cap_driver about_pf_ring = { CAP_PF_RING_ABOUT };
 
 const struct cap_loadable cap_loadables[] = {
 	{ &about_dpdk, "capstan-engine-dpdk" },
+	{ &about_pf_ring, "capstan-engine-pf-ring" },
 	{ NULL, NULL },
 };
 

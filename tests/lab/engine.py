@@ -29,13 +29,17 @@ class Driver:
     name: str
     method: str
     options: dict[str, Any] = field(default_factory=dict)
+    """Of engine.json; what can be called is called for its value when a test runs."""
     tiny: dict[str, Any] = field(default_factory=dict)
     """Options for the smallest rings that the method has."""
     multi_queue: bool = True
+    keeps_tag_types: bool = True
+    """An 802.1ad tag stays one."""
 
     def port(self, interface: str = "cap0", queues: int = 1, **settings: Any) -> dict[str, Any]:
         """An entry of engine.json's `ports`."""
-        options = {**self.options, **settings.pop("options", {})}
+        wanted = {**self.options, **settings.pop("options", {})}
+        options = {key: value() if callable(value) else value for key, value in wanted.items()}
         return {"interface": interface, "method": self.method, "queues": queues, "options": options, **settings}
 
 
@@ -45,7 +49,15 @@ PCAP = Driver("pcap", "pcap", tiny={"buffer_bytes": 1 << 20}, multi_queue=False)
 AF_PACKET = Driver("af_packet", "af_packet", tiny={"ring_bytes": 1 << 20, "block_bytes": 128 << 10})
 AF_XDP_COPY = Driver("af_xdp-copy", "af_xdp", {"mode": "copy", **_XDP}, tiny=_TINY_XDP)
 AF_XDP_SKB = Driver("af_xdp-skb", "af_xdp", {"mode": "skb", **_XDP}, tiny=_TINY_XDP)
-DRIVERS = (PCAP, AF_PACKET, AF_XDP_COPY, AF_XDP_SKB)
+PF_RING = Driver(
+    "pf_ring",
+    "pf_ring",
+    {"library": programs.pfring},
+    tiny={"library": lambda: programs.pfring("SLOTS=64")},
+    keeps_tag_types=False,
+)
+"""Over a stand-in for the vendor's library; with CAPSTAN_PFRING=real over the vendor's module and library."""
+DRIVERS = (PCAP, AF_PACKET, AF_XDP_COPY, AF_XDP_SKB, PF_RING)
 
 
 @cache
@@ -210,14 +222,18 @@ class Engine:
         """What it has written to standard error."""
         return self.log_file.read_text() if self.log_file.exists() else ""
 
+    def _log_lines(self) -> list[str]:
+        # A vendor's library may say something of its own.
+        return [line for line in self.log_text().splitlines() if line.startswith("{")]
+
     def log(self, event: str) -> list[dict[str, Any]]:
         """The records of an event."""
-        records = [json.loads(line) for line in self.log_text().splitlines()]
+        records = [json.loads(line) for line in self._log_lines()]
         return [record for record in records if record["event"] == event]
 
     def last_error(self) -> str:
         """The sentence of the last record, which must be an error."""
-        record = json.loads(self.log_text().splitlines()[-1])
+        record = json.loads(self._log_lines()[-1])
         assert record["level"] == "error", record
         sentence: str = record["message"]
         assert sentence and "\n" not in sentence, sentence

@@ -39,14 +39,41 @@ def copy_to(folder: Path) -> None:
     _copies = folder
 
 
+@cache
 def engine() -> Path:
-    """capstan-engine."""
-    return _copied("CAPSTAN_ENGINE", "engine/capstan-engine")
+    """capstan-engine, with the methods beside it that are objects of their own."""
+    copy = _copied("CAPSTAN_ENGINE", "engine/capstan-engine")
+    for method in _find("CAPSTAN_ENGINE", "engine/capstan-engine").parent.glob("source_*.so"):
+        shutil.copy(method, copy.parent)
+    return copy
 
 
 def beside_engine(name: str) -> Path:
     """A file that the build leaves beside capstan-engine, such as a method's shared object; it need not be there."""
     return _find("CAPSTAN_ENGINE", "engine/capstan-engine").with_name(name)
+
+
+@cache
+def _standin(name: str, *definitions: str) -> Path:
+    """A library in the place of a vendor's, built from native/tests/standin."""
+    source, out = _ROOT / f"native/tests/standin/{name}_standin.c", _copies / f"lib{name}_standin{len(definitions)}.so"
+    flags = ["-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
+    run(
+        "cc",
+        *flags,
+        f"-I{_ROOT / 'native/drivers'}",
+        *[f"-D{word}" for word in definitions],
+        "-o",
+        out,
+        source,
+        "-lpcap",
+    )
+    return out
+
+
+def pfring(*definitions: str) -> str | None:
+    """The library for the method pf_ring: a stand-in, or the vendor's own where that is asked for."""
+    return None if os.environ.get("CAPSTAN_PFRING") == "real" else str(_standin("pfring", *definitions))
 
 
 def generator() -> Path:

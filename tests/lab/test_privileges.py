@@ -14,6 +14,7 @@ from engine import (
     AF_XDP_SKB,
     DRIVERS,
     PCAP,
+    PF_RING,
     Driver,
     Engine,
     assert_balanced,
@@ -31,6 +32,7 @@ NEEDED = {
     AF_PACKET: {NET_RAW, BPF},
     AF_XDP_COPY: {NET_RAW, NET_ADMIN, BPF, IPC_LOCK},
     AF_XDP_SKB: {NET_RAW, NET_ADMIN, BPF, IPC_LOCK},
+    PF_RING: {NET_RAW, NET_ADMIN, BPF},
 }
 NAMES = {NET_ADMIN: "net_admin", NET_RAW: "net_raw", IPC_LOCK: "ipc_lock", BPF: "bpf"}
 

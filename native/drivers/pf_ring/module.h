@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** @file What the kernel says of the vendor's module, for sentences and status; the ABI tells none of it. */
+#ifndef CAPSTAN_PF_RING_MODULE_H
+#define CAPSTAN_PF_RING_MODULE_H
+
+#include "error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/** Where the module tells of itself, and where its parameters are; tests give another root. */
+#define CAP_PFRING_ROOT ""
+
+struct cap_pfring_module {
+	bool loaded; /**< it tells of itself: /proc/net/pf_ring/info of this network namespace */
+	char version[32];	 /**< "8.8.0", or "" */
+	unsigned slots;		 /**< of each ring (the parameter min_num_slots), or 0 */
+	bool rebuilds_fragments; /**< enable_ip_defrag: packets that were never on the wire */
+	bool leaves_tags_out;	 /**< keep_vlan_offload: stripped VLAN tags are not put back */
+};
+
+/** Read what @p root (CAP_PFRING_ROOT) has of it. What cannot be read stays empty. */
+void cap_pfring_module_read(const char *root, struct cap_pfring_module *module);
+
+/** Process that has a ring in kernel cluster @p id, or 0: two programs in one share its packets unseen. */
+int cap_pfring_cluster_holder(const char *root, unsigned id);
+
+/** Why pfring_open failed, as far as that can be known. */
+struct cap_pfring_failure {
+	const char *interface;
+	int code; /**< errno after the call */
+	bool zc;
+	uint32_t library_version;
+	uint32_t caplen;
+};
+
+/** @return negative errno with a sentence for the operator */
+int cap_pfring_explain(const struct cap_pfring_failure *failure,
+		       const struct cap_pfring_module *module, struct cap_error *err);
+
+#endif
