@@ -320,6 +320,64 @@ def test_mellanox_cards_stay_on_their_kernel_driver() -> None:
     assert not [entry for entry in made.kernel_arguments if "iommu" in entry.argument]
 
 
+# Virtual functions
+
+GUESTS = replace(nic(most=16), virtual_functions=2)
+FOUR_QUEUES = Network((Link("ens0f0", 2, pci=GUESTS.pci, mac=GUESTS.mac, channels=Channels(0, 0, 4, 0, 0, 16)),))
+
+
+@pytest.mark.parametrize(
+    ("settings", "queues"),
+    [
+        ({}, 6),  # the kernel spreads the packets of the NIC's four queues
+        ({"af_packet": {"fanout": "queue"}}, 4),
+        ({"method": "af_xdp", "af_xdp": {"mode": "skb"}}, 4),
+        ({"method": "pcap"}, 1),
+        ({"interfaces": [{"name": "ens0f0", "queues": 3}]}, 3),
+    ],
+)
+def test_what_would_reset_a_nic_with_virtual_functions_is_left(settings: dict[str, Any], queues: int) -> None:
+    made = plan(machine(8, nics=[GUESTS]), FOUR_QUEUES, **settings)
+    (port,) = made.ports
+    assert port.queues == queues
+    assert port.nic.channels == (4 if queues == 4 else None)
+    assert (port.nic.rx_ring, port.nic.mtu, port.nic.private_flags) == (None, None, None)
+    assert len(port.irq or ()) == 4
+    assert made.notes[0] == (
+        "ens0f0 has 2 virtual functions in use: its queues, ring, MTU and private flags stay as they are, because to "
+        "change them interrupts their link."
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        (
+            {"interfaces": [{"name": "ens0f0", "queues": 8}], "af_packet": {"fanout": "queue"}},
+            "interfaces[0].queues: is 8 where the NIC has 4, and to change that interrupts the link of the 2 virtual functions "
+            "in use of ens0f0; write 4, or auto, or write 0 into /sys/bus/pci/devices/0000:19:00.0/sriov_numvfs once",
+        ),
+        (
+            {"method": "af_xdp"},
+            "method: is af_xdp, whose program goes into the NIC's driver, which interrupts the link of the 2 virtual functions "
+            "in use of ens0f0; write af_packet, or af_xdp.mode: skb, or write 0 into",
+        ),
+        ({"nic": {"rx_ring": 512}}, "nic.rx_ring: is 512, and to change it interrupts the link of the 2"),
+        ({"nic": {"mtu": "auto"}}, "nic.mtu: is auto, and to change it interrupts"),
+        ({"nic": {"private_flags": {"a": True}}}, "nic.private_flags: is {'a': True}, and to change it interrupts"),
+    ],
+)
+def test_what_would_reset_a_nic_with_virtual_functions_is_refused(settings: dict[str, Any], sentence: str) -> None:
+    (told,) = refused(machine(8, nics=[GUESTS]), FOUR_QUEUES, **settings)
+    assert told.startswith(f"host probe: {sentence}")
+
+
+def test_drivers_that_spare_virtual_functions_are_not_kept_from_anything() -> None:
+    card = replace(GUESTS, driver="mlx5_core", kernel_driver="mlx5_core")
+    made = plan(machine(8, nics=[card]), FOUR_QUEUES, method="af_xdp", nic={"rx_ring": 512})
+    assert (made.ports[0].nic.channels, made.ports[0].nic.rx_ring, made.notes) == (6, 512, ())
+
+
 # Tuning and interrupts
 
 

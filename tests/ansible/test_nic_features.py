@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ import pytest
 from ansible_collections.capstan.appliance.plugins.module_utils.host import link, netns, nic_tuning, wanted
 from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_ethtool import NicEthtool
 from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_features import (
+    RESETS,
     steps,
     symmetric_fields,
     symmetric_key,
     table_name,
     wish,
 )
+from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_port import Port
 from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_tuning import NicTuning, Outcome
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError, Record
 from ansible_collections.capstan.appliance.plugins.modules import nic_features
@@ -453,3 +456,67 @@ def test_what_is_wanted_is_written_for_the_service(root: Path, veth: dict[str, A
     assert told is not None
     assert told["ports"][0]["nic"] == veth["nic"]
     assert told["kernel"] == os.uname().release
+
+
+# Virtual functions
+
+
+def with_guests(nic: SimulatedNic, count: int) -> SimulatedNic:
+    nic.nic = replace(nic.nic, virtual_functions=count)
+    nic.log.clear()
+    return nic
+
+
+def reset(nic: SimulatedNic) -> list[str]:
+    """Settings that were written and reset most NICs."""
+    return [name for name, _ in nic.log if name.startswith(RESETS)]
+
+
+def test_virtual_functions_are_counted_in_the_ports_own_sysfs(tmp_path: Path) -> None:
+    device = tmp_path / "class/net/ens3f0/device"
+    device.mkdir(parents=True)
+    with NicEthtool() as ethtool:
+        there = Port(port(LEAVE), tmp_path, "ens3f0", ethtool)
+        assert there.virtual_functions("ixgbe") == 0
+        (device / "sriov_numvfs").write_text("4\n")
+        assert (there.virtual_functions("ixgbe"), there.virtual_functions("mlx5_core")) == (4, 0)
+
+
+def test_nothing_is_written_that_interrupts_the_links_of_virtual_functions(root: Path) -> None:
+    nic = with_guests(SimulatedNic(FAMILIES["ice"], fitting("ice")), 2)
+    done = bring(NicTuning(root), nic)
+    assert reset(nic) == []
+    assert nic.nic.settings["promiscuous"]
+    (note,) = [note for note in done.notes if "virtual functions" in note]
+    assert note.startswith("cap: channels, ")
+    assert note.endswith("to change them interrupts the link of its 2 virtual functions in use")
+    assert bring(NicTuning(root), nic).changes == []
+
+
+def test_what_virtual_functions_keep_from_being_given_back_is_given_back_without_them(root: Path) -> None:
+    nic = SimulatedNic(FAMILIES["ice"], fitting("ice"))
+    before = dict(nic.nic.settings)
+    bring(NicTuning(root), nic)
+    nic.port = port(LEAVE)
+    kept = NicTuning(root)._bring(with_guests(nic, 2), Outcome(), check=False, where="cap")  # noqa: SLF001 - as above
+    assert {"channels", "rx ring", "rss table"} <= set(kept)
+    assert reset(nic) == []
+    assert not nic.nic.settings["promiscuous"]
+    bring(NicTuning(root), with_guests(nic, 0))
+    assert nic.nic.settings == before
+    assert not (root / "var/lib/capstan-host").exists()
+
+
+def test_a_rollback_that_virtual_functions_keep_from_its_end_says_what_to_do(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nic = SimulatedNic(FAMILIES["ice"], fitting("ice"))
+    bring(NicTuning(root), nic)
+    with_guests(nic, 2).port = port(LEAVE)
+    monkeypatch.setattr(nic_tuning, "interface_of", lambda *_: "cap")
+    monkeypatch.setattr(nic_tuning, "Port", lambda *_: nic)
+    with pytest.raises(
+        HostError, match=r"^cap: channels, .* can't be given back, because .*; write 0 into /sys/bus/pci"
+    ):
+        NicTuning(root).apply([])
+    assert nic.log == []

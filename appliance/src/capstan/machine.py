@@ -14,6 +14,8 @@ from typing import Any
 # How our own isolcpus= begins.
 ISOLCPUS_FLAGS = "managed_irq,domain,"
 USER_SPACE_DRIVERS = frozenset({"vfio-pci", "uio_pci_generic", "igb_uio"})
+# These change a NIC's queues, rings and XDP program without resetting what its virtual functions go through.
+SPARES_VIRTUAL_FUNCTIONS = frozenset({"mlx5_core"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,15 @@ from capstan.plan_text import table
 from capstan.planner_cpus import Demand, Placement, count_queues, divide, isolates, place
 from capstan.planner_kernel import kernel_arguments
 from capstan.planner_memory import plan_memory
-from capstan.planner_nic import driver_to_bind, interrupts, polling, tuning
+from capstan.planner_nic import (
+    KERNEL_METHODS,
+    check_virtual_functions,
+    driver_to_bind,
+    interrupts,
+    one_socket_a_queue,
+    polling,
+    tuning,
+)
 from capstan.planner_ports import Found, check_queues, find_all
 from capstan.topology import cpu_list
 
@@ -39,10 +47,11 @@ def plan_host(config: CaptureConfig, machine: Machine, network: Network, held: i
     problems = Problems(config.host)
     found = find_all(config, machine, network, problems)
     check_queues(config, found, problems)
+    check_virtual_functions(config, found, problems)
     near = frozenset(entry.nic.node for entry in found if entry.nic is not None and entry.nic.node is not None)
     pool = divide(config, machine, near, problems)
     problems.refuse()
-    demands = [_demand(entry) for entry in found]
+    demands = [_demand(config, entry) for entry in found]
     queues = count_queues(machine, pool, demands)
     placement = place(config, machine, pool, demands, queues)
     ports = tuple(
@@ -70,7 +79,7 @@ def plan_host(config: CaptureConfig, machine: Machine, network: Network, held: i
     return replace(plan, text=table(plan, machine))
 
 
-def _demand(entry: Found) -> Demand:
+def _demand(config: CaptureConfig, entry: Found) -> Demand:
     node = entry.nic.node if entry.nic is not None else None
     asked, most = entry.interface.queues, entry.queues_reached
     if asked != "auto":
@@ -81,6 +90,8 @@ def _demand(entry: Found) -> Demand:
     if entry.method == "af_xdp" and link is not None and (link.kind == "veth" or link.channels is None):
         # Every queue needs its socket. A veth with fewer queues than its peer sends on loses native XDP (ENOSPC), and
         # other drivers cannot have fewer.
+        return Demand(node, entry.queues_now, entry.queues_now)
+    if entry.virtual_functions and one_socket_a_queue(config, entry):
         return Demand(node, entry.queues_now, entry.queues_now)
     if entry.nic is None:
         return Demand(node, None, entry.queues_now)
@@ -119,6 +130,11 @@ def _notes(
             yield f"{port.label} is on NUMA node {port.node} and has workers elsewhere: CPU {cpu_list(far)}."
         if port.queues > len(port.workers):
             yield f"{port.label} has more queues ({port.queues}) than CPUs ({len(port.workers)}): some take turns."
+        if entry.virtual_functions and entry.method in KERNEL_METHODS:
+            yield (
+                f"{port.label} has {entry.virtual_functions} virtual functions in use: its queues, ring, MTU and "
+                "private flags stay as they are, because to change them interrupts their link."
+            )
         reached = entry.queues_reached
         if reached is not None and reached != entry.queues_most and port.queues > reached:
             yield (

@@ -7,6 +7,7 @@ from typing import Final, Literal, TypeVar
 from capstan.config import CaptureConfig
 from capstan.host_plan import NicTuning, PollTuning
 from capstan.nic import UNWANTED_FEATURES
+from capstan.plan_problems import Problems
 from capstan.planner_ports import BIFURCATED_DRIVERS, Found
 
 KERNEL_METHODS: Final = frozenset({"pcap", "af_packet", "af_xdp", "pf_ring"})
@@ -34,22 +35,29 @@ def tuning(config: CaptureConfig, found: Found, queues: int) -> NicTuning:
         return NicTuning()
     nic = config.nic
     on_pci = found.nic is not None
+    spared = found.virtual_functions > 0
     flags = _FALSIFYING_FLAGS.get((found.nic.kernel_driver if found.nic else None) or "")
     return NicTuning(
-        channels=min(queues, found.queues_most or queues) if on_pci else None,
-        rx_ring=_resolved(nic.rx_ring, _largest_ring(found)),
+        channels=_channels(found, queues) if on_pci else None,
+        rx_ring=None if spared else _resolved(nic.rx_ring, _largest_ring(found)),
         offloads_off=UNWANTED_FEATURES if nic.offloads == "auto" else (),
         rss="symmetric" if nic.rss == "symmetric" and on_pci and queues > 1 else None,
         flow_director_off=nic.flow_director == "off",
         rx_usecs=_resolved(nic.rx_usecs, "adaptive"),
-        mtu=_resolved(nic.mtu, "max"),
+        mtu=None if spared else _resolved(nic.mtu, "max"),
         private_flags=None
-        if nic.private_flags == "leave"
+        if nic.private_flags == "leave" or spared
         else flags
         if nic.private_flags == "auto"
         else nic.private_flags,
         promiscuous=True if config.promiscuous else None,
     )
+
+
+def _channels(found: Found, queues: int) -> int | None:
+    if found.virtual_functions:
+        return queues if queues == found.queues_now else None
+    return min(queues, found.queues_most or queues)
 
 
 def _largest_ring(found: Found) -> int | Literal["max"]:
@@ -71,10 +79,45 @@ def polling(config: CaptureConfig, found: Found) -> PollTuning:
     )
 
 
+def check_virtual_functions(config: CaptureConfig, entries: list[Found], problems: Problems) -> None:
+    """Refuse what would reset a NIC whose virtual functions are in use: somebody else's links go through it."""
+    nic = config.nic
+    for entry in entries:
+        if not entry.virtual_functions or entry.nic is None or entry.method not in KERNEL_METHODS:
+            continue
+        would = f"interrupts the link of the {entry.virtual_functions} virtual functions in use of {entry.label}"
+        other = f"write 0 into /sys/bus/pci/devices/{entry.nic.pci}/sriov_numvfs once nobody uses them"
+        now, asked = entry.queues_now, entry.interface.queues
+        if one_socket_a_queue(config, entry) and asked not in {"auto", now}:
+            problems.add(
+                f"{entry.key}.queues",
+                f"is {asked} where the NIC has {now}, and to change that {would}; write {now}, or auto, or {other}",
+            )
+        if entry.method == "af_xdp" and config.af_xdp.mode != "skb":
+            key = f"{entry.key}.method" if entry.interface.method else "method"
+            problems.add(
+                key,
+                f"is af_xdp, whose program goes into the NIC's driver, which {would}; write af_packet, or "
+                f"af_xdp.mode: skb, or {other}",
+            )
+        written = {"nic.rx_ring": nic.rx_ring, "nic.mtu": nic.mtu, "nic.private_flags": nic.private_flags}
+        defaults = {"nic.rx_ring": "auto", "nic.private_flags": "auto"}
+        for key, value in written.items():
+            if value not in ("leave", defaults.get(key)) and value != {}:
+                problems.add(key, f"is {value}, and to change it {would}; write leave, or {other}")
+
+
+def one_socket_a_queue(config: CaptureConfig, found: Found) -> bool:
+    """Whether each queue of the NIC needs a socket of its own, so that there must be as many."""
+    return found.method == "af_xdp" or (found.method == "af_packet" and config.af_packet.fanout == "queue")
+
+
 def interrupts(
     config: CaptureConfig, found: Found, channels: int | None, workers: tuple[int, ...]
 ) -> tuple[tuple[int, ...], ...] | None:
     """CPUs for the interrupt of each queue of the NIC: its worker's."""
+    if found.virtual_functions:
+        channels = found.queues_now
     if config.irq_affinity == "off" or found.method not in KERNEL_METHODS or found.nic is None or channels is None:
         return None
     return tuple((workers[queue % len(workers)],) for queue in range(channels))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from capstan.config import CaptureConfig, Interface
 from capstan.links import Link, Network
-from capstan.machine import Machine, Nic
+from capstan.machine import SPARES_VIRTUAL_FUNCTIONS, Machine, Nic
 from capstan.plan_problems import Problems
 
 # These drivers give DPDK the NIC and keep its network device: nothing is bound.
@@ -80,6 +80,13 @@ class Found:
         if most is None or self.nic is None or self.nic.model not in _RSS_OF_FOUR_BITS:
             return most
         return min(most, 1 << 4)
+
+    @property
+    def virtual_functions(self) -> int:
+        """Virtual functions in use, whose link is interrupted when the driver resets the NIC; 0 where it never does."""
+        if self.nic is None or self.nic.kernel_driver in SPARES_VIRTUAL_FUNCTIONS:
+            return 0
+        return self.nic.virtual_functions
 
 
 def find_all(config: CaptureConfig, machine: Machine, network: Network, problems: Problems) -> list[Found]:

@@ -21,6 +21,7 @@ PARTS = (
     "irq_affinity",
     "irq_names",
     "link",
+    "machine",
     "netns",
     "nic_ethtool",
     "nic_features",

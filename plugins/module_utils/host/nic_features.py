@@ -46,6 +46,8 @@ REFUSABLE = ("rss ", "hash ", "adaptive rx", "rx usecs", *BUSY_POLL)
 """Settings of which a NIC shows a value and may all the same refuse another: told, and the capture lives with it."""
 RESETS = ("private flag ", "mtu", "channels", "rx ring")
 """Settings for which most NICs interrupt their link for a second or so."""
+RESETS_FUNCTIONS = (*RESETS, "feature rx-ntuple-filter")
+"""Settings by which a driver may reset the NIC, and with it the virtual functions."""
 _ORDER = (
     "private flag ",  # firmware and steering: some drivers begin anew with them
     "rules gone",
@@ -80,6 +82,8 @@ class Nic:
     max_mtu: int = 0
     fixed: tuple[str, ...] = ()
     """Features that cannot be changed."""
+    virtual_functions: int = 0
+    """Virtual functions in use, whose link is interrupted when the driver resets the NIC; 0 where it never does."""
 
     @property
     def queues(self) -> int:
@@ -290,6 +294,15 @@ def given_back(remembered: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict
         for setting, value in remembered.items()
         if setting not in wanted and _DEPENDS.get(setting) not in wanted
     }
+
+
+def held(nic: Nic, target: Mapping[str, Any]) -> list[str]:
+    """Settings that have to stay as they are, because others use virtual functions of the NIC."""
+    if not nic.virtual_functions:
+        return []
+    found = [name for name, _ in steps(nic, target) if name.startswith(RESETS_FUNCTIONS)]
+    # Which queues a table may name depends on how many there are.
+    return [*found, "rss table"] if "channels" in found else found
 
 
 def steps(nic: Nic, target: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible_collections.capstan.appliance.plugins.module_utils.host import link, netns
 from ansible_collections.capstan.appliance.plugins.module_utils.host.ethtool import Channels
+from ansible_collections.capstan.appliance.plugins.module_utils.host.machine import SPARES_VIRTUAL_FUNCTIONS
 from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_ethtool import NicEthtool
 from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_features import (
     BUSY_POLL,
@@ -71,15 +72,23 @@ class Port:
             settings["adaptive rx"], settings["rx usecs"] = coalescing
         settings |= self._rss()
         settings |= self._busy_poll()
+        driver = ask.driver(name)
         return Nic(
-            driver=ask.driver(name),
+            driver=driver,
             settings=settings,
             max_queues=0 if channels is None else channels.max_receive,
             combined=channels is None or bool(channels.max_combined),
             max_ring=0 if rings is None else rings.max_rx,
             max_mtu=here.max_mtu,
             fixed=tuple(feature for feature, found in features.items() if not found.changeable),
+            virtual_functions=self.virtual_functions(driver),
         )
+
+    def virtual_functions(self, driver: str) -> int:
+        """Those in use that feel it when the driver resets the NIC."""
+        if driver in SPARES_VIRTUAL_FUNCTIONS:
+            return 0
+        return int(read_text(self._sysfs / "class/net" / self.interface / "device/sriov_numvfs") or 0)
 
     def _rss(self) -> dict[str, Any]:
         rss = self._ethtool.rss(self.interface)

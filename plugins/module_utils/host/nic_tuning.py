@@ -23,6 +23,7 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_feature
     Nic,
     Wish,
     given_back,
+    held,
     steps,
     wish,
 )
@@ -187,7 +188,13 @@ class NicTuning:
                 there = Port(port, sysfs, name, ethtool)
                 if there.key != key or self._of_another_boot(key):
                     return False
-                self._bring(there, outcome, check=check, where=name)
+                kept = self._bring(there, outcome, check=check, where=name)
+                if kept:
+                    raise HostError(
+                        f"{name}: {_listed(kept)} can't be given back, because that interrupts the link of virtual "
+                        f"functions that are in use; write 0 into /sys/bus/pci/devices/{port['pci']}/sriov_numvfs once "
+                        "nobody uses them, then run the playbook again"
+                    )
             return True
 
         there = port["netns"] is None or netns.exists(port["netns"])
@@ -204,8 +211,8 @@ class NicTuning:
         known = [name for name in self._entries() if name.split(" ", 1)[0] == key]
         self._record.forget(name for name in known if settings is None or name.split(" ", 1)[1] in settings)
 
-    def _bring(self, there: Port, outcome: Outcome, *, check: bool, where: str) -> None:
-        """One port: plan, remember, write, read back."""
+    def _bring(self, there: Port, outcome: Outcome, *, check: bool, where: str) -> list[str]:
+        """One port: plan, remember, write, read back. Gives what stays as it is for the sake of virtual functions."""
         key, nic = there.key, there.read()
         if self._of_another_boot(key) and not check:
             self._forget(key)
@@ -214,16 +221,27 @@ class NicTuning:
         self._pass_over_refused(key, there.port, wanted)
         back = given_back(self._originals(key), wanted.settings)
         before = {**nic.settings, **supervisors_originals(there.port, there.interface, self._root)}
-        work = _Work(key, there, wanted, {**wanted.settings, **back}, before)
+        target = {**wanted.settings, **back}
+        kept = held(nic, target)
+        for name in kept:
+            back.pop(name, None)
+            target.pop(name, None)
+        work = _Work(key, there, wanted, target, before)
         if work.differs() and not check:
             self._remember(work, work.differs())
             self._write(work, nic)
         if back and not check:
             self._forget(key, back)
         outcome.notes += wanted.notes + self._refusals(key, there.interface, asked)
+        if kept:
+            outcome.notes.append(
+                f"{there.interface}: {_listed(kept)} stay as they are, because to change them interrupts the link of "
+                f"its {nic.virtual_functions} virtual functions in use"
+            )
         outcome.changes += [
             Change(there.interface, name, before[name], value) for name, value in work.differs().items()
         ]
+        return kept
 
     def _originals(self, key: str) -> dict[str, Any]:
         found = {}
@@ -308,6 +326,10 @@ class NicTuning:
         self._pass_over_refused(work.key, work.there.port, work.wanted)
         if _TRANSFORM in work.wanted.settings:
             work.target[_TRANSFORM] = work.wanted.settings[_TRANSFORM]
+
+
+def _listed(settings: Iterable[str]) -> str:
+    return ", ".join(sorted(settings))
 
 
 def wants_something(port: Mapping[str, Any]) -> bool:
