@@ -5,6 +5,7 @@
 #include "dpdk/eal.h"
 #include "dpdk/options.h"
 #include "dpdk/pci.h"
+#include "dpdk/rss.h"
 #include "sentence.h"
 
 #include "clock.h"
@@ -13,6 +14,11 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* What is hashed of a packet: two IPv6 addresses and two ports. */
+#define MOST_HASHED 36U
+
+#define FLOWS 8000U
 
 #define GHZ UINT64_C(1000000000)
 
@@ -158,6 +164,15 @@ static void a_virtual_device_gets_what_its_devargs_leave_out(void)
 	HOLDS(!strcmp(device, "net_af_packet0,iface=cap0,framesz=4096,qpairs=1"));
 	cap_dpdk_free_options(config.options);
 
+	config = port("net_memif0", 1, "{\"devargs\":\"role=client\",\"descriptors\":512}");
+	cap_dpdk_device_string(&config, 0, device);
+	HOLDS(!strcmp(device, "net_memif0,role=client,bsize=16384,rsize=9"));
+	cap_dpdk_free_options(config.options);
+	config = port("net_memif0", 1, "{\"devargs\":\"rsize=4,bsize=64\",\"descriptors\":32768}");
+	cap_dpdk_device_string(&config, 0, device);
+	HOLDS(!strcmp(device, "net_memif0,rsize=4,bsize=64"));
+	cap_dpdk_free_options(config.options);
+
 	config = port("net_null0", 2, NULL);
 	cap_dpdk_device_string(&config, 0, device);
 	HOLDS(!strcmp(device, "net_null0"));
@@ -259,6 +274,117 @@ static void a_port_owes_what_its_queues_have_not_taken(void)
 	HOLDS(cap_dpdk_owed(100, 100) == 0 && cap_dpdk_owed(100, 130) == 0);
 }
 
+/* The hash as NICs compute it: the key, shifted by the place of each bit that is set. */
+static uint32_t toeplitz(const uint8_t *key, const uint8_t *data, unsigned len)
+{
+	uint32_t hash = 0, window = (uint32_t)key[0] << 24 | (uint32_t)key[1] << 16 |
+				    (uint32_t)key[2] << 8 | key[3];
+
+	for (unsigned bit = 0; bit < len * 8; bit++) {
+		unsigned next = bit + 32;
+
+		if (data[bit / 8] & (0x80 >> bit % 8))
+			hash ^= window;
+		window = window << 1 | (key[next / 8] >> (7 - next % 8) & 1);
+	}
+	return hash;
+}
+
+/* The example that NICs' data sheets check themselves by. */
+static void the_tests_own_hash_is_the_one_of_nics(void)
+{
+	static const uint8_t key[40] = {
+		0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3,
+		0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3,
+		0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
+	};
+	/* 66.9.149.187:2794 to 161.142.100.80:1766 */
+	static const uint8_t flow[12] = {
+		66, 9, 149, 187, 161, 142, 100, 80, 0x0a, 0xea, 0x06, 0xe6
+	};
+
+	HOLDS(toeplitz(key, flow, 12) == 0x51ccc178);
+	HOLDS(toeplitz(key, flow, 8) == 0x323e8fc2);
+}
+
+static uint64_t random_state = 1;
+
+static uint8_t random_byte(void)
+{
+	random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return (uint8_t)(random_state >> 56);
+}
+
+/* Addresses of @p bytes each, and ports where @p ports: once as sent, once as answered. */
+static void make_flow(unsigned bytes, bool ports, uint8_t sent[MOST_HASHED],
+		      uint8_t answered[MOST_HASHED])
+{
+	for (unsigned i = 0; i < 2 * bytes + 4; i++)
+		sent[i] = random_byte();
+	memcpy(answered, sent + bytes, bytes);
+	memcpy(answered + bytes, sent, bytes);
+	if (ports) {
+		memcpy(answered + 2 * bytes, sent + 2 * bytes + 2, 2);
+		memcpy(answered + 2 * bytes + 2, sent + 2 * bytes, 2);
+	}
+}
+
+static void check_flows(unsigned key_len, unsigned bytes, bool ports, unsigned table_size,
+			unsigned queues)
+{
+	uint8_t key[CAP_RSS_LONGEST_KEY] = { 0 }, sent[MOST_HASHED], answered[MOST_HASHED];
+	unsigned len = 2 * bytes + (ports ? 4 : 0), share[CAP_MAX_QUEUES] = { 0 };
+	uint16_t table[512];
+
+	cap_rss_key(key, key_len);
+	HOLDS(cap_rss_is_symmetric(key, key_len));
+	/* As drivers fill it. */
+	for (unsigned i = 0; i < table_size; i++)
+		table[i] = (uint16_t)(i % queues);
+	HOLDS(cap_rss_queue_without(table, table_size, queues) == -1);
+	for (unsigned i = 0; i < FLOWS; i++) {
+		uint16_t there, back;
+
+		make_flow(bytes, ports, sent, answered);
+		there = table[toeplitz(key, sent, len) % table_size];
+		back = table[toeplitz(key, answered, len) % table_size];
+		HOLDS(there == back);
+		share[there]++;
+	}
+	/* A table of 128 gives 3 queues 43, 43 and 42 entries; chance adds some per cent. */
+	for (unsigned q = 0; q < queues; q++)
+		HOLDS(share[q] > FLOWS / queues * 8 / 10 && share[q] < FLOWS / queues * 12 / 10);
+}
+
+static void both_directions_of_a_flow_come_by_one_queue(void)
+{
+	static const unsigned key_lens[] = { 40, 52 }, queues[] = { 2, 3, 4, 8, 16 };
+	static const unsigned table_sizes[] = { 64, 128, 512 };
+
+	for (unsigned k = 0; k < 2; k++)
+		for (unsigned t = 0; t < 3; t++)
+			for (unsigned q = 0; q < 5; q++)
+				for (unsigned ports = 0; ports < 2; ports++) {
+					check_flows(key_lens[k], 4, ports, table_sizes[t],
+						    queues[q]);
+					check_flows(key_lens[k], 16, ports, table_sizes[t],
+						    queues[q]);
+				}
+}
+
+static void a_key_or_a_table_that_is_not_as_asked_for_is_known(void)
+{
+	static const uint16_t lame[4] = { 0, 1, 3, 0 };
+	uint8_t key[40];
+
+	cap_rss_key(key, sizeof(key));
+	key[17] ^= 1;
+	HOLDS(!cap_rss_is_symmetric(key, sizeof(key)));
+	HOLDS(!cap_rss_is_symmetric(key, 0));
+	HOLDS(cap_rss_queue_without(lame, 4, 4) == 2);
+	HOLDS(cap_rss_queue_without(lame, 4, 2) == -1);
+}
+
 static void make(const char *root, const char *path)
 {
 	char whole[256];
@@ -327,6 +453,11 @@ int main(void)
 		  figures_count_from_arm_and_never_backwards },
 		{ "a port owes what its queues have not taken",
 		  a_port_owes_what_its_queues_have_not_taken },
+		{ "the test's own hash is the one of NICs", the_tests_own_hash_is_the_one_of_nics },
+		{ "both directions of a flow come by one queue",
+		  both_directions_of_a_flow_come_by_one_queue },
+		{ "a key or a table that is not as asked for is known",
+		  a_key_or_a_table_that_is_not_as_asked_for_is_known },
 		{ "a port on the wrong driver is told with what to do",
 		  a_port_on_the_wrong_driver_is_told_with_what_to_do },
 	};

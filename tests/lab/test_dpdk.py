@@ -39,7 +39,8 @@ def dpdk(devargs: str | None = None, **options: Any) -> Driver:
     return Driver("dpdk", "dpdk", {"huge": False, **devices, **options})
 
 
-AF_PACKET = dpdk("iface=cap0")
+AF_PACKET = dpdk("iface=cap0,framecnt=8192")
+"""Its ring holds a fifth of a second: a longer wait for a CPU costs packets that net_af_packet does not count."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -121,33 +122,32 @@ def test_several_queues_share_the_packets_and_keep_each_flow_in_order(wide_lab: 
 def test_packets_of_a_tap_device_are_found_again(lab: Lab, place: Path) -> None:
     with Engine(place, dpdk("iface=dpdktap0").port("net_tap0"), netns=lab.netns) as engine:
         send = ["send", "--netns", lab.name, "--interface", "dpdktap0", "--method", "af_packet", "--count", "2000"]
-        sent = programs.generate(*send, "--rate", "20000", "--stream", "1", "--size", "64,1514")
+        # The kernel holds a thousand for a tap: a fifth of a second.
+        sent = programs.generate(*send, "--rate", "5000", "--stream", "1", "--size", "64,1514")
         ledger = engine.stop()
-    assert_balanced(ledger)
+    assert_nothing_lost(ledger, 2000)
     found = check(engine.files(), 2000)
     assert sent["accepted"] == found.numbered == found.distinct == 2000
-    assert found.damaged == found.out_of_order == 0
-    # The kernel says a few words of its own on an interface that comes up.
-    assert ledger.total.wire == ledger.total.delivered == 2000 + found.foreign
+    assert found.damaged == found.out_of_order == found.foreign == 0
 
 
 def test_packets_of_an_af_xdp_device_are_found_again(place: Path) -> None:
-    made = Lab(1, "xsk")
+    made, rate = Lab(1, "xsk"), 10_000  # its ring of 2048 holds a fifth of a second
     made.up()
     try:
         # The driver wants a frame in one page.
         made.link("mtu", 1500)
         made.wire("mtu", 1500)
-        with Engine(place, AF_PACKET.port("net_af_xdp0"), netns=made.netns) as engine:
+        with Engine(place, dpdk("iface=cap0").port("net_af_xdp0"), netns=made.netns) as engine:
             sent = [
-                made.send(Shape("mixed sizes", size="64,512,1514", flows=16), stream=1, count=FRAMES),
-                made.send(Shape("fragments", size="512", shape="fragments"), stream=2, count=2000),
-                made.send(Shape("two tags", size="80", vlan="0xb007,0xffff"), stream=3, count=2000),
+                made.send(Shape("mixed sizes", size="64,512,1514", flows=16), stream=1, count=2000, rate=rate),
+                made.send(Shape("fragments", size="512", shape="fragments"), stream=2, count=2000, rate=rate),
+                made.send(Shape("two tags", size="80", vlan="0xb007,0xffff"), stream=3, count=2000, rate=rate),
             ]
             ledger = engine.stop()
     finally:
         made.down()
-    assert_nothing_lost(ledger, FRAMES + 4000)
+    assert_nothing_lost(ledger, 6000)
     for stream in sent:
         assert_all_there(engine.files(), stream)
 
@@ -162,7 +162,9 @@ def test_what_a_virtual_device_falsifies_is_told(lab: Lab, place: Path) -> None:
 def test_a_file_comes_through_whole_with_its_own_times(place: Path) -> None:
     file = place / "wire.pcap"
     programs.run(programs.generator(), "write", file, "--count", FRAMES, "--stream", 1, "--size", "64,1514,9000")
-    with Engine(place, dpdk(f"rx_pcap={file}").port("net_pcap0")) as engine:
+    # As many blocks as the file fills, 68 of a MiB: net_pcap gives it as fast as it is asked and waits for no disk.
+    buffers = {"blocks_per_queue": 80, "hugepages": "off"}
+    with Engine(place, dpdk(f"rx_pcap={file}").port("net_pcap0"), buffers=buffers) as engine:
         engine.wait_for(lambda ledger: ledger.total.wire >= FRAMES, "the file has been read")
         ledger = engine.stop()
     assert_nothing_lost(ledger, FRAMES)
@@ -232,7 +234,7 @@ def test_an_idle_port_sleeps_and_one_that_polls_does_not(place: Path) -> None:
 
 
 def test_what_cannot_interrupt_sleeps_and_says_so(lab: Lab, place: Path) -> None:
-    driver = dpdk("iface=cap0", idle="interrupt")
+    driver = dpdk("iface=cap0,framecnt=8192", idle="interrupt")
     with Engine(place, driver.port("net_af_packet0"), netns=lab.netns) as engine:
         sent = lab.send(SMALL, count=2000)
         ledger = engine.stop()

@@ -3,9 +3,11 @@
 #include "dpdk.h"
 
 #include "eal.h"
+#include "leftovers.h"
 #include "log.h"
 #include "netdev.h"
 #include "pci.h"
+#include "rss.h"
 
 #include <errno.h>
 #include <rte_dev.h>
@@ -26,11 +28,6 @@
 
 /* Nothing is sent. Some drivers want a transmit queue beside each receive queue, however small. */
 #define SEND_DESCRIPTORS 64U
-
-/* Packets of both directions of a flow must get the same hash: the key repeats every 16 bits. */
-#define SYMMETRIC_KEY_EVEN 0x6d
-#define SYMMETRIC_KEY_ODD 0x5a
-#define LONGEST_KEY 64U
 
 /* The bus may be telling of the device while we leave it. */
 #define UNREGISTER_TRIES 100
@@ -110,6 +107,8 @@ static int probe(struct cap_port *port, struct rte_eth_dev_info *info, struct ca
 	}
 	if (find(port, info))
 		return 0;
+	if (cap_dpdk_begins(port->config->interface, "net_memif"))
+		cap_leftover_socket_remove(port->options->devargs);
 	(void)cap_eal_complaint();
 	cap_dpdk_device_string(port->config, mtu_behind(port), device);
 	rc = rte_dev_probe(device);
@@ -222,7 +221,7 @@ static uint16_t buffer_room(const struct cap_port *port, const struct rte_eth_de
 }
 
 static struct rte_eth_conf configuration(struct cap_port *port, const struct rte_eth_dev_info *info,
-					 uint8_t key[LONGEST_KEY], uint32_t mtu)
+					 uint8_t key[CAP_RSS_LONGEST_KEY], uint32_t mtu)
 {
 	const uint64_t flows = RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP |
 			       RTE_ETH_RSS_SCTP;
@@ -231,16 +230,17 @@ static struct rte_eth_conf configuration(struct cap_port *port, const struct rte
 	conf.rxmode.offloads = info->rx_offload_capa &
 			       (RTE_ETH_RX_OFFLOAD_SCATTER | RTE_ETH_RX_OFFLOAD_TIMESTAMP);
 	port->stamps = conf.rxmode.offloads & RTE_ETH_RX_OFFLOAD_TIMESTAMP;
-	port->symmetric = port->queue_count > 1 && (info->flow_type_rss_offloads & flows);
-	if (port->symmetric) {
-		for (unsigned i = 0; i < LONGEST_KEY; i++)
-			key[i] = i % 2 ? SYMMETRIC_KEY_ODD : SYMMETRIC_KEY_EVEN;
+	port->rss = port->queue_count > 1 && (info->flow_type_rss_offloads & flows);
+	port->symmetric = port->rss && info->hash_key_size &&
+			  info->hash_key_size <= CAP_RSS_LONGEST_KEY;
+	if (port->rss) {
 		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
 		conf.rx_adv_conf.rss_conf.rss_hf = info->flow_type_rss_offloads & flows;
-		if (info->hash_key_size && info->hash_key_size <= LONGEST_KEY) {
-			conf.rx_adv_conf.rss_conf.rss_key = key;
-			conf.rx_adv_conf.rss_conf.rss_key_len = info->hash_key_size;
-		}
+	}
+	if (port->symmetric) {
+		cap_rss_key(key, info->hash_key_size);
+		conf.rx_adv_conf.rss_conf.rss_key = key;
+		conf.rx_adv_conf.rss_conf.rss_key_len = info->hash_key_size;
 	}
 	conf.intr_conf.rxq = port->idle == CAP_DPDK_IDLE_INTERRUPT;
 	return conf;
@@ -305,7 +305,7 @@ static int try_configuration(struct cap_port *port, const struct rte_eth_dev_inf
 {
 	uint16_t rx = (uint16_t)port->queue_count;
 	uint16_t tx = rx < info->max_tx_queues ? rx : info->max_tx_queues;
-	uint8_t key[LONGEST_KEY];
+	uint8_t key[CAP_RSS_LONGEST_KEY];
 	struct rte_eth_conf conf = configuration(port, info, key, mtu);
 	int rc;
 
@@ -313,7 +313,9 @@ static int try_configuration(struct cap_port *port, const struct rte_eth_dev_inf
 	rc = rte_eth_dev_configure(port->id, rx, tx, &conf);
 	if (rc == 0)
 		rc = set_up_queues(port, info, tx, buffer_room(port, info, mtu), what);
-	if (rc == 0)
+	if (rc == 0 && !strcmp(info->driver_name, "net_memif"))
+		port->largest_frame = CAP_DPDK_MEMIF_BUFFER; /* knows no MTU */
+	else if (rc == 0)
 		port->largest_frame =
 			(mtu_behind(port) ? mtu_behind(port) : mtu) + RTE_ETHER_HDR_LEN;
 	return rc;
@@ -346,10 +348,14 @@ static int configure(struct cap_port *port, const struct rte_eth_dev_info *info,
 	}
 	if (rc)
 		return fail(err, port, rc, what);
-	if (port->queue_count > 1 && !port->symmetric)
+	if (port->queue_count > 1 && !port->rss)
 		cap_degraded(
 			facts,
 			"the port has no RSS: its device spreads packets over queues as it likes");
+	else if (port->rss && !port->symmetric)
+		cap_degraded(
+			facts,
+			"the port takes no key for its RSS: the two directions of a flow may come by two queues");
 	return 0;
 }
 
@@ -396,6 +402,10 @@ static void tell_limits(const struct rte_eth_dev_info *info, struct cap_port_fac
 		cap_degraded(
 			facts,
 			"net_af_packet rebuilds IP fragments, does not count what its ring has no room for, takes what this host sends, and shows 802.1ad tags as 802.1Q: method af_packet does better");
+	if (!strcmp(info->driver_name, "net_memif"))
+		cap_degraded(
+			facts,
+			"net_memif garbles frames that take several of its buffers once its ring is full: where the other end is the client, give it a bsize that holds the largest frame");
 }
 
 static int register_stamp(struct cap_port *port, const struct rte_eth_dev_info *info,

@@ -74,7 +74,9 @@ static void describe_mode(const struct cap_port *port, struct cap_port_facts *fa
 
 	if (port->queue_count > 1)
 		snprintf(queues, sizeof(queues), ", %u queues%s", port->queue_count,
-			 port->symmetric ? " by symmetric RSS" : "");
+			 port->symmetric ? " by symmetric RSS" :
+			 port->rss	 ? " by RSS" :
+					   "");
 	snprintf(facts->effective_mode, sizeof(facts->effective_mode),
 		 "%s%s, frames to %u bytes, %s, idle %s", port->driver_name, queues,
 		 port->largest_frame, cap_dpdk_time_words(port), cap_dpdk_idle_words[port->idle]);
@@ -149,6 +151,7 @@ static int port_arm(struct cap_port *port, struct cap_error *err)
 		return cap_fail(err, -rc, "%s: dpdk: the port cannot be started: %s%s%s", name,
 				strerror(-rc), ": ", cap_eal_complaint());
 	port->started = true;
+	cap_dpdk_check_spread(port);
 	if (has_stale_packets(port)) {
 		throw_away(port);
 		rc = cap_dpdk_read_figures(port, &port->base);

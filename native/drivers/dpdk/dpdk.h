@@ -58,7 +58,8 @@ struct cap_port {
 	int promiscuous_fd; /**< holds that network device promiscuous, or -1 */
 	uint16_t descriptors;
 	uint32_t largest_frame;
-	bool symmetric; /**< several queues, by RSS with a symmetric key */
+	bool rss;	/**< several queues, over which the device spreads packets by their flow */
+	bool symmetric; /**< both directions of a flow by one queue */
 	bool started;
 	bool stamps; /**< the device was asked for time stamps */
 	enum cap_dpdk_time time;
@@ -83,6 +84,9 @@ int cap_dpdk_device_open(struct cap_port *port, struct cap_port_facts *facts,
 
 /** Stop and close the port, and give the device back. */
 void cap_dpdk_device_close(struct cap_port *port);
+
+/** Look at how the started device spreads packets over its queues, and tell what is not as it was asked for. */
+void cap_dpdk_check_spread(const struct cap_port *port);
 
 /** @return whether the name of a device or its driver begins so */
 bool cap_dpdk_begins(const char *name, const char *with);

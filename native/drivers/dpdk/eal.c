@@ -2,6 +2,7 @@
 #include "eal.h"
 
 #include "clock.h"
+#include "leftovers.h"
 #include "log.h"
 #include "pci.h"
 
@@ -20,6 +21,9 @@
 /* A driver that complains of the same thing again and again is heard once a minute. */
 #define REMEMBERED_LINES 64
 #define SILENCE_NS (60 * CAP_NS_PER_S)
+
+/* What drivers complain of when no other process may join in, which is what we want. */
+static const char wanted[] = "Failed to register mp action callback";
 
 struct said {
 	uint64_t hash, at_ns;
@@ -73,7 +77,7 @@ static ssize_t log_line(void *cookie, const char *text, size_t size)
 	(void)cookie;
 	while (len > 0 && (text[len - 1] == '\n' || text[len - 1] == ' '))
 		len--;
-	if (!len)
+	if (!len || memmem(text, len, wanted, strlen(wanted)))
 		return (ssize_t)size;
 	pthread_mutex_lock(&eal.lock);
 	if (rte_level > 0 && rte_level <= (int)RTE_LOG_WARNING && !eal.complaint[0])
@@ -114,6 +118,26 @@ static int quiet_xdp(enum libxdp_print_level level, const char *format, va_list 
 	return 0;
 }
 
+/* Before the free hugepages are counted: dead processes may have them. */
+static void clear_leftovers(bool huge)
+{
+	struct cap_leftovers pages = { 0 };
+
+	cap_leftover_folders_remove("/var/run/dpdk");
+	if (huge)
+		pages = cap_leftover_pages_remove("/proc/self/mounts", "/proc");
+	if (pages.removed)
+		cap_info(
+			"leftovers_removed",
+			"removed %u files of hugepages that DPDK processes had left when they died; %u of living ones stay",
+			pages.removed, pages.in_use);
+	if (pages.failed)
+		cap_warn(
+			"leftovers_not_removed",
+			"%u files of hugepages may be left by dead DPDK processes and cannot be judged or removed: look for *map_* in hugetlbfs",
+			pages.failed);
+}
+
 static int check_ports(const struct cap_port_config *const *ports, unsigned count,
 		       struct cap_error *err)
 {
@@ -140,6 +164,7 @@ static int check_ports(const struct cap_port_config *const *ports, unsigned coun
 				name);
 		}
 	}
+	clear_leftovers(first->huge);
 	if (first->huge && cap_free_hugepages(CAP_SYSFS) == 0)
 		return cap_fail(
 			err, ENOMEM,

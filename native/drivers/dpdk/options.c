@@ -150,6 +150,16 @@ static unsigned packet_ring_frame(unsigned mtu)
 	return size;
 }
 
+/* Of a power of two; a memif takes 14 at most. */
+static unsigned log2_of(int64_t descriptors)
+{
+	unsigned bits = 0;
+
+	while (bits < 14 && descriptors >> (bits + 1))
+		bits++;
+	return bits;
+}
+
 void cap_dpdk_device_string(const struct cap_port_config *config, unsigned mtu,
 			    char out[CAP_DPDK_DEVARGS])
 {
@@ -171,6 +181,9 @@ void cap_dpdk_device_string(const struct cap_port_config *config, unsigned mtu,
 		}
 	} else if (!strncmp(config->interface, "net_af_xdp", strlen("net_af_xdp"))) {
 		add_unless_said(out, devargs, "queue_count", config->queues);
+	} else if (!strncmp(config->interface, "net_memif", strlen("net_memif"))) {
+		add_unless_said(out, devargs, "bsize", CAP_DPDK_MEMIF_BUFFER);
+		add_unless_said(out, devargs, "rsize", log2_of(options->descriptors));
 	}
 }
 

@@ -39,6 +39,9 @@ uint64_t cap_dpdk_longest_sleep(unsigned descriptors, uint32_t mbps);
 /** Buffers that a thread's cache of a pool may hold. */
 #define CAP_DPDK_CACHE 256U
 
+/** A buffer of a memif whose client we are: any frame in one, because of what net_memif does to chains. */
+#define CAP_DPDK_MEMIF_BUFFER 16384U
+
 /** Room of most devargs: names, a path, and what is derived. */
 #define CAP_DPDK_DEVARGS 512
 
