@@ -63,7 +63,7 @@ def test_packets_of_another_process_are_captured_whole_by_memif(numbered: Path, 
 def test_an_engine_finds_the_other_end_that_was_there_first(numbered: Path, place: Path) -> None:
     buffers = {"blocks_per_queue": 96, "hugepages": "off"}
     with Testpmd(numbered, place / "memif.sock", role="server") as peer:
-        wait_until((place / "memif.sock").exists, "it listens", 20)
+        wait_until(peer.is_ready, "it listens", 20)
         with Engine(place, memif(place, "client"), buffers=buffers) as engine:
             wait_until(lambda: engine.port_status()["link"] == "up", "the two are connected", 20)
             peer.forward_patiently()
@@ -79,7 +79,8 @@ def test_a_memif_whose_engine_is_held_up_loses_nothing_without_a_name(numbered: 
         with suspended(engine):
             peer.forward_hastily()
             # The memif has taken what it has room for, and the rest is its sender's to count.
-            wait_until(lambda: peer.frames_read() == FRAMES, "the file has been read")
+            wait_until(lambda: peer.read() == FRAMES, "the file has been read")
+        wait_until(lambda: 0 < peer.sent() == engine.ledger().total.wire, "the engine has taken what the memif held")
         sent = peer.finish()
         ledger = engine.stop()
     assert 0 < sent < FRAMES

@@ -48,6 +48,10 @@ class Testpmd:
             print(self._said())
         self._log.close()
 
+    def is_ready(self) -> bool:
+        """Whether its ports have been started."""
+        return "testpmd>" in self._said()
+
     def tell(self, *commands: str) -> None:
         """Give it commands of its command line."""
         assert self._process.stdin is not None
@@ -63,17 +67,25 @@ class Testpmd:
         self.tell("set fwd io", "start")
 
     def finish(self) -> int:
-        """End it; how many frames the memif took from it."""
+        """End it; how many frames the memif took from it. What the memif holds by then goes with it."""
         self.tell("stop", "show port stats 1", "quit")
         self._process.communicate(timeout=_SECONDS)
-        said = self._said()
-        assert self._process.returncode == 0, said
-        return int(re.findall(r"statistics for port 1 .*?TX-packets: (\d+)", said, re.DOTALL)[-1])
+        assert self._process.returncode == 0, self._said()
+        return self._counted(1, "TX")
 
-    def frames_read(self) -> int:
+    def read(self) -> int:
         """How many frames of the file it has read by now."""
         self.tell("show port stats 0")
-        found = re.findall(r"statistics for port 0 .*?RX-packets: (\d+)", self._said(), re.DOTALL)
+        return self._counted(0, "RX")
+
+    def sent(self) -> int:
+        """How many frames the memif has taken by now."""
+        self.tell("show port stats 1")
+        return self._counted(1, "TX")
+
+    def _counted(self, port: int, direction: str) -> int:
+        """What it said last of a port."""
+        found = re.findall(rf"NIC statistics for port {port} .*?{direction}-packets: (\d+)", self._said(), re.DOTALL)
         return int(found[-1]) if found else 0
 
     def _said(self) -> str:

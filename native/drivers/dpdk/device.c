@@ -402,10 +402,14 @@ static void tell_limits(const struct rte_eth_dev_info *info, struct cap_port_fac
 		cap_degraded(
 			facts,
 			"net_af_packet rebuilds IP fragments, does not count what its ring has no room for, takes what this host sends, and shows 802.1ad tags as 802.1Q: method af_packet does better");
-	if (!strcmp(info->driver_name, "net_memif"))
-		cap_degraded(
-			facts,
-			"net_memif garbles frames that take several of its buffers once its ring is full: where the other end is the client, give it a bsize that holds the largest frame");
+	if (strcmp(info->driver_name, "net_memif"))
+		return;
+	cap_degraded(
+		facts,
+		"net_memif garbles frames that take several of its buffers once its ring is full: where the other end is the client, give it a bsize that holds the largest frame");
+	cap_degraded(
+		facts,
+		"net_memif takes its ring away when the other end leaves, also from under the worker, and the engine dies of that: end the sender after it is quiet");
 }
 
 static int register_stamp(struct cap_port *port, const struct rte_eth_dev_info *info,
