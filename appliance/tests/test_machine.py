@@ -142,9 +142,9 @@ def test_nics_and_what_is_none(tree: Tree) -> None:
 
 def test_queues_and_rings_are_asked_of_the_driver(tree: Tree) -> None:
     tree.netdev(tree.device("0000:03:00.0", "0x020000", "igb"), "ens3f0", 4)
-    told = NicQueues(6, 8, 4096, speed=10_000, xdp=0x3)
+    told = NicQueues(6, 8, 4096, speed=10_000, xdp=0x3, ring=512)
     (nic,) = read_machine(tree.sysfs, tree.procfs, tree.records, lambda _: told).nics
-    assert (nic.rx_queues, nic.rx_queues_max, nic.rx_ring_max) == (6, 8, 4096)
+    assert (nic.rx_queues, nic.rx_queues_max, nic.rx_ring, nic.rx_ring_max) == (6, 8, 512, 4096)
     assert (nic.speed, nic.xdp) == (10_000, 0x3)
 
 

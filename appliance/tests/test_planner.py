@@ -599,6 +599,56 @@ def test_memory_that_is_not_there(settings: dict[str, Any], sentence: str) -> No
     assert told.startswith(f"host probe: {sentence}")
 
 
+def with_rings(card: Nic, *, up: bool = True, mtu: int = 1500) -> Network:
+    return Network((Link("ens0f0", 2, pci=card.pci, up=up, mtu=mtu, channels=Channels(0, 0, 4, 0, 0, 4)),))
+
+
+@pytest.mark.parametrize(
+    ("driver", "settings", "mtu", "buffer"),
+    [
+        ("ice", {}, 1500, 4096),
+        ("ice", {}, 9000, 8192),
+        ("ice", {"nic": {"mtu": "auto"}}, 1500, 8192),
+        ("vmxnet3", {}, 1500, 2048),
+        ("vmxnet3", {}, 9000, 16384),
+    ],
+)
+def test_receive_rings_are_in_the_account(driver: str, settings: dict[str, Any], mtu: int, buffer: int) -> None:
+    card = nic(driver=driver, kernel_driver=driver, rx_ring=512, rx_ring_max=8160)
+    host = machine(8, nics=[card])
+    made = plan(host, with_rings(card, mtu=mtu), **settings)
+    present = 512 * 4 * (4096 if driver == "ice" and mtu == 1500 else buffer)
+    assert made.memory.receive_rings == 8160 * 4 * buffer
+    assert made.memory.available == host.memory_available + present
+    assert made.memory.left == made.memory.available - sum(
+        (made.memory.rings, made.memory.blocks, made.memory.receive_rings)
+    )
+    assert "in the NICs' receive rings" in "\n".join(made.text)
+
+
+def test_receive_rings_as_they_are_and_of_no_driver_of_the_kernel() -> None:
+    card = nic(rx_ring=512, rx_ring_max=8160)
+    host = machine(8, nics=[card])
+    left = plan(host, with_rings(card), nic={"rx_ring": "leave"})
+    assert left.memory.receive_rings == 512 * 4 * 4096
+    assert left.memory.available == host.memory_available + 512 * 4 * 4096
+    # A port that is down has none yet.
+    assert plan(host, with_rings(card, up=False)).memory.available == host.memory_available
+    assert plan(host, with_rings(card), method="dpdk").memory.receive_rings == 0
+    assert plan(host, with_rings(nic())).memory.receive_rings > 0
+    assert plan(machine(8, nics=[nic()]), with_rings(nic())).memory.receive_rings == 0
+
+
+def test_receive_rings_that_do_not_fit_are_told() -> None:
+    card = nic(most=4, rx_ring=512, rx_ring_max=32_768)
+    (told,) = refused(machine(8, memory=GIB // 2, nics=[card]), with_rings(card))
+    assert told == (
+        "host probe: buffers: 256 MiB for rings and 256 MiB for blocks of 4 queues and 512 MiB of the NICs' receive rings do "
+        "not fit into the 469 MiB of memory available; write fewer queues, smaller rings (nic.rx_ring, too) or fewer "
+        "blocks_per_queue"
+    )
+
+
 def test_pages_that_are_reserved_already_need_no_memory_again() -> None:
     host = machine(4, memory=2 * GIB, nics=[nic()], pages=[Hugepages(2 * MIB, 700, 700), Hugepages(GIB)])
     host = replace(host, memory_available=400 * MIB, nodes=(replace(host.nodes[0], memory_available=400 * MIB),))

@@ -14,6 +14,7 @@ from capstan.plan_problems import PlanError
 from capstan.planner import plan_host
 from machines import GIB, MIB
 
+RING_BUFFER = 4096  # behind each descriptor
 METHODS = ("af_packet", "af_xdp", "dpdk", "pcap")
 MOST_CPUS = 512
 # Machines of 512 CPUs take their time to be made: each is looked at from all sides.
@@ -35,7 +36,11 @@ class Host:
 
 def network_of(machine: Machine) -> Network:
     return Network(
-        tuple(Link(str(nic.interface), 2 + at, pci=nic.pci) for at, nic in enumerate(machine.nics) if nic.interfaces)
+        tuple(
+            Link(str(nic.interface), 2 + at, pci=nic.pci, rx_queues=nic.rx_queues or 1)
+            for at, nic in enumerate(machine.nics)
+            if nic.interfaces
+        )
     )
 
 
@@ -99,6 +104,8 @@ def machines(draw: st.DrawFn, memory: st.SearchStrategy[int]) -> Machine:
                 node=draw(st.one_of(st.none(), st.integers(0, nodes - 1))),
                 rx_queues=1,
                 rx_queues_max=draw(st.integers(1, 64)),
+                rx_ring=512,
+                rx_ring_max=draw(st.sampled_from([None, 512, 4096, 8160])),
             )
             for index in range(draw(st.integers(1, 4)))
         ),
@@ -159,7 +166,11 @@ def carried_out(host: Host, plan: HostPlan) -> Host:
         nodes.append(replace(node, hugepages=pages, memory_available=node.memory_available - new))
     bound = {port.pci: port for port in plan.ports if port.driver}
     channels = {port.pci: port.nic.channels for port in plan.ports}
+    rings = {nic.pci: nic.rx_ring_max or 512 for nic in machine.nics}
     gone = sum(node.memory_available for node in machine.nodes) - sum(node.memory_available for node in nodes)
+    for nic in machine.nics:
+        now = rings[nic.pci] * (channels[nic.pci] or 0)
+        gone += max(0, now - (nic.rx_ring or 0) * (nic.rx_queues or 1)) * RING_BUFFER if nic.pci not in bound else 0
     line = tuple(entry.argument for entry in plan.kernel_arguments)
     after = replace(
         machine,
@@ -170,13 +181,13 @@ def carried_out(host: Host, plan: HostPlan) -> Host:
         nics=tuple(
             replace(nic, driver="vfio-pci", interfaces=(), rx_queues=None, remembered=True, iommu_group=at)
             if nic.pci in bound
-            else replace(nic, rx_queues=channels.get(nic.pci) or nic.rx_queues)
+            else replace(nic, rx_queues=channels.get(nic.pci) or nic.rx_queues, rx_ring=rings[nic.pci])
             for at, nic in enumerate(machine.nics)
         ),
         command_line=line,
         iommu_on=bool(bound),
         memory_available=machine.memory_available - gone,
-        own_arguments=() if by_operator else line,
+        own_arguments=tuple(word for word in line if not (by_operator and word.startswith("isolcpus="))),
     )
     return Host(after, host.config)
 

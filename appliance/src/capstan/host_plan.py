@@ -115,6 +115,8 @@ class MemoryBudget:
     hugepages: int = 0
     rings: int = 0
     """Rings of the kernel's sockets."""
+    receive_rings: int = 0
+    """What the kernel's drivers keep behind the NICs' receive rings, by estimate."""
     blocks: int = 0
     """Blocks in ordinary memory; others are in the hugepages."""
     left: int = 0

@@ -90,6 +90,7 @@ class Nic:
     """PCI addresses of other devices in its group that are no bridges."""
     rx_queues: int | None = None
     rx_queues_max: int | None = None
+    rx_ring: int | None = None
     rx_ring_max: int | None = None
     speed: int | None = None
     """Mbit/s of its link, or the most that it supports while that is down."""

@@ -39,6 +39,8 @@ class NicQueues:
     """Mbit/s."""
     xdp: int | None = None
     """NETDEV_XDP_ACT_* bits."""
+    ring: int | None = None
+    """Descriptors of each receive ring."""
 
 
 class QueuesAndRings(Protocol):
@@ -235,6 +237,7 @@ def _nic(
         ),
         rx_queues=held.now,
         rx_queues_max=held.most,
+        rx_ring=held.ring,
         rx_ring_max=held.ring_most,
         speed=held.speed,
         xdp=held.xdp,
@@ -261,7 +264,8 @@ def nic_queues(name: str, ethtool: QueuesAndRings, sysfs: Path = SYSFS) -> NicQu
     now, most = (channels.receive, channels.max_receive) if channels else (counted.now, counted.most)
     # Of another tree's devices this kernel knows nothing.
     xdp = features_of(_number(sysfs / "class/net" / name / "ifindex") or 0) if sysfs == SYSFS else None
-    return NicQueues(now, most, rings.max_rx if rings else None, ethtool.speed(name), xdp)
+    ring, ring_most = (rings.rx, rings.max_rx) if rings else (None, None)
+    return NicQueues(now, most, ring_most, ethtool.speed(name), xdp, ring)
 
 
 def _ethtool_queues(name: str) -> NicQueues:

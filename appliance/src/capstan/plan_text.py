@@ -84,7 +84,8 @@ def _memory(plan: HostPlan) -> str:
     memory = plan.memory
     return (
         f"{format_size(memory.hugepages)} in hugepages, {format_size(memory.rings)} in rings, "
-        f"{format_size(memory.blocks)} in blocks; {format_size(memory.left)} of {format_size(memory.available)} left"
+        + (f"{format_size(memory.receive_rings)} in the NICs' receive rings, " if memory.receive_rings else "")
+        + f"{format_size(memory.blocks)} in blocks; {format_size(memory.left)} of {format_size(memory.available)} left"
     )
 
 

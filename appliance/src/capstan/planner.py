@@ -28,6 +28,7 @@ from capstan.planner_nic import (
     tuning,
 )
 from capstan.planner_ports import Found, check_queues, find_all
+from capstan.planner_rings import NO_RINGS, receive_rings
 from capstan.topology import cpu_list
 
 
@@ -58,7 +59,8 @@ def plan_host(config: CaptureConfig, machine: Machine, network: Network, held: i
         _port(config, entry, count, workers)
         for entry, count, workers in zip(found, queues, placement.ports, strict=True)
     )
-    memory = plan_memory(config, machine, ports, problems, held)
+    receive = sum((receive_rings(entry, port.nic) for entry, port in zip(found, ports, strict=True)), start=NO_RINGS)
+    memory = plan_memory(config, machine, ports, problems, held, receive)
     arguments = kernel_arguments(config, machine, placement, ports, memory.pages, problems)
     problems.refuse()
     plan = HostPlan(

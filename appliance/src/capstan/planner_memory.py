@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from capstan.config import CaptureConfig
 from capstan.host_plan import MemoryBudget, PlannedMount, PlannedPages, PlannedPort
 from capstan.machine import Machine, Node
 from capstan.plan_problems import Problems
+from capstan.planner_rings import NO_RINGS, RingMemory
 from capstan.quantities import GIB, MIB, format_size
 
 MEMORY_SHARE = 0.9
@@ -79,7 +80,12 @@ class MemoryPlan:
 
 
 def plan_memory(
-    config: CaptureConfig, machine: Machine, ports: Sequence[PlannedPort], problems: Problems, held: int = 0
+    config: CaptureConfig,
+    machine: Machine,
+    ports: Sequence[PlannedPort],
+    problems: Problems,
+    held: int = 0,
+    receive: RingMemory = NO_RINGS,
 ) -> MemoryPlan:
     """Derive hugepages and see whether everything fits.
 
@@ -89,6 +95,7 @@ def plan_memory(
         ports: with their queues and workers.
         problems: takes a sentence for what does not fit.
         held: bytes in use now that a running engine gives back before it is started again.
+        receive: the receive rings of all NICs that the kernel drives.
 
     """
     frames, blocks = _needs(config, machine, ports)
@@ -104,8 +111,12 @@ def plan_memory(
     planned = tuple(PlannedPages(size, node, count) for (node, size), count in sorted(pages.items()) if count)
     _check_default_size(machine, planned, problems)
     fits = _check_nodes(config, machine, planned, problems)
-    budget = _budget(config, machine, ports, planned, sum(frames.values()) if size == _BLOCK_PAGE else 0, held)
-    had = sum(_present(node, entry) for node in machine.nodes for entry in planned if entry.node == node.number)
+    in_blocks = sum(frames.values()) if size == _BLOCK_PAGE else 0
+    budget = _budget(config, machine, ports, planned, in_blocks, receive)
+    budget = replace(budget, available=budget.available + held, left=budget.left + held)
+    had = receive.present + sum(
+        _present(node, entry) for node in machine.nodes for entry in planned if entry.node == node.number
+    )
     needed = budget.available - budget.left - had
     if fits and needed > MEMORY_SHARE * (budget.available - had):
         problems.add(
@@ -113,8 +124,10 @@ def plan_memory(
             f"{format_size(budget.rings)} for rings and {format_size(budget.blocks)} for blocks of "
             f"{sum(port.queues for port in ports)} queues "
             + (f"and {format_size(budget.hugepages)} of hugepages " if budget.hugepages else "")
+            + (f"and {format_size(budget.receive_rings)} of the NICs' receive rings " if budget.receive_rings else "")
             + f"do not fit into the {format_size(budget.available)} of memory available; "
-            "write fewer queues, smaller rings or fewer blocks_per_queue",
+            f"write fewer queues, smaller rings{' (nic.rx_ring, too)' if budget.receive_rings else ''} or fewer "
+            "blocks_per_queue",
         )
     sizes = sorted({entry.size for entry in planned})
     return MemoryPlan(planned, tuple(PlannedMount(size, _MOUNTS[size]) for size in sizes), budget)
@@ -248,7 +261,7 @@ def _budget(
     ports: Sequence[PlannedPort],
     planned: Sequence[PlannedPages],
     frames: int,
-    held: int,
+    receive: RingMemory,
 ) -> MemoryBudget:
     """The account; `frames` is what DPDK's buffers take of the pages that blocks would use."""
     nodes = {node.number: node for node in machine.nodes}
@@ -259,6 +272,7 @@ def _budget(
     usable = sum(pages.bytes for pages in planned if pages.size == _BLOCK_PAGE) - frames
     free = sum(known.free * known.size for node in machine.nodes if (known := node.pages(_BLOCK_PAGE)) is not None)
     in_huge = config.buffers.hugepages != "off" and max(usable, free - frames) >= blocks
-    available = machine.memory_available + held + present
+    available = machine.memory_available + present + receive.present
     ordinary = 0 if in_huge else blocks
-    return MemoryBudget(available, huge, rings, ordinary, available - huge - rings - ordinary)
+    left = available - huge - rings - receive.planned - ordinary
+    return MemoryBudget(available, huge, rings, receive.planned, blocks=ordinary, left=left)
