@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "loadable.h"
 
+#include "dag/about.h"
 #include "dpdk/about.h"
 #include "pf_ring/about.h"
 #include "version.h"
@@ -12,12 +13,14 @@
 #include <string.h>
 #include <unistd.h>
 
+static const struct cap_driver about_dag = { CAP_DAG_ABOUT };
 static const struct cap_driver about_dpdk = { CAP_DPDK_ABOUT };
 static const struct cap_driver about_pf_ring = { CAP_PF_RING_ABOUT };
 
 const struct cap_loadable cap_loadables[] = {
 	{ &about_dpdk, "capstan-engine-dpdk" },
 	{ &about_pf_ring, "capstan-engine-pf-ring" },
+	{ &about_dag, "capstan-engine-dag" },
 	{ NULL, NULL },
 };
 

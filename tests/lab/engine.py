@@ -57,6 +57,8 @@ PF_RING = Driver(
     keeps_tag_types=False,
 )
 """Over a stand-in for the vendor's library; with CAPSTAN_PFRING=real over the vendor's module and library."""
+DAG = Driver("dag", "dag", {"library": programs.dag, "drop_attribute": "standin_stream_drops"})
+"""Over a stand-in for the vendor's library, for which every network device is a card of as many streams as queues."""
 DRIVERS = (PCAP, AF_PACKET, AF_XDP_COPY, AF_XDP_SKB, PF_RING)
 
 

@@ -54,26 +54,35 @@ def beside_engine(name: str) -> Path:
 
 
 @cache
-def _standin(name: str, *definitions: str) -> Path:
+def _standin(name: str, *definitions: str, sources: tuple[str, ...] = (), libraries: tuple[str, ...] = ()) -> Path:
     """A library in the place of a vendor's, built from native/tests/standin."""
-    source, out = _ROOT / f"native/tests/standin/{name}_standin.c", _copies / f"lib{name}_standin{len(definitions)}.so"
+    folder, out = _ROOT / "native/tests/standin", _copies / f"lib{name}_standin{len(definitions)}.so"
     flags = ["-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
-    run(
-        "cc",
-        *flags,
-        f"-I{_ROOT / 'native/drivers'}",
-        *[f"-D{word}" for word in definitions],
-        "-o",
-        out,
-        source,
-        "-lpcap",
-    )
+    includes = [f"-I{_ROOT / 'native' / part}" for part in ("", "drivers", "engine")]
+    files = [folder / source for source in (f"{name}_standin.c", *sources)]
+    run("cc", *flags, *includes, *[f"-D{word}" for word in definitions], "-o", out, *files, *libraries)
     return out
 
 
 def pfring(*definitions: str) -> str | None:
     """The library for the method pf_ring: a stand-in, or the vendor's own where that is asked for."""
-    return None if os.environ.get("CAPSTAN_PFRING") == "real" else str(_standin("pfring", *definitions))
+    if os.environ.get("CAPSTAN_PFRING") == "real":
+        return None
+    return str(_standin("pfring", *definitions, libraries=("-lpcap",)))
+
+
+def dag() -> str | None:
+    """The library for the method dag with its configuration library beside it, or the vendor's own as for pf_ring."""
+    if os.environ.get("CAPSTAN_DAG") == "real":
+        return None
+    made = _standin("dag", sources=("dag_standin_feed.c",))
+    _standin("dagconf", libraries=(str(made), "-Wl,-rpath,$ORIGIN"))
+    return str(made)
+
+
+def old_dag() -> str:
+    """A stand-in of the time before streams of more than 4 GiB, and without a configuration library."""
+    return str(_standin("dag", "STANDIN_OLD", sources=("dag_standin_feed.c",)))
 
 
 def generator() -> Path:

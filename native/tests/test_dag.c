@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The driver dag as the engine calls it, over the stand-in for the vendor's library, whose path is in
+ * CAPSTAN_TEST_DAG; its cards write what files hold.
+ */
+#include "drivers/dag/options.h"
+#include "drivers/erf_tally.h"
+#include "loadable.h"
+#include "sentence.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+extern const struct cap_source cap_source;
+
+#define RECORDS 3000U
+#define HOSTILE_FILES 40U
+
+static char folder[] = "/tmp/capstan-test-XXXXXX";
+
+static int parse(const char *text, struct cap_dag_options **options, struct cap_error *err)
+{
+	json_t *object = json_loads(text, 0, NULL);
+	void *opaque = NULL;
+	int rc;
+
+	HOLDS(object);
+	rc = cap_dag_parse_options(object, &opaque, err);
+	*options = opaque;
+	json_decref(object);
+	return rc;
+}
+
+static void options_are_read_strictly(void)
+{
+	static const char *const wrong[] = {
+		"{\"streams\": [3]}",	      "{\"streams\": [-2]}",	 "{\"streams\": 0}",
+		"{\"streams\": [2, 2]}",      "{\"library\": \"x.so\"}", "{\"fcs\": 4}",
+		"{\"drop_attribute\": true}", "{\"snaplen\": 4}",
+	};
+	struct cap_dag_options *options;
+	struct cap_error err;
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+		HOLDS(parse(wrong[i], &options, &err) == -EINVAL &&
+		      !strncmp(err.text, "options", 7));
+	HOLDS(parse("{\"streams\": [4, 0], \"fcs\": \"none\", \"drop_attribute\": 12}", &options,
+		    &err) == 0);
+	HOLDS(options->stream_count == 2 && options->streams[0] == 4 && options->streams[1] == 0);
+	HOLDS(options->fcs == CAP_ERF_FCS_NONE && options->drop_code == 12 && options->drop_asked);
+	cap_dag_free_options(options);
+	HOLDS(parse("{}", &options, &err) == 0);
+	HOLDS(!options->stream_count && !options->library && !options->drop_asked);
+	cap_dag_free_options(options);
+}
+
+/* A card "card" whose streams bring these bytes, and the port of one stream of it. */
+struct bench {
+	struct cap_port_config config;
+	struct cap_port *port;
+	struct cap_port_facts facts;
+	struct cap_queue *queue;
+};
+
+static void put(const char *name, const void *bytes, size_t len)
+{
+	char path[64];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	HOLDS(fd >= 0 && write(fd, bytes, len) == (ssize_t)len);
+	close(fd);
+}
+
+static void begin(struct bench *bench, const void *bytes, size_t len)
+{
+	char card[128], text[512];
+	struct cap_dag_options *options;
+	struct cap_error err;
+
+	put("feed", bytes, len);
+	snprintf(card, sizeof(card), "feed erf %s/feed\nhole 65536\n", folder);
+	put("card", card, strlen(card));
+	snprintf(text, sizeof(text),
+		 "{\"library\": \"%s\", \"fcs\": \"none\", \"drop_attribute\": 4711}",
+		 getenv("CAPSTAN_TEST_DAG"));
+	HOLDS(parse(text, &options, &err) == 0);
+	*bench = (struct bench){ .config = { .interface = "card",
+					     .driver = cap_source.driver,
+					     .queues = 1,
+					     .snaplen = CAP_MAX_SNAPLEN,
+					     .options = options } };
+	HOLDS(cap_source.driver->open(&bench->config, &bench->port, &bench->facts, &err) == 0);
+	HOLDS(cap_source.driver->arm(bench->port, &err) == 0);
+	bench->queue = cap_source.driver->queue(bench->port, 0);
+}
+
+static void end(struct bench *bench)
+{
+	cap_source.driver->disarm(bench->port);
+	cap_source.driver->close(bench->port);
+	cap_dag_free_options(bench->config.options);
+}
+
+static size_t put_record(uint8_t *at, uint8_t type, uint32_t number)
+{
+	const uint32_t len = 60 + number % 1400, size = (18 + len + 7) & ~7U;
+
+	memset(at, 0, size);
+	at[8] = type;
+	at[10] = (uint8_t)(size >> 8);
+	at[11] = (uint8_t)size;
+	at[14] = (uint8_t)(len >> 8);
+	at[15] = (uint8_t)len;
+	memset(at + 18, (int)(number % 251), len);
+	memcpy(at + 18, &number, sizeof(number));
+	return size;
+}
+
+/* @return what rx_burst returned, waiting for a second at most until it is not 0 */
+static int burst(struct bench *bench, struct cap_packet *packets)
+{
+	for (unsigned tries = 0; tries < 1000; tries++) {
+		const struct timespec pause = { .tv_nsec = 1000000 };
+		int n = cap_source.driver->rx_burst(bench->queue, packets, CAP_BURST);
+
+		if (n)
+			return n;
+		nanosleep(&pause, NULL);
+	}
+	return 0;
+}
+
+static void records_are_read_in_place_round_and_round_the_memory(void)
+{
+	uint8_t *bytes = malloc((size_t)RECORDS * 1500);
+	struct cap_source_counters counted;
+	struct cap_packet packets[CAP_BURST];
+	struct bench bench;
+	uint32_t seen = 0;
+	size_t len = 0;
+
+	for (uint32_t i = 0; i < RECORDS; i++) {
+		len += put_record(bytes + len, i % 2 ? 11 : 2, i);
+		if (i % 7 == 0)
+			len += put_record(bytes + len, CAP_ERF_PAD, i);
+		if (i % 11 == 0)
+			len += put_record(bytes + len, CAP_ERF_HDLC_POS, i);
+	}
+	begin(&bench, bytes, len);
+	HOLDS(strstr(bench.facts.effective_mode, "stream 0") && !bench.facts.degraded_count);
+	while (seen < RECORDS) {
+		int n = burst(&bench, packets);
+
+		HOLDS(n > 0);
+		for (int i = 0; i < n; i++, seen++) {
+			uint32_t number;
+
+			memcpy(&number, packets[i].data, sizeof(number));
+			HOLDS(number == seen && packets[i].len == 60 + seen % 1400);
+			HOLDS(packets[i].wire_len == packets[i].len && packets[i].n_segments == 1);
+			for (uint32_t k = 4; k < packets[i].len; k++)
+				HOLDS(packets[i].data[k] == seen % 251);
+			HOLDS((packets[i].note_len > 0) == (seen % 2 == 1));
+		}
+		cap_source.driver->release(bench.queue);
+	}
+	cap_source.driver->counters(bench.queue, &counted);
+	HOLDS(counted.other_link == (RECORDS + 10) / 11 && counted.ring_full == 0);
+	HOLDS(counted.wire == RECORDS + counted.other_link);
+	end(&bench);
+	free(bytes);
+}
+
+static void after_disarm_no_more_is_taken_than_there_was(void)
+{
+	uint8_t bytes[4096];
+	struct cap_packet packets[CAP_BURST];
+	struct cap_source_counters counted;
+	struct bench bench;
+	size_t len = 0;
+
+	for (uint32_t i = 0; i < 10; i++)
+		len += put_record(bytes + len, 2, i);
+	begin(&bench, bytes, len);
+	HOLDS(burst(&bench, packets) == 10);
+	cap_source.driver->disarm(bench.port);
+	HOLDS(cap_source.driver->rx_burst(bench.queue, packets, CAP_BURST) == 0);
+	HOLDS(cap_source.driver->rx_burst(bench.queue, packets, CAP_BURST) == 0);
+	cap_source.driver->counters(bench.queue, &counted);
+	HOLDS(counted.wire == 10);
+	end(&bench);
+}
+
+static uint64_t random_from(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	return *state ^= *state << 17;
+}
+
+static void a_hostile_stream_is_left_in_a_sentence_and_never_read_beyond(void)
+{
+	const struct timespec wait = { .tv_nsec = 110000000 };
+	uint64_t state = 42;
+	unsigned failed = 0;
+
+	for (unsigned file = 0; file < HOSTILE_FILES; file++) {
+		size_t len = 0, begins[64], records = 0;
+		struct bench bench;
+		uint8_t bytes[8192];
+
+		while (records < 64 && len < sizeof(bytes) - 1600) {
+			begins[records++] = len;
+			len += put_record(bytes + len, 2, (uint32_t)(random_from(&state) % 900));
+		}
+		/* In the headers, where it hurts: types, flags, lengths; nothing as often as anything. */
+		for (unsigned flips = 0; flips < 6; flips++)
+			bytes[begins[random_from(&state) % records] + 8 + random_from(&state) % 8] =
+				(uint8_t)(flips % 2 ? random_from(&state) : 0);
+		begin(&bench, bytes, len);
+		nanosleep(&wait, NULL);
+		for (unsigned tries = 0; tries < 50; tries++) {
+			struct cap_packet packets[CAP_BURST];
+			int n = cap_source.driver->rx_burst(bench.queue, packets, CAP_BURST);
+			uint8_t sum = 0;
+
+			HOLDS(n >= 0 || n == -EBADMSG);
+			for (int i = 0; i < n; i++)
+				for (uint32_t k = 0; k < packets[i].len; k++)
+					sum ^= packets[i].data[k];
+			__asm__ volatile("" : : "r"(sum));
+			failed += n < 0;
+			if (n < 0)
+				break;
+		}
+		end(&bench);
+	}
+	HOLDS(failed > 0);
+}
+
+int main(void)
+{
+	static const struct sentence sentences[] = {
+		{ "options are read strictly", options_are_read_strictly },
+		{ "records are read in place, round and round the memory",
+		  records_are_read_in_place_round_and_round_the_memory },
+		{ "after disarm no more is taken than there was",
+		  after_disarm_no_more_is_taken_than_there_was },
+		{ "a hostile stream is left in a sentence, and never read beyond",
+		  a_hostile_stream_is_left_in_a_sentence_and_never_read_beyond },
+	};
+	char command[64];
+	int rc;
+
+	HOLDS(mkdtemp(folder) && getenv("CAPSTAN_TEST_DAG"));
+	setenv("CAPSTAN_STANDIN_DAG", folder, 1);
+	rc = HOLD_ALL(sentences);
+	snprintf(command, sizeof(command), "rm -r %s", folder);
+	HOLDS(system(command) == 0);
+	return rc;
+}
