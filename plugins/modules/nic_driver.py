@@ -43,8 +43,9 @@ options:
     default: []
   through:
     description:
-      - What binds again at boot. V(driverctl) is that program; V(driver_override) is a udev rule of Capstan's; V(auto)
-        takes driverctl where it is installed.
+      - What binds again at boot. V(driverctl) is that program; V(driver_override) is a udev rule of Capstan's, which
+        binds no other card that has come to the address; V(auto) takes the rule, but leaves a NIC to driverctl that
+        keeps it already.
     type: str
     choices: [auto, driverctl, driver_override]
     default: auto

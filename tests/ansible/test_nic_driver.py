@@ -120,7 +120,10 @@ def machine(root: Path, *parts: str, udev: bool = True, driverctl: bool = False)
     root.mkdir(exist_ok=True)
     kernel = Kernel(build(root, *parts), udev=udev, driverctl=driverctl)
     KERNELS.append(kernel)
-    return Machine(kernel)
+    made = Machine(kernel)
+    if driverctl:
+        made.request["through"] = "driverctl"
+    return made
 
 
 def port(address: Any, driver: str | None = "vfio-pci", **more: Any) -> dict[str, Any]:
@@ -538,6 +541,20 @@ def test_the_engines_group_may_open_the_device(tmp_path: Path) -> None:
     assert (checked.changed, checked.moves) == (True, [])  # no capture need be stopped for that
     assert host.run(port(ONE)).changed
     assert not host.run(port(ONE)).changed
+
+
+def test_our_rule_is_preferred_to_driverctl_which_binds_whatever_card_is_there(tmp_path: Path) -> None:
+    host = machine(tmp_path, "ixgbe", driverctl=True)
+    found = host.kernel.state()
+    host.request["through"] = "auto"
+    host.run(port(ONE))
+    assert not (host.root / f"etc/driverctl.d/pci-{ONE}").exists()
+    assert ONE in nic_boot.bound_by_rule(nic_boot.read_boot_files(host.root))
+    host.kernel.reboot()
+    assert host.drivers(ONE) == ["vfio-pci"]
+    assert not host.run(port(ONE)).changed
+    host.run()
+    assert without_drivers(host.kernel.state()) == without_drivers(found)
 
 
 def test_what_others_had_bound_to_vfio_stays_bound_after_a_rollback(tmp_path: Path) -> None:

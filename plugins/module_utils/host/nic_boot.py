@@ -1,4 +1,4 @@
-"""What binds NICs again at boot: driverctl's own files, or a udev rule of ours; and who may open their device files.
+"""What binds NICs again at boot: a udev rule of ours, or driverctl's own files; and who may open their device files.
 
 A driver override is gone after a reboot, so both set it again when udev first sees the device. A driver that the
 initial RAM disk has bound by then is told to let go.

@@ -118,7 +118,7 @@ def make_plan(request: Request, situation: Situation) -> Plan:
             reason = f"{nic.address} can be bound to {port.driver} once the IOMMU is on"
             reasons.append({"reason": reason, "essential": True})
             continue
-        binds.append(_bind(nic, port.driver, request.through, files, situation.root))
+        binds.append(_bind(nic, port.driver, request.through, situation.root))
     bound = {bind.nic.address: bind.driver for bind in binds}
     # One that waits for a reboot does so on its kernel driver.
     restores = tuple(sorted(set(remembered_nics(situation.remembered)).difference(bound)))
@@ -146,14 +146,11 @@ def make_plan(request: Request, situation: Situation) -> Plan:
     )
 
 
-def _bind(nic: Nic, driver: str, through: str, files: BootFiles, root: Path) -> Bind:
+def _bind(nic: Nic, driver: str, through: str, root: Path) -> Bind:
     kept = nic_boot.kept_by_driverctl(nic.address, root)
-    if through == "auto":
-        # What keeps it stays in charge, whatever is installed by now.
-        ours = nic_boot.bound_by_rule(files).get(nic.address) == driver
-        driverctl = kept == driver or (not ours and nic_boot.has_driverctl(root))
-    else:
-        driverctl = through == "driverctl"
+    # Our rule compares the card; driverctl binds whatever has come to the address when buses are numbered anew. What it
+    # keeps already it goes on keeping.
+    driverctl = kept == driver if through == "auto" else through == "driverctl"
     right = same_driver(nic.driver, driver) and nic.override == driver and kept == (driver if driverctl else None)
     return Bind(nic, driver, driverctl, changed=not right)
 
