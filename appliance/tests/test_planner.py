@@ -765,6 +765,9 @@ def test_json_has_the_keys_that_the_roles_read() -> None:
         "records",
         "systemd",
         "notes",
+        "auto",
+        "choices",
+        "choices_due",
         "text",
     }
     assert set(plain["ports"][0]) == {
@@ -781,6 +784,7 @@ def test_json_has_the_keys_that_the_roles_read() -> None:
         "irq",
         "nic",
         "busy_poll",
+        "chosen",
     }
     assert plain["hugepages"][0] == {"size": 2 * MIB, "node": 0, "pages": plain["hugepages"][0]["pages"]}
 

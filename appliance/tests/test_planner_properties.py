@@ -185,7 +185,7 @@ def carried_out(host: Host, plan: HostPlan) -> Host:
             for at, nic in enumerate(machine.nics)
         ),
         command_line=line,
-        iommu_on=bool(bound),
+        iommu_on=machine.iommu_on or bool(bound),
         memory_available=machine.memory_available - gone,
         own_arguments=tuple(word for word in line if not (by_operator and word.startswith("isolcpus="))),
     )

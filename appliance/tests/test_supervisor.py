@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from capstan import lab, state, status
+from capstan.advise import basis
 from capstan.cli import main
 from capstan.errors import OperatorError
 from capstan.files import PidLock
@@ -337,6 +338,26 @@ def test_ports_in_a_namespace_are_prepared_and_given_back_and_a_new_namespace_is
     first = journal(host)[0]
     assert first["clean"]
     assert_closes(final(host).session.closed)
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("recorded", ["af_xdp", None])
+def test_auto_is_what_the_deployment_chose_or_what_this_host_has(
+    host: Host, veth_lab: str, recorded: str | None
+) -> None:
+    ports = [{"name": "cap0", "expected_pps": 100_000}]
+    settings = {"method": "auto", "netns": veth_lab, "interfaces": ports}
+    config = host.configure(**settings)
+    if recorded:
+        choice = {"method": recorded, "nature": "veth", "settings": basis(config, 0), "since": "2020-02-02"}
+        host.paths.advice.mkdir(parents=True)
+        record = {"version": 1, "ports": {"cap0": choice}}
+        (host.paths.advice / "choices.json").write_text(json.dumps(record))
+    with running(host, **settings) as run:
+        run.await_state("capturing")
+        assert final(host).methods == (recorded or "af_packet",)
+        engine = json.loads(host.paths.engine_config.read_text())
+        assert [port["method"] for port in engine["ports"]] == [recorded or "af_packet"]
 
 
 def test_the_service_manager_hears_of_readiness_watchdog_and_stop(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible_collections.capstan.appliance.plugins.plugin_utils import inventory_model
 
@@ -12,7 +13,7 @@ from ansible_collections.capstan.appliance.plugins.plugin_utils import inventory
 class ActionModule(ActionBase):
     """Collects the facts on the host by capture_facts, then judges and plans here."""
 
-    _VALID_ARGS = frozenset({"settings"})
+    _VALID_ARGS = frozenset({"settings", "choose_again"})
 
     def run(self, tmp: None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Return the plan, or fail with a sentence for each reason against it."""
@@ -30,7 +31,10 @@ class ActionModule(ActionBase):
             preflight_rules,
         )
 
-        plan, sentences = preflight_rules.judge(config, answer["facts"])
+        facts = answer["facts"]
+        packages = preflight_rules.packages_for(facts["means"]["distribution"])
+        again = boolean(self._task.args.get("choose_again", False))
+        plan, sentences = preflight_rules.judge(config, facts, packages, again=again)
         result.update(changed=False, problems=sentences, failed=bool(sentences))
         result["msg"] = "\n".join(sentences) or f"host {config.host}: can capture as its settings ask"
         if plan is not None and not sentences:

@@ -52,7 +52,9 @@ def _problems(status: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterato
         return
     asked = dict.fromkeys(entry["method"] or settings["method"] for entry in settings["interfaces"])
     running = dict.fromkeys(port["method"] for port in status["ports"])
-    if running.keys() != asked.keys():
+    # What auto came to, the supervisor knows; the others must run as they are written.
+    named = asked.keys() - {"auto"}
+    if not named <= running.keys() or (running.keys() - named and "auto" not in asked):
         yield (
             f"capture_method: {', '.join(running)} captures and the inventory asks for {', '.join(asked)}; "
             "run playbooks/deploy.yml"

@@ -9,6 +9,7 @@ import pwd
 import re
 import socket
 import subprocess
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.capstan.appliance.plugins.module_utils.host import netns as namespaces
 from ansible_collections.capstan.appliance.plugins.module_utils.host.ethtool import Ethtool
 from ansible_collections.capstan.appliance.plugins.module_utils.host.machine_read import read_machine
+from ansible_collections.capstan.appliance.plugins.module_utils.host.means_read import read_means
 from ansible_collections.capstan.appliance.plugins.module_utils.host.network_use import (
     controller_address,
     default_routes,
@@ -29,7 +31,8 @@ short_description: Collect the facts that decide whether a host can capture
 version_added: 0.1.0
 description:
   - Reads interfaces, addresses and routes (of a network namespace, where one is named), CPUs, NUMA nodes, NICs, memory,
-    the sockets that the kernel gives, and the output directory. Reads only.
+    what there is for each capture method (the kernel's sockets, the engine's parts, vendors' modules), what C(auto)
+    chose before and what was measured, and the output directory. Reads only.
   - Needs nothing on the host but Python and iproute2. M(capstan.appliance.capture_plan) judges and plans, and
     calls this.
 options:
@@ -69,8 +72,6 @@ facts:
   type: dict
 """
 
-AF_XDP = 44  # linux/socket.h; Python has no name for it
-SOCKETS = {"af_packet": socket.AF_PACKET, "af_xdp": AF_XDP}
 PCI_ADDRESS = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 ENGINE_CONFIG = Path("/run/capstan/engine.json")
 ENGINE_SOCKET = Path("/run/capstan/engine.sock")
@@ -118,18 +119,6 @@ def pci_address(link: dict[str, Any]) -> str | None:
         return None
     device = Path("/sys/bus", link["parentbus"], "devices", link["parentdev"]).resolve()
     return next((part for part in reversed(device.parts) if PCI_ADDRESS.fullmatch(part)), None)
-
-
-def sockets() -> dict[str, str]:
-    """Why the kernel refuses a kind of socket; empty where it gives one."""
-    refused = {}
-    for name, family in SOCKETS.items():
-        try:
-            socket.socket(family, socket.SOCK_RAW).close()
-            refused[name] = ""
-        except OSError as error:
-            refused[name] = error.strerror or str(error)
-    return refused
 
 
 def output(directory: Path, user: str) -> dict[str, Any]:
@@ -185,10 +174,10 @@ def running_engine() -> dict[str, Any] | None:
     return dict(json.loads(ENGINE_CONFIG.read_text(encoding="utf-8")))
 
 
-def machine(module: AnsibleModule) -> dict[str, Any]:
-    """CPUs, nodes, NICs and memory, as the planner takes them."""
+def told(module: AnsibleModule, read: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a reader finds, or the module's end where a record is damaged."""
     try:
-        return read_machine().to_json()
+        return read()
     except ValueError as error:
         module.fail_json(msg=str(error))
         raise
@@ -215,8 +204,8 @@ def main() -> None:
         facts={
             "root": os.geteuid() == 0,
             "network": found,
-            "machine": machine(module),
-            "sockets": sockets(),
+            "machine": told(module, lambda: read_machine().to_json()),
+            "means": told(module, read_means),
             "engine": running_engine(),
             "output": output(Path(parameters["directory"]), parameters["user"]),
         },

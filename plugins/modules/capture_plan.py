@@ -12,12 +12,19 @@ description:
     the controller, address, bond or bridge), queues and cores that are not there, memory that does not fit, kernel
     arguments that contradict each other, a kernel without the method's sockets, and an output directory that can't be
     written.
+  - Where a port's method is C(auto), chooses one of those that need no reboot and whose packages are in C(dist/) on the
+    controller, and says which and why. A choice that M(capstan.appliance.method_choice) keeps on the host stays as long
+    as it can be had.
   - The role C(preflight) keeps the plan as the fact C(capture_plan), which the roles that prepare a host read.
 options:
   settings:
     description: The host's settings, as the lookup P(capstan.appliance.capture_settings#lookup) gives them.
     type: dict
     required: true
+  choose_again:
+    description: Choose methods anew where the settings say C(auto), whatever was chosen before.
+    type: bool
+    default: false
 attributes:
   check_mode:
     support: full

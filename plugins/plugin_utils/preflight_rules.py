@@ -6,32 +6,44 @@ same ones at every start, and a capture host needs nothing installed to be judge
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from capstan import guard
+from ansible_collections.capstan.appliance.plugins.module_utils import dist
+from ansible_collections.capstan.appliance.plugins.plugin_utils.inventory_model import COLLECTION
+
+from capstan import advise, guard
 from capstan.config import CaptureConfig
 from capstan.ethtool import Channels
 from capstan.host_plan import HostPlan
 from capstan.links import Link, Network
 from capstan.machine import Machine
+from capstan.means import Means
 from capstan.plan_problems import PlanError
-from capstan.planner import plan_host
 from capstan.planner_memory import XDP_FRAME_BYTES
 from capstan.quantities import format_size
 
 Facts = Mapping[str, Any]
 
 _STACKED_KINDS = frozenset({"vlan", "macvlan", "macvtap", "ipvlan", "macsec"})
-_SOCKETS_OF = {"pcap": "af_packet", "af_packet": "af_packet", "af_xdp": "af_xdp"}
 
 
-def judge(config: CaptureConfig, facts: Facts) -> tuple[HostPlan | None, list[str]]:
+def judge(
+    config: CaptureConfig, facts: Facts, packages: Iterable[str], *, again: bool = False
+) -> tuple[HostPlan | None, list[str]]:
     """The plan of the host, and a sentence for each reason not to carry it out, naming host, variable and remedy.
 
     There is no plan where the host cannot be what the settings ask.
+
+    Args:
+        config: the host's settings.
+        facts: what capture_facts collected there.
+        packages: methods whose packages the controller has for the host.
+        again: choose methods anew, whatever `auto` came to before.
+
     """
-    plan, sentences = _plan(config, facts)
+    plan, sentences = _plan(config, facts, means_of(facts, packages, again=again))
     told = [*_access(config, facts), *sentences]
     return plan, [f"host {config.host}: {sentence}" for sentence in told]
 
@@ -39,11 +51,21 @@ def judge(config: CaptureConfig, facts: Facts) -> tuple[HostPlan | None, list[st
 def _access(config: CaptureConfig, facts: Facts) -> Iterator[str]:
     if not facts["root"]:
         yield "become: capture ports can be opened by root alone; log in as root, or set ansible_become: true"
-    yield from _kernel(config, facts["sockets"])
+    yield from _kernel(config, facts["means"]["refused"])
     yield from _output(config, facts["output"])
 
 
-def _plan(config: CaptureConfig, facts: Facts) -> tuple[HostPlan | None, list[str]]:
+def packages_for(distribution: str, folder: Path = COLLECTION / "dist") -> frozenset[str]:
+    """The methods whose packages build.yml made for a distribution such as debian-12."""
+    return frozenset(dist.read(folder / distribution)["parts"]) if distribution else frozenset()
+
+
+def means_of(facts: Facts, packages: Iterable[str], *, again: bool = False) -> Means:
+    """What the host has besides its NICs, for the methods that `auto` may choose from."""
+    return Means.from_json(facts["means"], packages=packages, again=again)
+
+
+def _plan(config: CaptureConfig, facts: Facts, means: Means) -> tuple[HostPlan | None, list[str]]:
     if facts["network"] is None:
         sentence = (
             f"capture_netns: the network namespace {config.netns} does not exist; "
@@ -52,7 +74,8 @@ def _plan(config: CaptureConfig, facts: Facts) -> tuple[HostPlan | None, list[st
         return None, [sentence]
     network, engine = network_of(facts["network"]), facts["engine"]
     try:
-        plan = plan_host(config, Machine.from_json(facts["machine"]), network, held_by(engine) if engine else 0)
+        machine = Machine.from_json(facts["machine"])
+        plan = advise.plan(config, machine, network, means, held_by(engine) if engine else 0)
     except PlanError as error:
         return None, [f"capture_{key}: {sentence}" for key, sentence in error.problems]
     return plan, [
@@ -108,9 +131,9 @@ def _ways_out(routes: list[Facts], indexes: Mapping[str, int]) -> frozenset[int]
     return frozenset(indexes[hop["dev"]] for hop in hops if hop.get("dev") in indexes)
 
 
-def _kernel(config: CaptureConfig, sockets: Mapping[str, str]) -> Iterator[str]:
+def _kernel(config: CaptureConfig, refused: Mapping[str, str]) -> Iterator[str]:
     for method in config.methods:
-        refusal = sockets.get(_SOCKETS_OF.get(method, ""), "")
+        refusal = refused.get(method)
         if refusal:
             yield (
                 f"capture_method: {method} needs sockets that the kernel refuses ({refusal}); "

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,8 +50,8 @@ class Run:
         return sum(int(match[what]) for match in _RECAP.finditer(self.output) if host in {None, match["host"]})
 
 
-def play(playbook: str, inventory: Path, *arguments: str) -> Run:
-    """Run one of the project's playbooks."""
+def play(playbook: str, inventory: Path, *arguments: str, within: Sequence[str] = ()) -> Run:
+    """Run one of the project's playbooks; `within` is a command that runs it in turn."""
     environment = {
         **os.environ,
         "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
@@ -64,7 +64,7 @@ def play(playbook: str, inventory: Path, *arguments: str) -> Run:
     }
     command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(inventory), f"playbooks/{playbook}.yml"]
     done = subprocess.run(
-        [*command, *arguments], cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False
+        [*within, *command, *arguments], cwd=CHECKOUT, env=environment, capture_output=True, text=True, check=False
     )
     return Run(done.returncode, done.stdout + done.stderr)
 

@@ -24,6 +24,7 @@ from capstan.config import (  # noqa: E402 - found by the path above
     PREPARED_METHODS,
     CaptureConfig,
 )
+from capstan.config_fields import AUTO_METHOD  # noqa: E402
 
 ROLES = CHECKOUT / "roles"
 # Entry points that take the settings of a capture host.
@@ -78,7 +79,7 @@ def _type(annotation: Any, metadata: list[Any]) -> dict[str, Any]:
     if literals or _named(_all_metadata(annotation), "_method"):
         return {
             "type": "str",
-            "choices": list(get_args(literals.pop())) if literals else [*BUILT_METHODS, *PREPARED_METHODS],
+            "choices": list(get_args(literals.pop())) if literals else [*BUILT_METHODS, *PREPARED_METHODS, AUTO_METHOD],
         }
     return {"type": "int" if int in parts else "path" if PurePosixPath in map(_plain, parts) else "str"}
 

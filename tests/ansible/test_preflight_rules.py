@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,7 +55,15 @@ GOOD: Facts = {
         "channels": {"eth1": {"rx": 0, "tx": 0, "combined": 4, "max_rx": 0, "max_tx": 0, "max_combined": 4}},
     },
     "machine": MACHINE.to_json(),
-    "sockets": {"af_packet": "", "af_xdp": ""},
+    "means": {
+        "distribution": "debian-12",
+        "engine": None,
+        "refused": {"pcap": "", "af_packet": "", "af_xdp": ""},
+        "pf_ring": {"module": None, "licences": []},
+        "dag": [],
+        "choices": None,
+        "measured": None,
+    },
     "engine": None,
     "output": {
         "nearest": "/var/lib",
@@ -69,7 +79,7 @@ GOOD: Facts = {
 
 def problems(facts: Facts, **settings: Any) -> list[str]:
     config = CaptureConfig.model_validate({"host": "probe", "interfaces": [{"name": "eth1"}], **settings})
-    return preflight_rules.judge(config, facts)[1]
+    return preflight_rules.judge(config, facts, packages=())[1]
 
 
 def changed(change: Callable[[Facts], object]) -> Facts:
@@ -109,7 +119,11 @@ REFUSED: list[tuple[str, Callable[[Facts], object], str]] = [
         "has the address 10.0.0.1/8",
     ),
     ("no root", lambda f: f.update(root=False), "become"),
-    ("no sockets", lambda f: f["sockets"].update(af_packet="Operation not permitted"), "capture_method: af_packet"),
+    (
+        "no sockets",
+        lambda f: f["means"]["refused"].update(af_packet="Operation not permitted"),
+        "capture_method: af_packet",
+    ),
     ("no memory", lambda f: f["machine"].update(memory_available=100 << 20), "capture_buffers: "),
     ("no namespace", lambda f: f.update(network=None), "capture_netns"),
     ("read-only disk", lambda f: f["output"].update(read_only=True), "read-only"),
@@ -174,10 +188,41 @@ def test_a_nic_is_guarded_before_it_is_bound() -> None:
 @pytest.mark.parametrize("method", ["dpdk", "af_packet"])
 def test_a_bound_nic_is_planned_for_any_method(method: str) -> None:
     config = CaptureConfig.model_validate({**DPDK, "host": "probe", "method": method})
-    plan, told = preflight_rules.judge(config, changed(bind))
+    plan, told = preflight_rules.judge(config, changed(bind), packages=())
     assert told == []
     assert plan is not None
     assert (plan.ports[0].interface, plan.ports[0].driver) == ("eth1", "vfio-pci" if method == "dpdk" else None)
+
+
+def test_auto_takes_what_the_controller_has_packages_for() -> None:
+    config = CaptureConfig.model_validate({**DPDK, "host": "probe", "method": "auto"})
+    able = changed(lambda f: f["machine"].update(user_space_drivers=["vfio-pci"], kernel_release="6.1.0"))
+    able["machine"]["nics"][0].update(model="8086:1592", iommu_group=7)
+    for packages, method in ((["dpdk"], "dpdk"), ([], "af_xdp")):
+        plan, told = preflight_rules.judge(config, able, packages)
+        assert told == []
+        assert plan is not None
+        assert (plan.methods, plan.choices_due) == ((method,), True)
+        able["means"]["choices"] = {"version": 1, "ports": {key: dict(value) for key, value in plan.choices.items()}}
+        again, _ = preflight_rules.judge(config, able, packages)
+        assert again is not None
+        assert (again.methods, again.choices, again.choices_due) == (plan.methods, plan.choices, False)
+        able["means"]["choices"] = None
+
+
+def test_the_packages_of_a_distribution_are_those_that_were_built(tmp_path: Path) -> None:
+    (tmp_path / "debian-12").mkdir()
+    manifest = {"format": 1, "parts": {"engine": {}, "dpdk": {}, "dpdk_packages": {}}}
+    (tmp_path / "debian-12/manifest.json").write_text(json.dumps(manifest))
+    assert "dpdk" in preflight_rules.packages_for("debian-12", tmp_path)
+    assert preflight_rules.packages_for("debian-13", tmp_path) == frozenset()
+    assert preflight_rules.packages_for("", tmp_path) == frozenset()
+
+
+def test_auto_without_a_method_is_told_by_its_variable() -> None:
+    refuse = dict.fromkeys(("pcap", "af_packet", "af_xdp"), "Operation not permitted")
+    (told,) = problems(changed(lambda f: f["means"].update(refused=refuse)), method="auto")
+    assert told.startswith("host probe: capture_method: is auto, and none can be had on eth1 as it is (")
 
 
 def test_keys_of_the_planner_are_told_as_variables() -> None:

@@ -29,6 +29,7 @@ def test_every_deployment_variable_is_declared_where_it_is_used() -> None:
     assert inventory_model.deployment_variables() == {
         "capture_build_directory",
         "capture_build_environment",
+        "capture_choose_again",
         "capture_lab",
         "capture_plan",
         "capture_reboot_reasons",

@@ -52,7 +52,7 @@ def test_the_file_holds_every_setting_with_sizes_for_people() -> None:
     )
     assert set(yaml.safe_load(text)) == set(inventory_model.model().CaptureConfig.model_fields)
     assert "block_size: 2MiB" in text
-    assert "# Capture method of the host.\nmethod: af_packet" in text
+    assert "takes the one that suits each NIC, of those that need no reboot.\nmethod: af_packet" in text
 
 
 def test_variables_that_direct_the_playbooks_are_no_settings() -> None:
@@ -106,6 +106,15 @@ WRONG = {
 def test_a_good_capture_has_no_problems() -> None:
     assert capture_problems(GOOD_STATUS, ASKED) == []
     assert capture_problems({**GOOD_STATUS, "degraded": ["Copy mode."]}, ASKED) == []
+
+
+def test_what_auto_came_to_is_no_problem_and_the_others_run_as_written() -> None:
+    auto = {**ASKED, "method": "auto"}
+    assert capture_problems({**GOOD_STATUS, "ports": [{"method": "af_xdp"}]}, auto) == []
+    both = {**auto, "interfaces": [{"method": None}, {"method": "af_packet"}]}
+    assert capture_problems({**GOOD_STATUS, "ports": [{"method": "dpdk"}, {"method": "af_packet"}]}, both) == []
+    (told,) = capture_problems({**GOOD_STATUS, "ports": [{"method": "dpdk"}, {"method": "pcap"}]}, both)
+    assert "the inventory asks for auto, af_packet" in told
 
 
 @pytest.mark.parametrize(("status", "asked", "fragment"), WRONG.values(), ids=WRONG.keys())

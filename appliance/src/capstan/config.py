@@ -24,6 +24,7 @@ from capstan.config_fields import (
     Account,
     Cores,
     Count,
+    ExpectedPackets,
     FilterExpression,
     InterfaceEntry,
     InterfaceList,
@@ -79,6 +80,8 @@ class Interface(Settings):
     """Receive queues to capture from; "auto" takes what the NIC has, at most one a worker CPU."""
     method: Method | None = None
     """Capture method of this interface where it differs from the host's."""
+    expected_pps: ExpectedPackets = None
+    """Packets a second that this interface is to take, where that differs from the host's."""
 
     @model_validator(mode="after")
     def _an_identity(self) -> Interface:
@@ -189,7 +192,9 @@ class CaptureConfig(Settings):
     host: str = "local"
     """Name of the host in the inventory, used in messages."""
     method: Method = "af_packet"
-    """Capture method of the host."""
+    """Capture method of the host; "auto" takes the one that suits each NIC, of those that need no reboot."""
+    expected_pps: ExpectedPackets = None
+    """Packets a second that each interface is to take, for "auto"; null is the line rate at 64 bytes."""
     interfaces: Annotated[tuple[Annotated[Interface, InterfaceEntry], ...], InterfaceList] = Field(
         examples=[[{"name": "eth1"}]]
     )

@@ -14,12 +14,15 @@ from capstan.quantities import MIB, SIZE_PATTERN, parse_size
 BUILT_METHODS: Final = ("pcap", "af_packet", "af_xdp", "dpdk", "replay")
 # Hosts can be prepared for these, and the engine does not capture by them yet.
 PREPARED_METHODS: Final = ("pf_ring",)
-PLANNED_METHODS: Final = ("dag", "auto")
+PLANNED_METHODS: Final = ("dag",)
+# Which of them it is, the host decides: see capstan.advise.
+AUTO_METHOD: Final = "auto"
 
 # A pcap record longer than this is taken for damage by libpcap and its readers (MAXIMUM_SNAPLEN).
 MAX_SNAPLEN: Final = 262_144
 # More receive queues than any NIC of today offers, fewer than would exhaust file descriptors.
 MAX_QUEUES: Final = 64
+MAX_PACKETS_A_SECOND: Final = 10_000_000_000  # beyond what any link carries
 INTERFACE_NAME_MAX: Final = 15  # IFNAMSIZ less its terminating zero
 _DRIVERS: Final = ("vfio-pci", "uio_pci_generic")
 _KERNEL_ARGUMENT: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(=[^\s\"'$`\\]*)?")
@@ -34,10 +37,10 @@ class Settings(BaseModel):
 def _method(value: object) -> object:
     if value in PLANNED_METHODS:
         raise ValueError(f"is {value!r}, which is not available in this build; write {problems.one_of(BUILT_METHODS)}")
-    if value not in (*BUILT_METHODS, *PREPARED_METHODS):
+    if value not in (*BUILT_METHODS, *PREPARED_METHODS, AUTO_METHOD):
         raise ValueError(
             f"is {value!r}, which is not a capture method{problems.did_you_mean(value, BUILT_METHODS)}; "
-            f"write {problems.one_of(BUILT_METHODS)}"
+            f"write {problems.one_of((*BUILT_METHODS, AUTO_METHOD))}"
         )
     return value
 
@@ -48,6 +51,16 @@ def _queues(value: object) -> object:
     number = problems.whole_number(value, 'a number of queues or "auto"')
     if not 1 <= number <= MAX_QUEUES:
         raise ValueError(f'is {number}; write 1 to {MAX_QUEUES}, or "auto" for what the NIC and the CPUs allow')
+    return number
+
+
+def _expected(value: object) -> object:
+    if value is None:
+        return None
+    wanted = "packets a second such as 1500000, or null for the line rate at 64 bytes"
+    number = problems.whole_number(value, wanted)
+    if not 1 <= number <= MAX_PACKETS_A_SECOND:
+        raise ValueError(f"is {number}; write {wanted}")
     return number
 
 
@@ -230,7 +243,10 @@ def _switch(value: object) -> object:
 _SIZE_SCHEMA: Final = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": SIZE_PATTERN}]}
 Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
 Count = Annotated[int, BeforeValidator(problems.plain_number)]
-Method = Annotated[Literal["pcap", "af_packet", "af_xdp", "dpdk", "pf_ring", "replay"], BeforeValidator(_method)]
+ExpectedPackets = Annotated[int | None, BeforeValidator(_expected)]
+Method = Annotated[
+    Literal["pcap", "af_packet", "af_xdp", "dpdk", "pf_ring", "replay", "auto"], BeforeValidator(_method)
+]
 Queues = Annotated[
     int | Literal["auto"],
     BeforeValidator(_queues),

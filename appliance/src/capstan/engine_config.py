@@ -6,15 +6,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from capstan import namespaces
+from capstan import advise, namespaces
 from capstan.config import CaptureConfig
 from capstan.host_plan import HostPlan, PlannedPort
 from capstan.links import Link, Network
 from capstan.machine import Machine
+from capstan.means import Means
 from capstan.methods import not_captured
 from capstan.paths import Paths
 from capstan.plan_problems import Problems
-from capstan.planner import plan_host
 from capstan.planner_memory import pool_bytes, ring_bytes
 
 ENGINE_CONFIG_VERSION = 1
@@ -77,8 +77,14 @@ class Plan:
         return pool_bytes(self.config, self.queues)
 
 
-def resolve(config: CaptureConfig, network: Network, machine: Machine) -> Plan:
+def resolve(config: CaptureConfig, network: Network, machine: Machine, means: Means | None = None) -> Plan:
     """Decide everything that the settings leave to the host.
+
+    Args:
+        config: the settings.
+        network: the interfaces of the network namespace that the settings name.
+        machine: what the host is made of.
+        means: what else it has, for ports whose method is auto.
 
     Raises:
         PlanError: one sentence a line for what the host does not have, or what the engine cannot do.
@@ -88,7 +94,7 @@ def resolve(config: CaptureConfig, network: Network, machine: Machine) -> Plan:
     for key, sentence in not_captured(config):
         problems.add(key, sentence)
     problems.refuse()
-    host = plan_host(config, machine, network)
+    host = advise.plan(config, machine, network, means or Means(prepares=False))
     ports = []
     for index, planned in enumerate(host.ports):
         link = _link(planned, network)

@@ -7,7 +7,8 @@ is.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 
@@ -49,6 +50,7 @@ class PlannedPort:
     pci: str | None
     """None: no NIC on the PCI bus, so that there is no driver to bind and no interrupt to move."""
     method: str
+    """Never "auto": what that came to."""
     queues: int
     workers: tuple[int, ...]
     """CPU of queue i is workers[i % len(workers)]."""
@@ -64,6 +66,8 @@ class PlannedPort:
     """CPUs for the interrupt of each queue; None leaves them."""
     nic: NicTuning = NicTuning()
     busy_poll: PollTuning = PollTuning()
+    chosen: bool = False
+    """The method was chosen by `auto`: nothing is asked for it that only a boot brings."""
 
     @property
     def label(self) -> str:
@@ -123,6 +127,20 @@ class MemoryBudget:
 
 
 @dataclass(frozen=True, slots=True)
+class Decided:
+    """What `auto` came to on a host; made by `capstan.advise`."""
+
+    methods: tuple[str, ...]
+    """Of each of the settings' interfaces, in their order; none is "auto"."""
+    told: tuple[str, ...] = ()
+    """A sentence or two for each port whose method was chosen."""
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    """What is to be on record, by the port's identity in the settings."""
+    due: bool = False
+    """Whether something else is on record."""
+
+
+@dataclass(frozen=True, slots=True)
 class HostPlan:
     """Everything that is decided about a host."""
 
@@ -145,6 +163,12 @@ class HostPlan:
     """Whether the host has systemd."""
     notes: tuple[str, ...] = ()
     """Sentences on what is less than asked for, or worth knowing."""
+    auto: tuple[str, ...] = ()
+    """Sentences on what `auto` came to, and why."""
+    choices: Mapping[str, Any] = field(default_factory=dict)
+    """What `auto` came to, as it is to be on record."""
+    choices_due: bool = False
+    """Whether something else is on record."""
     text: tuple[str, ...] = ()
     """The plan as a table for people."""
 

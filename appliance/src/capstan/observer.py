@@ -27,6 +27,8 @@ class Observer:
         self._paths = paths
         self._config = config
         self.session = Session(started=journal.now())
+        self.methods = config.methods
+        """The methods in use, once it is known what `auto` came to."""
         self.group: int | None = None
         """Group that may read what is published; None until the account is known to exist."""
         self.complaints: list[str] = []
@@ -117,7 +119,7 @@ class Observer:
             "host": self._config.host,
             "started": self.session.started,
             "ended": journal.now(),
-            "methods": list(self._config.methods),
+            "methods": list(self.methods),
             "runs": self.session.runs,
             "crashes": self.session.crashes,
             "totals": journal.balance_json(self.session.closed),
@@ -144,7 +146,7 @@ class Observer:
             state=name,
             pid=os.getpid(),
             host=self._config.host,
-            methods=self._config.methods,
+            methods=self.methods,
             directory=str(self._config.output.directory),
             session=self.session,
             boot_id=boot_id(),

@@ -78,6 +78,11 @@ class Paths:
         return self.root / "var/lib/capstan"
 
     @property
+    def advice(self) -> Path:
+        """What `auto` chose for this host, and what was measured on it."""
+        return self.library / "advice"
+
+    @property
     def journal(self) -> Path:
         """One JSON line for each run of the engine."""
         return self.library / "runs.jsonl"

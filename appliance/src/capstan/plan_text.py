@@ -32,6 +32,7 @@ def _lines(plan: HostPlan, machine: Machine) -> Iterator[str]:
             *(("hugepages" if first else "", text) for first, text in _numbered(_hugepages(plan))),
             ("memory", _memory(plan)),
             *(("kernel" if first else "", text) for first, text in _numbered(_kernel(plan))),
+            *(("auto" if first else "", text) for first, text in _numbered(plan.auto)),
             *(("note" if first else "", text) for first, text in _numbered(plan.notes)),
         ]
     )

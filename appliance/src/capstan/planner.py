@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from capstan.config import CaptureConfig
-from capstan.host_plan import HostPlan, PlannedPort
+from capstan.host_plan import Decided, HostPlan, PlannedPort
 from capstan.links import Network
 from capstan.machine import Machine
 from capstan.plan_problems import Problems
@@ -32,21 +32,25 @@ from capstan.planner_rings import NO_RINGS, receive_rings
 from capstan.topology import cpu_list
 
 
-def plan_host(config: CaptureConfig, machine: Machine, network: Network, held: int = 0) -> HostPlan:
-    """Decide everything that the settings leave to the host.
+def plan_host(
+    config: CaptureConfig, machine: Machine, network: Network, held: int = 0, decided: Decided | None = None
+) -> HostPlan:
+    """Decide everything that the settings leave to the host, but for the method: see `capstan.advise`.
 
     Args:
         config: the settings of the host.
         machine: what it is made of.
         network: the interfaces of the network namespace that the settings name.
         held: bytes of memory in use now that a running engine gives back before it is started again.
+        decided: what `auto` came to; needed where the settings say so somewhere.
 
     Raises:
         PlanError: with a sentence for everything that the host does not have.
 
     """
     problems = Problems(config.host)
-    found = find_all(config, machine, network, problems)
+    decided = decided or Decided(tuple(config.method_of(interface) for interface in config.interfaces))
+    found = find_all(config, machine, network, problems, decided.methods)
     check_queues(config, found, problems)
     check_virtual_functions(config, found, problems)
     near = frozenset(entry.nic.node for entry in found if entry.nic is not None and entry.nic.node is not None)
@@ -77,6 +81,9 @@ def plan_host(config: CaptureConfig, machine: Machine, network: Network, held: i
         records=machine.records,
         systemd=machine.systemd,
         notes=tuple(_notes(config, machine, found, ports, placement)),
+        auto=decided.told,
+        choices=decided.choices,
+        choices_due=decided.due,
     )
     return replace(plan, text=table(plan, machine))
 
@@ -117,6 +124,7 @@ def _port(config: CaptureConfig, entry: Found, queues: int, workers: tuple[int, 
         irq=interrupts(config, entry, tuned.channels, workers),
         nic=tuned,
         busy_poll=polling(config, entry),
+        chosen=config.method_of(wanted) == "auto",
     )
 
 

@@ -67,6 +67,7 @@ def _iommu(
     config: CaptureConfig, machine: Machine, ports: Sequence[PlannedPort], problems: Problems
 ) -> Iterator[KernelArgument]:
     bound = [port for port in ports if port.driver == _VFIO]
+    groups = {nic.pci: nic.iommu_group for nic in machine.nics}
     wish = config.kernel.iommu
     if wish == "off" and bound and not machine.iommu_on:
         problems.add(
@@ -91,10 +92,12 @@ def _iommu(
             "(/etc/default/grub), or write another method than dpdk",
         )
     # Where a NIC has no group, vfio-pci refuses it until the kernel was booted with these.
-    groups = {nic.pci: nic.iommu_group for nic in machine.nics}
     essential = any(groups.get(port.pci or "") is None for port in bound)
+    asked = wish == "on" or essential or not all(port.chosen for port in bound)
     for argument in _IOMMU_ARGUMENTS[machine.iommu_table]:
-        yield KernelArgument(argument, "capture_kernel.iommu", essential)
+        # For a method that `auto` chose, what the kernel was booted with stays, and nothing new is asked for.
+        if asked or argument in machine.command_line:
+            yield KernelArgument(argument, "capture_kernel.iommu", essential)
 
 
 def _large_pages(machine: Machine, pages: Sequence[PlannedPages], problems: Problems) -> Iterator[KernelArgument]:

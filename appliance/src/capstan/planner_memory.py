@@ -65,9 +65,10 @@ def dpdk_bytes(config: CaptureConfig, queues: int) -> int:
     return queues * dpdk_buffers(config.dpdk.descriptors) * _DPDK_BUFFER_BYTES
 
 
-def blocks_in_hugepages(config: CaptureConfig) -> bool:
+def blocks_in_hugepages(config: CaptureConfig, ports: Sequence[PlannedPort]) -> bool:
     """Whether hugepages are to be reserved for the blocks: where asked for, and where dpdk needs some anyway."""
-    return config.buffers.hugepages == "on" or (config.buffers.hugepages == "auto" and "dpdk" in config.methods)
+    dpdk = any(port.method == "dpdk" for port in ports)
+    return config.buffers.hugepages == "on" or (config.buffers.hugepages == "auto" and dpdk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +144,12 @@ def _needs(config: CaptureConfig, machine: Machine, ports: Sequence[PlannedPort]
     node_of = {cpu.number: cpu.node for cpu in machine.cpus}
     frames: Counter[int] = Counter()
     blocks: Counter[int] = Counter()
+    in_huge = blocks_in_hugepages(config, ports)
     for port in ports:
         node = port.node if port.node is not None else node_of[port.workers[0]]
         if port.method == "dpdk":
             frames[node] += dpdk_bytes(config, port.queues) + (0 if node in frames else _DPDK_OWN_BYTES)
-        if blocks_in_hugepages(config):
+        if in_huge:
             # Each queue's pool is a mapping of its own.
             blocks[node] += port.queues * (-(-pool_bytes(config, 1) // _BLOCK_PAGE) * _BLOCK_PAGE)
     return frames, blocks

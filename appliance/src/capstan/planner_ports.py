@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from capstan.config import CaptureConfig, Interface
@@ -89,11 +89,22 @@ class Found:
         return self.nic.virtual_functions
 
 
-def find_all(config: CaptureConfig, machine: Machine, network: Network, problems: Problems) -> list[Found]:
-    """Find each entry; `problems` takes a sentence for each that is not there, or not what it should be."""
+def find_all(
+    config: CaptureConfig, machine: Machine, network: Network, problems: Problems, methods: Sequence[str]
+) -> list[Found]:
+    """Find each entry; `problems` takes a sentence for each that is not there, or not what it should be.
+
+    Args:
+        config: the settings.
+        machine: the facts.
+        network: the interfaces that there are.
+        problems: takes the sentences.
+        methods: of each entry.
+
+    """
     found = []
-    for index, interface in enumerate(config.interfaces):
-        key, method = f"interfaces[{index}]", config.method_of(interface)
+    for index, (interface, method) in enumerate(zip(config.interfaces, methods, strict=True)):
+        key = f"interfaces[{index}]"
         entry = Found(key, interface, method, interface.name)
         if method != "replay":
             looked = _Search(config, machine, network, problems).find(entry)
@@ -107,6 +118,13 @@ def find_all(config: CaptureConfig, machine: Machine, network: Network, problems
     return found
 
 
+def locate(
+    config: CaptureConfig, machine: Machine, network: Network, interface: Interface
+) -> tuple[Nic | None, Link | None]:
+    """NIC and network device that an entry means, whatever its method; None for what is not there."""
+    return _Search(config, machine, network, Problems(config.host)).locate(interface)
+
+
 @dataclass(frozen=True, slots=True)
 class _Search:
     config: CaptureConfig
@@ -114,10 +132,14 @@ class _Search:
     network: Network
     problems: Problems
 
-    def find(self, entry: Found) -> Found | None:
-        nic, link = self._nic(entry.interface), self._link(entry.interface)
+    def locate(self, interface: Interface) -> tuple[Nic | None, Link | None]:
+        nic, link = self._nic(interface), self._link(interface)
         if link is not None and nic is None and link.pci:
             nic = self.machine.nic(link.pci)
+        return nic, link
+
+    def find(self, entry: Found) -> Found | None:
+        nic, link = self.locate(entry.interface)
         problem = self._absent(entry, nic, link) or self._unfit(entry, nic, link)
         if problem is not None:
             self.problems.add(f"{entry.key}.{problem[0]}", problem[1])

@@ -20,11 +20,13 @@ import psutil
 
 from capstan import guard, namespaces
 from capstan.config import CaptureConfig
+from capstan.config_fields import AUTO_METHOD
 from capstan.engine_config import Plan, engine_json, resolve
 from capstan.errors import OperatorError
 from capstan.links import Network, read_network
 from capstan.machine import Machine
 from capstan.machine_read import read_machine
+from capstan.means import Means, local_means
 from capstan.paths import Paths
 from capstan.plan_problems import PlanError
 from capstan.planner_memory import MEMORY_SHARE, dpdk_bytes
@@ -88,6 +90,11 @@ def local_machine() -> Machine:
         raise OperatorError(f"{error}.") from None
 
 
+def means_for(config: CaptureConfig, paths: Paths) -> Means:
+    """What this host has for the methods that auto may choose from, as it is; nobody looks where none says auto."""
+    return local_means(paths, prepares=False) if AUTO_METHOD in config.methods else Means(prepares=False)
+
+
 def inspect(config: CaptureConfig, paths: Paths, controller: str | None = None) -> Preflight:
     """Look at everything that a start needs.
 
@@ -108,7 +115,7 @@ def inspect(config: CaptureConfig, paths: Paths, controller: str | None = None) 
     network = read_network(config.netns, controller if config.netns is None else None)
     machine = local_machine()
     try:
-        plan = resolve(config, network, machine)
+        plan = resolve(config, network, machine, means_for(config, paths))
     except PlanError as error:
         failed = [
             Check(_check_of(key), "failed", f"host {config.host}: {key}: {sentence}.")
@@ -152,7 +159,7 @@ def _kernel(config: CaptureConfig) -> Iterator[Check]:
     for method in config.methods:
         family = families.get(method)
         if family is None:
-            continue
+            continue  # of those that auto chooses from, it leaves out what the kernel refuses
         try:
             socket.socket(family, socket.SOCK_RAW).close()
         except OSError as error:

@@ -137,6 +137,9 @@ class Supervisor:
             if check.state == "warning":
                 logger().warning("preflight", check=check.name, message=check.sentence)
         plan = preflight.require(found)
+        self._observer.methods = plan.host.methods
+        for sentence in plan.host.auto:
+            logger().info("method_chosen", message=sentence)
         workspace.prepare(self._paths, self._config)
         self._observer.group = workspace.account_ids(self._config)[1]
         self._observer.publish("starting")

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import click
 
-from capstan import preflight
+from capstan import advise, preflight
 from capstan.config import load
 from capstan.errors import OperatorError
 from capstan.links import read_network
 from capstan.paths import Paths
-from capstan.planner import plan_host
 
 
 @click.command()
@@ -23,7 +22,8 @@ from capstan.planner import plan_host
 def plan(paths: Paths, config: Path | None, as_json: bool) -> None:
     """Show what the settings come to on this host: CPUs, queues, interrupts, memory, kernel; change nothing."""
     settings = load(config or paths.config)
-    planned = plan_host(settings, preflight.local_machine(), read_network(settings.netns))
+    means = preflight.means_for(settings, paths)
+    planned = advise.plan(settings, preflight.local_machine(), read_network(settings.netns), means)
     click.echo(json.dumps(planned.as_json(), indent=2) if as_json else "\n".join(planned.text))
 
 

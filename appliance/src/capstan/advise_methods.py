@@ -1,0 +1,231 @@
+"""What stands between one port and one capture method, and what the host would have to change for it.
+
+Pure. Whether a plan can be made at all is the planner's to say; here is what it does not judge: drivers, cards and
+packages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from capstan.config import BUILT_METHODS, CaptureConfig, Interface
+from capstan.dpdk_devices import driver_for
+from capstan.host_plan import HostPlan
+from capstan.links import Link
+from capstan.machine import Machine, Nic
+from capstan.means import IN_THE_ENGINE, Means, package_of
+from capstan.quantities import format_size
+from capstan.xdp_drivers import NATIVE_SINCE, Support, support, version_of
+
+ONE_BUFFER: Final = 3050
+"""Bytes: an MTU that every driver's single receive buffer holds under native XDP."""
+
+By = Literal["deployment", "reboot", "hand"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that has to be otherwise on the host before a method can be used."""
+
+    what: str
+    """package, driver, hugepages, kernel, or card."""
+    by: By
+    """Who brings it: a run of deploy.yml, that with a reboot, or a person."""
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One port, and all that is known of it."""
+
+    config: CaptureConfig
+    machine: Machine
+    means: Means
+    index: int
+    """Place in the settings' interfaces."""
+    nic: Nic | None
+    link: Link | None
+
+    @property
+    def interface(self) -> Interface:
+        """The settings' entry."""
+        return self.config.interfaces[self.index]
+
+    @property
+    def label(self) -> str:
+        """What a person calls it."""
+        name = self.link.name if self.link else self.nic.interface if self.nic else None
+        return name or self.interface.identity
+
+    @property
+    def driver(self) -> str | None:
+        """Driver of its network device, now or before it was bound; for a virtual interface its kind."""
+        return (self.nic.kernel_driver if self.nic else None) or (self.link.kind if self.link else None)
+
+    @property
+    def speed(self) -> int | None:
+        """Mbit/s."""
+        return (self.link.speed if self.link else None) or (self.nic.speed if self.nic else None)
+
+    @property
+    def nature(self) -> str:
+        """What it is, whatever a deployment does to it."""
+        return (self.nic.model if self.nic else None) or (self.link.kind if self.link else None) or "unknown"
+
+    @property
+    def xdp(self) -> Support:
+        """What its driver has for AF_XDP."""
+        told = self.nic.xdp if self.nic else None
+        return support(self.driver or "", told, version_of(self.machine.kernel_release))
+
+
+def mode_of(method: str, subject: Subject) -> tuple[str, str]:
+    """The best mode of a method on a port, and what is worth knowing of it."""
+    match method:
+        case "af_xdp":
+            return _xdp_mode(subject)
+        case "pf_ring":
+            return _pf_ring_mode(subject)
+        case _:
+            return "", ""
+
+
+def _xdp_mode(subject: Subject) -> tuple[str, str]:
+    xdp, asked = subject.xdp, subject.config.af_xdp.mode
+    driver = xdp.driver or "its driver"
+    source = "the kernel says" if xdp.told else "by the drivers' histories"
+    mtu = subject.link.mtu if subject.link else 0
+    if not xdp.native:
+        since = NATIVE_SINCE.get(xdp.driver)
+        later = f", which got it in Linux {since[0]}.{since[1]}" if since and not xdp.told else ""
+        return "generic", f"{driver} has no native XDP here{later} ({source})"
+    if asked == "skb":
+        return "generic", f"{driver} has native XDP, and capture_af_xdp.mode is skb"
+    if mtu > ONE_BUFFER and not xdp.buffers:
+        return "generic", f"an MTU of {mtu} is more than {driver} takes with native XDP; write capture_nic.mtu: 1500"
+    if xdp.zerocopy and asked != "copy":
+        return "zero-copy", f"{driver} has native XDP and zero-copy ({source})"
+    lacks = ", without zero-copy" if not xdp.zerocopy else ""
+    return "copy", f"{driver} has native XDP{lacks} ({source})"
+
+
+def _pf_ring_mode(subject: Subject) -> tuple[str, str]:
+    nic = subject.nic
+    runs_zc = nic is not None and (nic.kernel_driver or "").endswith("_zc")
+    if subject.config.pf_ring.zc and runs_zc:
+        return "ZC", f"the vendor's driver {subject.driver} is in use"
+    return "standard", ""
+
+
+def obstacles(method: str, mode: str, subject: Subject) -> Iterator[str]:
+    """Why a method cannot be had on a port, whatever is done to the host; one clause each."""
+    if method not in BUILT_METHODS:
+        yield "not in this version"
+        return
+    refusal = subject.means.refused.get(method)
+    if refusal:
+        yield f"the kernel refuses its sockets ({refusal})"
+    match method:
+        case "af_xdp":
+            asked = subject.config.af_xdp.mode
+            if subject.config.strict and asked in {"zerocopy", "copy"} and mode != asked.replace("zero", "zero-"):
+                yield f"capture_af_xdp.mode is {asked} and capture_strict is true, and the best here is {mode}"
+        case "dpdk":
+            yield from _dpdk_obstacles(subject)
+        case "pf_ring":
+            yield from _pf_ring_obstacles(subject)
+        case "dag":
+            yield "this is no DAG card"
+        case _:
+            return
+
+
+def _dpdk_obstacles(subject: Subject) -> Iterator[str]:
+    nic = subject.nic
+    if subject.config.netns is not None:
+        yield "capture_netns names a network namespace, and dpdk takes NICs from the kernel"
+    if nic is None:
+        yield "it is not on the PCI bus"
+    elif driver_for(nic.model, subject.means.distribution) is None:
+        yield f"none of DPDK's packaged drivers knows {nic.model}"
+
+
+def _pf_ring_obstacles(subject: Subject) -> Iterator[str]:
+    given = subject.config.pf_ring.packages or subject.config.pf_ring.repository
+    if not given and subject.means.pf_ring_module is None:
+        yield "PF_RING is neither on this host nor in capture_pf_ring.packages or .repository"
+
+
+def changes(method: str, subject: Subject, plan: HostPlan) -> Iterator[Change]:
+    """What has to be otherwise on the host, given the plan with that method."""
+    yield from _package(method, subject)
+    yield from _driver(method, subject, plan)
+    port = plan.ports[subject.index]
+    if method == "dpdk" and port.driver is not None:
+        yield from _binding(subject, plan)
+    for node, size, missing in _missing_pages(subject.machine, plan):
+        yield Change("hugepages", "deployment", f"{missing} hugepages of {format_size(size)} on node {node}")
+    essential = [entry.argument for entry in plan.kernel_arguments if entry.essential]
+    if essential:
+        yield Change("kernel", "reboot", f"{' '.join(essential)} on the kernel's command line")
+
+
+def _package(method: str, subject: Subject) -> Iterator[Change]:
+    means = subject.means
+    if method in IN_THE_ENGINE or method in means.installed:
+        return
+    package = package_of(method)
+    if means.packages is None or method in means.packages:
+        yield Change("package", "deployment", package)
+    else:
+        sentence = f"{package}, which the controller has not: run playbooks/build.yml"
+        yield Change("package", "hand", sentence)
+
+
+def _driver(method: str, subject: Subject, plan: HostPlan) -> Iterator[Change]:
+    nic, wanted = subject.nic, plan.ports[subject.index].driver
+    if nic is None or (nic.in_user_space and wanted == nic.driver):
+        return
+    if wanted is not None:
+        name = f", and {subject.label} with it" if subject.link else ""
+        yield Change("driver", "deployment", f"{wanted} in place of {nic.driver or 'no driver'}{name}")
+    elif nic.in_user_space and method != "dpdk":
+        yield Change("driver", "deployment", f"{nic.kernel_driver} in place of {nic.driver}")
+
+
+def _binding(subject: Subject, plan: HostPlan) -> Iterator[Change]:
+    """What keeps a NIC from a driver of user space, as the role that binds it judges."""
+    nic, machine, wanted = subject.nic, subject.machine, subject.config.dpdk.driver
+    if nic is None:
+        return
+    if wanted not in machine.user_space_drivers:
+        yield Change(
+            "kernel", "hand", f"a kernel that has {wanted}, which {machine.kernel_release or 'this one'} lacks"
+        )
+    if nic.in_user_space and not nic.remembered and nic.driver != wanted:
+        yield Change("driver", "hand", f"{nic.pci} given back by whoever bound it to {nic.driver}")
+    if nic.virtual_functions:
+        yield Change("card", "hand", f"no virtual functions on {nic.pci}, which has {nic.virtual_functions}")
+    together = {port.pci for port in plan.ports if port.driver is not None}
+    held = [other for other in nic.iommu_neighbours if other not in together and _is_held(other, machine)]
+    if held:
+        yield Change("card", "hand", f"an IOMMU group of its own: it shares one with {', '.join(held)}")
+
+
+def _is_held(pci: str, machine: Machine) -> bool:
+    """Whether a device may have a driver of the kernel, which VFIO does not take its group beside."""
+    nic = machine.nic(pci)
+    return nic is None or (nic.driver is not None and not nic.in_user_space)
+
+
+def _missing_pages(machine: Machine, plan: HostPlan) -> Iterator[tuple[int, int, int]]:
+    """(node, bytes of a page, pages) that are not reserved yet."""
+    nodes = {node.number: node for node in machine.nodes}
+    for wanted in plan.hugepages:
+        node = nodes.get(wanted.node)
+        known = node.pages(wanted.size) if node else None
+        missing = wanted.pages - (known.total if known else 0)
+        if missing > 0:
+            yield wanted.node, wanted.size, missing

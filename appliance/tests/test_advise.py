@@ -1,0 +1,325 @@
+"""The field's rule of thumb on machines that everybody knows, and what is told of each method."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from capstan.advise import METHODS, PortAdvice, advise, decide, plan
+from capstan.advise_rates import PRIORS, estimate, line_rate
+from capstan.config import BUILT_METHODS, CaptureConfig, ConfigError, from_inventory
+from capstan.ethtool import Channels
+from capstan.links import Link, Network
+from capstan.machine import Hugepages, Machine, Nic
+from capstan.means import IN_THE_ENGINE, Choice, Means, Measured
+from capstan.plan_problems import PlanError
+from machines import MIB, machine, nic
+
+ICE = {"driver": "ice", "model": "8086:1592", "speed": 100_000}
+IXGBE = {"driver": "ixgbe", "model": "8086:10fb", "speed": 10_000}
+IGB = {"driver": "igb", "model": "8086:1521", "speed": 1_000}
+VMXNET3 = {"driver": "vmxnet3", "model": "15ad:07b0", "speed": 10_000}
+MLX5 = {"driver": "mlx5_core", "model": "15b3:1017", "speed": 100_000}
+REALTEK = {"driver": "r8169", "model": "10ec:8168", "speed": 2_500}
+DISTRIBUTION = Means(distribution="debian-12", packages=frozenset({"dpdk"}))
+MEASURED = Measured(
+    host="h",
+    kernel="6.1.0-30-amd64",
+    engine="0.1.0",
+    date="2026-01-01T00:00:00Z",
+    processor="a core",
+    pipeline=20_000_000,
+    output=5_000_000,
+    output_bytes=500_000_000,
+    directory="/srv",
+    lab={"af_packet": 1_500_000},
+)
+
+
+def host(
+    *kinds: dict[str, Any], cores: int = 16, iommu: bool = True, vfio: bool = True, **more: Any
+) -> tuple[Machine, Network]:
+    """A machine with these NICs, each with queues for all of its cores."""
+    nics: list[Nic] = []
+    for at, kind in enumerate(kinds):
+        full = {"kernel_driver": kind["driver"], "iommu_group": at if iommu else None, **kind}
+        nics.append(nic(at, most=64, **full))
+    made = machine(cores, nics=nics, **more)
+    made = replace(made, iommu_on=iommu, user_space_drivers=("vfio-pci",) if vfio else ())
+    queues = Channels(0, 0, 8, 0, 0, 64)
+    links = (Link(str(it.interface), 2 + at, pci=it.pci, speed=it.speed, channels=queues) for at, it in enumerate(nics))
+    return made, Network(tuple(links))
+
+
+def config(*names: str, **settings: Any) -> CaptureConfig:
+    interfaces = [{"name": name} for name in names or ("ens0f0",)]
+    return CaptureConfig.model_validate({"host": "h", "method": "auto", "interfaces": interfaces, **settings})
+
+
+def first(
+    kind: dict[str, Any], settings: CaptureConfig | None = None, means: Means = DISTRIBUTION, **more: Any
+) -> PortAdvice:
+    """The advice for the one port of a machine."""
+    (advice,) = advise(settings or config(), *host(kind, **more), means)
+    return advice
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "more", "chosen"),
+    [
+        # A gigabit of the smallest packets is within what packet sockets take.
+        (IGB, {}, {}, "af_packet"),
+        # So is any link of which less is expected; by the host, or by the port.
+        (ICE, {"expected_pps": 1_000_000}, {}, "af_packet"),
+        (ICE, {"expected_pps": 90_000_000, "interfaces": [{"name": "ens0f0", "expected_pps": 500_000}]}, {}, "af_packet"),
+        # 10 Gbit/s: the driver has native XDP and zero-copy.
+        (IXGBE, {}, {}, "af_xdp"),
+        # 100 Gbit/s in small packets: DPDK, where the IOMMU is on.
+        (ICE, {}, {"cores": 64}, "dpdk"),
+        # Without it, what needs no reboot.
+        (ICE, {}, {"cores": 64, "iommu": False}, "af_xdp"),
+        # DPDK, too, where XDP is missing.
+        (VMXNET3, {}, {}, "dpdk"),
+        (VMXNET3, {}, {"iommu": False}, "af_packet"),
+        # Its driver shares the NIC with DPDK: no IOMMU, nothing to bind.
+        (MLX5, {}, {"cores": 64, "iommu": False, "vfio": False}, "dpdk"),
+        # Nobody has a driver: packet sockets, though they fall short.
+        (REALTEK, {}, {}, "af_packet"),
+        # What the settings forbid.
+        (VMXNET3, {"netns": "n"}, {}, "af_packet"),
+        (IXGBE, {"af_xdp": {"mode": "skb"}}, {}, "dpdk"),
+        (IXGBE, {"dpdk": {"driver": "uio_pci_generic"}, "expected_pps": 100_000_000}, {}, "af_xdp"),
+    ],
+)  # fmt: skip
+def test_auto_follows_the_rule_of_thumb(
+    kind: dict[str, Any], settings: dict[str, Any], more: dict[str, Any], chosen: str
+) -> None:
+    advice = first(kind, config(**settings), **more)
+    assert advice.chosen == chosen, [(c.method, c.verdict, c.reason, c.needs) for c in advice.candidates]
+
+
+@pytest.mark.parametrize(
+    ("means", "chosen"),
+    [
+        (replace(DISTRIBUTION, packages=frozenset()), "af_xdp"),
+        (replace(DISTRIBUTION, packages=frozenset(), installed=IN_THE_ENGINE | {"dpdk"}), "dpdk"),
+        (replace(DISTRIBUTION, packages=None), "dpdk"),
+        (replace(DISTRIBUTION, prepares=False), "af_xdp"),
+        (replace(DISTRIBUTION, packages=frozenset(), refused={"af_xdp": "no"}), "af_packet"),
+    ],
+    ids=["not built", "installed", "nobody looked", "supervisor", "no sockets"],
+)
+def test_auto_takes_what_can_be_installed(means: Means, chosen: str) -> None:
+    assert first(ICE, means=means, cores=64).chosen == chosen
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "what", "instead"),
+    [
+        ({**ICE, "iommu_neighbours": ("0000:00:1f.2",)}, {}, "it shares one with 0000:00:1f.2", "af_xdp"),
+        ({**ICE, "virtual_functions": 4}, {}, "no virtual functions on 0000:19:00.0, which has 4", "af_packet"),
+        (ICE, {"vfio": False}, "a kernel that has vfio-pci", "af_xdp"),
+    ],
+    ids=["group", "virtual functions", "kernel"],
+)
+def test_a_nic_that_only_a_person_can_free_is_not_bound(
+    kind: dict[str, Any], more: dict[str, Any], what: str, instead: str
+) -> None:
+    advice = first(kind, cores=64, **more)
+    dpdk = advice.candidates[0]
+    assert (dpdk.method, dpdk.needs, advice.chosen) == ("dpdk", "hand", instead)
+    assert any(what in change.sentence for change in dpdk.changes)
+
+
+def test_all_methods_are_ranked_with_rate_reason_and_changes() -> None:
+    advice = first(ICE, cores=64, iommu=False)
+    assert {candidate.method for candidate in advice.candidates} == set(METHODS)
+    dpdk, xdp, packet, pcap, *others = advice.candidates
+    assert [c.method for c in (dpdk, xdp, packet, pcap)] == ["dpdk", "af_xdp", "af_packet", "pcap"]
+    assert all(candidate.verdict == "impossible" and candidate.reason for candidate in others)
+    assert (dpdk.needs, dpdk.rate and dpdk.rate.evidence) == ("reboot", "prior")
+    told = {change.what: change for change in dpdk.changes}
+    assert told["kernel"].sentence == "intel_iommu=on iommu=pt on the kernel's command line"
+    assert told["driver"].sentence == "vfio-pci in place of ice, and ens0f0 with it"
+    assert told["package"].sentence == "capstan-engine-dpdk"
+    assert "hugepages of 2 MiB on node 0" in told["hugepages"].sentence
+    assert {change.by for what, change in told.items() if what != "kernel"} == {"deployment"}
+    assert xdp.reason.startswith("ice has native XDP and zero-copy (by the drivers' histories)")
+    assert (xdp.mode, xdp.needs, xdp.verdict) == ("zero-copy", "nothing", "short")
+
+
+def test_what_the_host_has_already_is_no_change() -> None:
+    kind = {**ICE, "driver": "vfio-pci", "kernel_driver": "ice", "remembered": True}
+    made, _ = host(kind, cores=64, pages=[Hugepages(2 * MIB, 20_000)])
+    made = replace(made, nics=(replace(made.nics[0], interfaces=()),))
+    means = replace(DISTRIBUTION, installed=IN_THE_ENGINE | {"dpdk"})
+    (advice,) = advise(config(), made, Network(()), means)
+    dpdk = advice.candidates[0]
+    assert (dpdk.method, dpdk.changes, advice.chosen) == ("dpdk", (), "dpdk")
+    back = advice.candidate("af_packet")
+    assert back is not None
+    assert [change.sentence for change in back.changes] == ["ice in place of vfio-pci"]
+
+
+def test_kernels_before_and_after_the_driver_got_xdp() -> None:
+    advice = advise(config(), *host(VMXNET3), DISTRIBUTION)[0]
+    xdp = advice.candidate("af_xdp")
+    assert xdp is not None
+    assert "vmxnet3 has no native XDP here, which got it in Linux 6.6" in xdp.reason
+    made, network = host(VMXNET3)
+    later = advise(config(), replace(made, kernel_release="6.12.0"), network, DISTRIBUTION)[0]
+    assert later.candidate("af_xdp").mode == "copy"  # type: ignore[union-attr]
+    told = advise(config(), *host({**VMXNET3, "xdp": 0x3}), DISTRIBUTION)[0].candidate("af_xdp")
+    assert told is not None
+    assert told.reason.startswith("vmxnet3 has native XDP, without zero-copy (the kernel says)")
+
+
+def test_an_mtu_that_native_xdp_does_not_take_is_told() -> None:
+    made, network = host(IXGBE)
+    large = Network((replace(network.links[0], mtu=9000),))
+    xdp = advise(config(), made, large, DISTRIBUTION)[0].candidate("af_xdp")
+    assert xdp is not None
+    assert (xdp.mode, "write capture_nic.mtu: 1500" in xdp.reason) == ("generic", True)
+
+
+def test_the_plan_says_what_auto_took_and_what_would_be_better() -> None:
+    made, network = host(ICE, IGB, cores=64, iommu=False)
+    planned = plan(config("ens0f0", "ens1f0"), made, network, DISTRIBUTION)
+    assert [(port.method, port.chosen) for port in planned.ports] == [("af_xdp", True), ("af_packet", True)]
+    assert planned.auto == (
+        "ens0f0: af_xdp (zero-copy), about 59.5 M/s (prior) for 149 M/s (line rate at 64 bytes)",
+        "ens0f0: better is dpdk, about 286 M/s (prior), which needs intel_iommu=on iommu=pt on the kernel's command line",
+        "ens1f0: af_packet, about 2.98 M/s (prior) for 1.49 M/s (line rate at 64 bytes)",
+    )
+    assert any(line.startswith("auto") and "ens0f0: af_xdp" in line for line in planned.text)
+
+
+def test_a_method_that_auto_chose_asks_for_nothing_that_comes_with_a_boot() -> None:
+    made, network = host(VMXNET3)
+    planned = plan(config(), made, network, DISTRIBUTION)
+    assert (planned.methods, planned.kernel_arguments, planned.isolated) == (("dpdk",), (), ())
+    assert planned.hugepages
+    explicit = plan(config(method="dpdk"), made, network, DISTRIBUTION)
+    assert [entry.argument.split("=")[0] for entry in explicit.kernel_arguments][:1] == ["isolcpus"]
+    # What the kernel runs with stays: without it the NIC could not be bound after the next boot.
+    booted = replace(made, command_line=("quiet", "intel_iommu=on", "iommu=pt"))
+    kept = plan(config(), booted, network, DISTRIBUTION)
+    assert [entry.argument for entry in kept.kernel_arguments] == ["intel_iommu=on", "iommu=pt"]
+
+
+def test_single_ports_may_say_auto() -> None:
+    interfaces = [{"name": "ens0f0", "method": "auto"}, {"name": "ens1f0"}]
+    settings = config(method="af_xdp", interfaces=interfaces)
+    planned = plan(settings, *host(IGB, IXGBE), DISTRIBUTION)
+    assert [(port.method, port.chosen) for port in planned.ports] == [("af_packet", True), ("af_xdp", False)]
+    assert set(planned.choices) == {"ens0f0"}
+
+
+def test_a_choice_is_made_anew_when_settings_or_card_change() -> None:
+    made, network = host(IXGBE)
+    decided = decide(config(), made, network, DISTRIBUTION)
+    assert decided.due
+    choice = Choice(**{**decided.choices["ens0f0"], "method": "af_packet"})
+    known = replace(DISTRIBUTION, choices={"ens0f0": choice})
+    kept = decide(config(), made, network, known)
+    assert (kept.methods, kept.due) == (("af_packet",), False)
+    assert kept.told[1] == (
+        "ens0f0: af_xdp (zero-copy), about 59.5 M/s (prior) would be better and can be had now: "
+        "write method: af_xdp, or deploy with -e capture_choose_again=true"
+    )
+    assert decide(config(expected_pps=14_000_000), made, network, known).methods == ("af_xdp",)
+    assert decide(config(), made, network, replace(known, again=True)).methods == ("af_xdp",)
+    other = replace(made, nics=(replace(made.nics[0], model="8086:1592", kernel_driver="ice"),))
+    assert decide(config(), other, network, known).methods == ("af_xdp",)
+
+
+def test_a_choice_that_cannot_be_had_any_more_is_made_anew_by_the_deployment_alone() -> None:
+    made, network = host(VMXNET3)
+    choice = Choice(**decide(config(), made, network, DISTRIBUTION).choices["ens0f0"])
+    assert choice.method == "dpdk"
+    off, _ = host(VMXNET3, iommu=False)
+    known = replace(DISTRIBUTION, choices={"ens0f0": choice})
+    assert decide(config(), off, network, known).methods == ("af_packet",)
+    # The supervisor does not capture by something else in silence.
+    assert decide(config(), off, network, replace(known, prepares=False)).methods == ("dpdk",)
+
+
+def test_a_nic_that_the_host_needs_is_refused() -> None:
+    made, network = host(ICE)
+    needed = replace(network, default_routes=frozenset({2}))
+    with pytest.raises(PlanError) as caught:
+        plan(config(), made, needed, DISTRIBUTION)
+    assert caught.value.problems == (
+        (
+            "interfaces[0]",
+            "ens0f0 carries the default route, without which the host is cut off; name another interface",
+        ),
+    )
+
+
+def test_a_problem_of_the_host_is_told_as_without_auto() -> None:
+    made, network = host(ICE)
+    wrong = config("ens7f0")
+    with pytest.raises(PlanError) as auto:
+        plan(wrong, made, network, DISTRIBUTION)
+    with pytest.raises(PlanError) as explicit:
+        plan(wrong.model_copy(update={"method": "af_packet"}), made, network, DISTRIBUTION)
+    assert auto.value.problems == explicit.value.problems
+
+
+def test_where_there_is_nothing_each_method_says_why() -> None:
+    refused = {"af_packet": "Operation not permitted", "af_xdp": "Operation not permitted"}
+    made, network = host(REALTEK)
+    with pytest.raises(PlanError) as caught:
+        plan(config(), made, network, replace(DISTRIBUTION, refused=refused))
+    ((key, sentence),) = caught.value.problems
+    assert key == "method"
+    assert sentence.startswith(
+        "is auto, and none can be had on ens0f0 as it is (af_packet: the kernel refuses its sock"
+    )
+    assert "dpdk: none of DPDK's packaged drivers knows 10ec:8168" in sentence
+
+
+def test_every_method_of_this_version_has_a_prior() -> None:
+    assert {method for method, _ in PRIORS} >= set(BUILT_METHODS) - {"replay"}
+
+
+def test_measured_figures_stand_in_for_priors() -> None:
+    prior = estimate("dpdk", "", 2, None)
+    assert (prior.core, prior.total, prior.evidence) == (9_523_810, 19_047_620, "prior")
+    part = estimate("dpdk", "", 2, MEASURED)
+    assert (part.core, part.evidence) == (round(1e9 / (40 + 50)), "pipeline")
+    whole = estimate("af_packet", "", 4, MEASURED)
+    assert (whole.core, whole.total, whole.evidence) == (1_500_000, 2_976_190, "measured")
+
+
+def test_figures_of_another_kernel_or_engine_do_not_count() -> None:
+    assert MEASURED.of_another_time("6.1.0-30-amd64", "0.1.0") is None
+    assert MEASURED.of_another_time("6.1.0-30-amd64", None) is None
+    assert "and 6.12.0 runs" in str(MEASURED.of_another_time("6.12.0", "0.1.0"))
+    assert "and 0.2.0 is installed" in str(MEASURED.of_another_time("6.1.0-30-amd64", "0.2.0"))
+    advice = first(ICE, means=replace(DISTRIBUTION, measured=replace(MEASURED, kernel="5.10.0")))
+    assert {c.rate.evidence for c in advice.candidates if c.rate} == {"prior"}
+    assert {
+        c.rate.evidence for c in first(ICE, means=replace(DISTRIBUTION, measured=MEASURED)).candidates if c.rate
+    } == {
+        "pipeline",
+        "measured",
+    }
+
+
+@pytest.mark.parametrize(("speed", "pps"), [(1_000, 1_488_095), (10_000, 14_880_952), (100_000, 148_809_523)])
+def test_the_line_rate_is_that_of_the_smallest_frames(speed: int, pps: int) -> None:
+    assert line_rate(speed) == pps
+
+
+def test_a_speed_that_nobody_tells_is_assumed_and_said() -> None:
+    advice = first({**ICE, "speed": None})
+    assert (advice.expected.pps, "of 10 Gbit/s assumed" in advice.expected.source) == (14_880_952, True)
+
+
+def test_packets_are_expected_in_the_inventory() -> None:
+    read = from_inventory("h", {"capture_interfaces": [{"name": "eth1", "expected_pps": 5}], "capture_expected_pps": 7})
+    assert (read.expected_pps, read.interfaces[0].expected_pps) == (7, 5)
+    with pytest.raises(ConfigError, match="capture_expected_pps: is -1; write packets a second"):
+        from_inventory("h", {"capture_interfaces": [{"name": "eth1"}], "capture_expected_pps": -1})

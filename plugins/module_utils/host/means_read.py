@@ -1,0 +1,1 @@
+../../../appliance/src/capstan/means_read.py
