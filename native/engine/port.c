@@ -19,6 +19,10 @@
 /* Between two readings of a device's own counters: some ask the NIC's firmware for each. */
 #define COUNTERS_NS CAP_NS_PER_S
 
+/* How often, and how many times, a worker that was told to run is looked at: for 2 s at most. */
+#define WORKER_LOOK_NS 200000L
+#define WORKER_LOOKS 10000U
+
 /* Between two tries to open a port that is there again and cannot be opened. */
 #define RETRY_NS CAP_NS_PER_S
 
@@ -236,6 +240,27 @@ static uint64_t wire_so_far(const struct cap_running_port *port)
 	return sum;
 }
 
+static bool any_worker(const struct cap_running_port *port, enum cap_worker_state state)
+{
+	for (unsigned i = 0; i < port->config->queues; i++)
+		if (cap_worker_state(&port->workers[i]) == state)
+			return true;
+	return false;
+}
+
+/*
+ * A parked worker looks for its order every few milliseconds. One that finds the order to stop in place of
+ * the one to run would end without a look at its ring, which fills from here on.
+ */
+static void await_workers(const struct cap_running_port *port)
+{
+	const struct timespec pause = { .tv_nsec = WORKER_LOOK_NS };
+
+	for (unsigned looks = 0; any_worker(port, CAP_WORKER_PARKED) && looks < WORKER_LOOKS;
+	     looks++)
+		nanosleep(&pause, NULL);
+}
+
 int cap_running_port_arm(struct cap_running_port *port, struct cap_error *err)
 {
 	struct cap_ledger_monitor *ledger = &port->ledger->monitor;
@@ -265,6 +290,7 @@ int cap_running_port_arm(struct cap_running_port *port, struct cap_error *err)
 	port->phase = CAP_PORT_OPEN;
 	__atomic_store_n(&port->gone, false, __ATOMIC_RELAXED);
 	__atomic_store_n(&port->order, CAP_ORDER_RUN, __ATOMIC_RELEASE);
+	await_workers(port);
 	return 0;
 }
 
@@ -274,14 +300,6 @@ static bool all_workers(const struct cap_running_port *port, enum cap_worker_sta
 		if (cap_worker_state(&port->workers[i]) != state)
 			return false;
 	return true;
-}
-
-static bool any_worker(const struct cap_running_port *port, enum cap_worker_state state)
-{
-	for (unsigned i = 0; i < port->config->queues; i++)
-		if (cap_worker_state(&port->workers[i]) == state)
-			return true;
-	return false;
 }
 
 static void park(struct cap_running_port *port, const char *why)
