@@ -11,6 +11,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.capstan.appliance.plugins.module_utils.host.record import durable_write
+
 MANIFEST = "manifest.json"
 FORMAT = 1
 
@@ -23,6 +25,16 @@ def read(directory: Path) -> dict[str, Any]:
         return {"format": FORMAT, "parts": {}}
     manifest: dict[str, Any] = json.loads(text)
     return manifest
+
+
+def write(directory: Path, manifest: dict[str, Any]) -> None:
+    """Put the manifest in its place, whole or not at all.
+
+    Raises:
+        HostError: it can't be written.
+
+    """
+    durable_write(directory.absolute() / MANIFEST, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
 
 
 def damage(directory: Path, manifest: dict[str, Any], part: str) -> str | None:

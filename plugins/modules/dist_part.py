@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.capstan.appliance.plugins.module_utils import dist
+from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError
 
 DOCUMENTATION = r"""
 module: dist_part
@@ -90,17 +90,14 @@ def main() -> None:
         recorded = dist.record(directory, manifest, part, sources)
         changed = recorded != manifest
         if changed:
-            module.atomic_move(_written(directory, recorded), str(directory / dist.MANIFEST))
+            try:
+                dist.write(directory, recorded)
+            except HostError as error:
+                module.fail_json(msg=str(error))
         manifest = recorded
     known = manifest["parts"].get(part, {})
     stale = dist.damage(directory, manifest, part) or ("" if known["sources"] == sources else "its sources changed")
     module.exit_json(changed=changed, stale=stale, sources=sources, files=known.get("files", {}))
-
-
-def _written(directory: Path, manifest: dict[str, object]) -> str:
-    path = directory / f".{dist.MANIFEST}.part"
-    path.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    return str(path)
 
 
 if __name__ == "__main__":

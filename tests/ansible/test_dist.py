@@ -8,6 +8,7 @@ import pytest
 from ansible_collections.capstan.appliance.plugins.action.dist_files import pack
 from ansible_collections.capstan.appliance.plugins.lookup.source_digest import digest_of
 from ansible_collections.capstan.appliance.plugins.module_utils import dist, packages
+from ansible_collections.capstan.appliance.plugins.modules import record_lines
 from ansible_collections.capstan.appliance.plugins.modules.dist_files import unpack
 from cut_off import ResetError, ending
 
@@ -123,6 +124,29 @@ def test_what_is_installed_is_on_disk_before_it_is_installed(tmp_path: Path, mon
     packages.forget(str(record))
     assert packages.remembered(str(record)) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_accounts_are_on_disk_before_they_are_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = tmp_path / "accounts"
+    assert record_lines.add(record, ["passwd capstan"], check=True) == ["passwd capstan"]
+    assert not record.exists()
+    record.write_text("group capstan\n")
+    with ending(monkeypatch, 100, OSError) as done:
+        assert record_lines.add(record, ["passwd capstan", "group capstan"], check=False) == ["passwd capstan"]
+    assert done == ["fchmod", "fsync", "replace", "fsync"]
+    assert record.read_text() == "group capstan\npasswd capstan\n"
+    assert record_lines.add(record, ["passwd capstan"], check=False) == []
+
+
+@pytest.mark.parametrize("step", range(4))
+def test_a_reset_leaves_the_manifest_of_before_or_the_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    one, two = ({"format": dist.FORMAT, "parts": {name: {}}} for name in ("engine", "wheelhouse"))
+    dist.write(tmp_path, one)
+    with pytest.raises(ResetError), ending(monkeypatch, step, ResetError):
+        dist.write(tmp_path, two)
+    assert dist.read(tmp_path) in (one, two)
 
 
 @pytest.mark.parametrize("step", range(4))

@@ -34,6 +34,17 @@ def write_text(path: Path, text: str, mode: int = 0o640, group: int | None = Non
         if durable:
             os.fsync(descriptor)
     fresh.replace(path)
+    if durable:
+        sync_directory(path.parent)
+
+
+def sync_directory(directory: Path) -> None:
+    """Bring names in a directory to the disk: without this a new file may not outlive a power cut."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: Path, content: object, group: int | None = None, *, durable: bool = False) -> None:

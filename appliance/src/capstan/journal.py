@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from capstan.files import sync_directory
 from capstan.ledger import Balance
 from capstan.ledger_devices import DeviceCount
 
@@ -43,24 +44,19 @@ def devices_json(devices: Mapping[str, DeviceCount]) -> dict[str, Any]:
 
 
 def append(path: Path, record: dict[str, Any]) -> None:
-    """Add a record; it is on the disk when this returns."""
+    """Add a record; it is on the disk when this returns.
+
+    A power cut or a full disk may leave half a line at the end: the record after it begins a line of its own.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    try:
-        os.write(descriptor, json.dumps(record).encode() + b"\n")
+    is_new = not path.exists()
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    with os.fdopen(descriptor, "r+b", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        torn = end > 0 and os.pread(descriptor, 1, end - 1) != b"\n"
+        line = (b"\n" if torn else b"") + json.dumps(record).encode() + b"\n"
+        while line:
+            line = line[os.write(descriptor, line) :]
         os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def last(path: Path, kind: str) -> dict[str, Any] | None:
-    """The newest record of a kind ("run" or "session"); None when there is none."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return None
-    for line in reversed(lines):
-        record: dict[str, Any] = json.loads(line)
-        if record.get("record") == kind:
-            return record
-    return None
+    if is_new:
+        sync_directory(path.parent)
