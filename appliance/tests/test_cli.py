@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 
 from capstan import detach, state
 from capstan.cli import main
+from capstan.errors import OperatorError
 from capstan.files import PidLock
 from conftest import Host, wait_until
 
@@ -92,6 +93,37 @@ def test_after_the_supervisor_was_killed_status_says_so_and_up_goes_on(appliance
     capstan("up")
     assert json.loads(capstan("status", "--json").output)["runs"] == 2
     assert "unaccounted: 0" in capstan("down").output
+
+
+def systemctl(appliance: Host, monkeypatch: pytest.MonkeyPatch, script: str) -> Path:
+    """Have systemd answer by a shell script; returns where it notes what it was asked."""
+    asked = appliance.paths.root / "asked"
+    program = appliance.paths.root / "systemctl"
+    program.write_text(f'#!/bin/sh\necho "$*" >>{asked}\n{script}\n')
+    program.chmod(0o755)
+    monkeypatch.setattr(detach, "_SYSTEMCTL", str(program))
+    monkeypatch.setattr(detach, "_by_systemd", lambda _paths: True)
+    return asked
+
+
+def test_up_does_not_count_earlier_failures(appliance: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    unloaded = '[ "$1" = start ] || { echo "Unit capstan.service not loaded." >&2; exit 1; }'
+    asked = systemctl(appliance, monkeypatch, unloaded)
+    detach.up(appliance.paths, appliance.paths.config)
+    assert asked.read_text().splitlines() == ["reset-failed capstan.service", "start capstan.service"]
+    systemctl(appliance, monkeypatch, 'echo "Access denied" >&2; exit 1')
+    with pytest.raises(OperatorError, match=r"reset-failed capstan.service failed: Access denied"):
+        detach.up(appliance.paths, appliance.paths.config)
+
+
+def test_a_start_that_fails_is_not_given_the_reason_of_an_earlier_one(
+    appliance: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    appliance.script({"refuse": "cap0: is in use by another engine"})
+    assert capstan("up").exit_code == 1
+    systemctl(appliance, monkeypatch, '[ "$1" != start ] || { echo "Start request repeated" >&2; exit 1; }')
+    with pytest.raises(OperatorError, match=r"start capstan.service failed: Start request repeated"):
+        detach.up(appliance.paths, appliance.paths.config)
 
 
 def test_a_failed_capture_keeps_its_reason(appliance: Host) -> None:

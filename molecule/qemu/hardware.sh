@@ -6,6 +6,8 @@ MACHINE_MEMORY=3072 # MiB, half a node
 VIRTIO_QUEUES=4
 WIRE_QUEUE=20000 # frames that a cable holds while qemu is busy
 
+POWER_PORT=0x501 # whoever writes a byte to it is without power
+
 MANAGEMENT_MAC=52:54:00:ca:00:00
 
 # A capture NIC: name of its tap and in qemu, model, NUMA node, PCI address and MAC address in the machine.
@@ -24,7 +26,8 @@ hardware()
 	# loses a timer's or disk's interrupt in one boot in ten on a busy host, and the machine then waits for ever.
 	local iommu=$1 half=$((MACHINE_MEMORY / 2)) cpus=$((MACHINE_CPUS / 2)) node nic tap model mac options ports=(0 0)
 	printf '%s\n' -accel tcg,thread=single -cpu max -smp "$MACHINE_CPUS" -m "$MACHINE_MEMORY" \
-		-display none -nodefaults -no-user-config -device virtio-rng-pci,bus=pcie.0
+		-display none -nodefaults -no-user-config -device virtio-rng-pci,bus=pcie.0 \
+		-device isa-debug-exit,iobase=$POWER_PORT,iosize=1
 	if [[ $iommu == yes ]]; then
 		printf '%s\n' -M q35,kernel-irqchip=split,smm=off \
 			-device intel-iommu,intremap=on,caching-mode=on,device-iotlb=on

@@ -20,6 +20,7 @@ START_SECONDS = 120.0
 STOP_SECONDS = 120.0
 _POLL_SECONDS = 0.05
 _SYSTEMD = Path("/run/systemd/system")  # sd_booted(3)
+_SYSTEMCTL = "/usr/bin/systemctl"
 
 
 def running(paths: Paths) -> int | None:
@@ -40,6 +41,8 @@ def up(paths: Paths, config: Path, seconds: float = START_SECONDS) -> bool:
         _await_capturing(paths, None, seconds)
         return False
     if _by_systemd(paths):
+        # Who asks for it has mended what failed, or wants to know: earlier attempts do not count against this one.
+        _forget_failures()
         _systemctl("start", paths)
         return True
     child = _spawn(paths, config)
@@ -135,13 +138,29 @@ def _by_systemd(paths: Paths) -> bool:
 
 
 def _systemctl(verb: str, paths: Paths) -> None:
-    answer = subprocess.run(["/usr/bin/systemctl", verb, SERVICE], capture_output=True, text=True, check=False)
+    before = state.read(paths)
+    answer = subprocess.run([_SYSTEMCTL, verb, SERVICE], capture_output=True, text=True, check=False)
     if answer.returncode != 0:
         published = state.read(paths)
-        reason = published.reason if published is not None else None
+        # A supervisor of before may have left a reason of its own.
+        said = published is not None and (before is None or published.pid != before.pid or verb != "start")
+        reason = published.reason if published is not None and said else None
         raise OperatorError(reason or f"systemctl {verb} {SERVICE} failed: {answer.stderr.strip()}")
 
 
+def _forget_failures() -> None:
+    """Have systemd count starts anew: after a few within minutes it would refuse one more.
+
+    Raises:
+        OperatorError: it does not.
+
+    """
+    answer = subprocess.run([_SYSTEMCTL, "reset-failed", SERVICE], capture_output=True, text=True, check=False)
+    # A unit that systemd has nothing to remember of is not loaded.
+    if answer.returncode != 0 and "not loaded" not in answer.stderr:
+        raise OperatorError(f"systemctl reset-failed {SERVICE} failed: {answer.stderr.strip()}")
+
+
 def _systemctl_owns(pid: int) -> bool:
-    command = ["/usr/bin/systemctl", "show", "--property=MainPID", "--value", SERVICE]
+    command = [_SYSTEMCTL, "show", "--property=MainPID", "--value", SERVICE]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() == str(pid)
