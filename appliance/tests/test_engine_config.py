@@ -166,15 +166,33 @@ def test_a_nic_that_is_still_bound_is_no_port_of_the_kernel() -> None:
     assert "run playbooks/deploy.yml" in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("settings", "key"),
-    [
-        ({"method": "pf_ring"}, "method"),
-        ({"interfaces": [{"name": "eth1", "method": "pf_ring"}]}, "interfaces[0].method"),
-    ],
-)
-def test_what_hosts_are_only_prepared_for_is_refused(settings: dict[str, Any], key: str) -> None:
-    with pytest.raises(UsageError) as caught:
-        plan(**{"interfaces": [{"name": "eth1"}], **settings})
-    assert f"host local: {key}: is pf_ring, and this build prepares hosts for pf_ring" in str(caught.value)
-    assert "run playbooks/prepare.yml alone, or write pcap, af_packet" in str(caught.value)
+def test_pf_ring_is_given_its_own_options_and_a_channel_for_each_queue() -> None:
+    made = plan(method="pf_ring", interfaces=[{"name": "eth1", "queues": 2}])
+    document = engine_json(made, Paths())["ports"][0]
+    assert (document["interface"], document["method"], document["queues"]) == ("eth1", "pf_ring", 2)
+    assert document["options"] == {"zc": False, "spread": "channels", "watermark": 128, "hardware_time": False}
+    assert made.ports[0].channels == 2
+    assert made.ports[0].prepared is not None
+
+
+def test_a_kernel_cluster_of_pf_ring_may_have_more_queues_than_the_nic() -> None:
+    settings = {"spread": "flow_5_tuple", "library": "/opt/pfring/libpfring.so"}
+    made = plan(method="pf_ring", interfaces=[{"name": "eth1", "queues": 40}], pf_ring=settings)
+    options = engine_json(made, Paths())["ports"][0]["options"]
+    assert (options["spread"], options["library"]) == ("flow_5_tuple", "/opt/pfring/libpfring.so")
+    assert made.ports[0].channels is None
+    with pytest.raises(UsageError, match="eth1 has at most"):
+        plan(method="pf_ring", interfaces=[{"name": "eth1", "queues": 40}])
+
+
+def test_rings_of_pf_ring_take_their_slots_of_whole_frames() -> None:
+    def rings(**settings: Any) -> int:
+        return sum(
+            size
+            for _, size in plan(method="pf_ring", interfaces=[{"name": "eth1", "queues": 2}], **settings).ring_bytes()
+        )
+
+    assert rings() == 2 * 65_536 * (1522 + 64)
+    assert rings(snaplen=96) == 2 * 65_536 * (96 + 64)
+    assert rings(snaplen=96, filter="udp", nic={"mtu": 9000}) == 2 * 65_536 * (9022 + 64)
+    assert rings(pf_ring={"zc": True, "licence": "/l"}) == 0

@@ -1,4 +1,4 @@
-"""What the supervisor looks at before it starts DPDK's ports."""
+"""What the supervisor looks at before it starts ports of DPDK and PF_RING."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 from capstan import preflight
 from capstan.config import CaptureConfig
 from capstan.engine_config import Plan, resolve
-from capstan.links import Network
+from capstan.links import Link, Network
 from capstan.machine import Hugepages, Machine, Nic
 from machines import MIB, machine, nic
 
@@ -77,3 +77,15 @@ def test_a_card_that_shares_itself_needs_no_binding(tmp_path: Path) -> None:
     shared: dict[str, Any] = {"driver": "mlx5_core", "kernel_driver": "mlx5_core"}
     found = checks(machine(8, nics=[replace(BOUND, **shared)], pages=PAGES), tmp_path)
     assert found["driver"] == ("ok", "0000:19:00.0 is on mlx5_core, as dpdk needs it.")
+
+
+def test_the_vendors_module_of_pf_ring_must_be_loaded(tmp_path: Path) -> None:
+    config = CaptureConfig.model_validate({"host": "probe", "method": "pf_ring", "interfaces": [{"name": "eth1"}]})
+    made = resolve(config, Network((Link("eth1", 3),)), machine(4))
+    (missing,) = preflight._pf_ring(made, tmp_path)
+    assert missing.state == "failed"
+    assert "host probe: method: pf_ring needs the vendor's kernel module" in missing.sentence
+    assert "modprobe pf_ring" in missing.sentence
+    (tmp_path / "info").write_text("PF_RING Version          : 9.2.0 (x)\nRing slots               : 65536\n")
+    (loaded,) = preflight._pf_ring(made, tmp_path)
+    assert (loaded.state, loaded.sentence) == ("ok", "The module of PF_RING 9.2.0 is loaded, with 65536 slots a ring.")

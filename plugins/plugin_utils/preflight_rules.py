@@ -21,7 +21,7 @@ from capstan.links import Link, Network
 from capstan.machine import Machine
 from capstan.means import Means
 from capstan.plan_problems import PlanError
-from capstan.planner_memory import XDP_FRAME_BYTES
+from capstan.planner_memory import XDP_FRAME_BYTES, ring_bytes
 from capstan.quantities import format_size
 
 Facts = Mapping[str, Any]
@@ -75,7 +75,7 @@ def _plan(config: CaptureConfig, facts: Facts, means: Means) -> tuple[HostPlan |
     network, engine = network_of(facts["network"]), facts["engine"]
     try:
         machine = Machine.from_json(facts["machine"])
-        plan = advise.plan(config, machine, network, means, held_by(engine) if engine else 0)
+        plan = advise.plan(config, machine, network, means, held_by(engine, config) if engine else 0)
     except PlanError as error:
         return None, [f"capture_{key}: {sentence}" for key, sentence in error.problems]
     return plan, [
@@ -141,8 +141,11 @@ def _kernel(config: CaptureConfig, refused: Mapping[str, str]) -> Iterator[str]:
             )
 
 
-def held_by(engine: Facts) -> int:
-    """Memory of rings and blocks that a running engine gives back when it is restarted, from its settings file."""
+def held_by(engine: Facts, config: CaptureConfig) -> int:
+    """Memory of rings and blocks that a running engine gives back when it is restarted, from its settings file.
+
+    The slots of PF_RING's rings belong to its module: they are taken to be those that `config` asks for.
+    """
     buffers = engine["buffers"]
     dpdk = any(port.get("method") == "dpdk" for port in engine["ports"])
     # What is in hugepages stays reserved, and is none of the memory that is available.
@@ -152,7 +155,8 @@ def held_by(engine: Facts) -> int:
     for port in engine["ports"]:
         options = port["options"]
         ring = options.get("ring_bytes") or options.get("buffer_bytes") or options.get("frames", 0) * XDP_FRAME_BYTES
-        held += (ring + block) * port["queues"]
+        rings = ring * port["queues"] or ring_bytes(config, port["method"], port["queues"])
+        held += rings + block * port["queues"]
     return held
 
 

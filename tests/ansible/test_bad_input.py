@@ -37,9 +37,13 @@ IN_THE_INVENTORY: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"capture_interfaces": ETH1, "capture_method": "dag"},
         ["capture_method", "not available in this build", "write pcap"],
     ),
-    "method-to-prepare-for": (
-        {"capture_interfaces": ETH1, "capture_method": "pf_ring"},
-        ["capture_method", "does not capture with it", "run playbooks/prepare.yml alone, or write pcap"],
+    "library-by-a-relative-path": (
+        {"capture_interfaces": ETH1, "capture_method": "pf_ring", "capture_pf_ring": {"library": "libpfring.so"}},
+        ["capture_pf_ring.library", "is not absolute", "write '/libpfring.so'"],
+    ),
+    "zero-copy-in-a-cluster": (
+        {"capture_interfaces": ETH1, "capture_method": "pf_ring", "capture_pf_ring": {"zc": True, "spread": "flow"}},
+        ["capture_pf_ring.spread", "with zc the NIC alone spreads packets", "write channels"],
     ),
     "unquoted-pci": (
         {"capture_interfaces": [{"pci": 1140.1}]},

@@ -75,16 +75,6 @@ def test_a_build_host_needs_no_capture_settings(tmp_path: Path) -> None:
     assert play("deploy", inventory, "--tags", "validate").rc == 0
 
 
-def test_hosts_can_be_prepared_for_a_method_that_does_not_capture_yet(tmp_path: Path) -> None:
-    """deploy.yml refuses it; see test_bad_input.py."""
-    interfaces = [{"name": "eth1"}, {"name": "eth2", "method": "af_packet"}]
-    whole = {"capture_method": "pf_ring", "capture_interfaces": interfaces[:1]}
-    part = {"capture_interfaces": [{**interfaces[0], "method": "pf_ring"}, interfaces[1]]}
-    inventory = write_inventory(tmp_path, {"whole": whole, "part": part})
-    run = play("prepare", inventory, "--tags", "validate")
-    assert (run.rc, run.sentences) == (0, [])
-
-
 GOOD_STATUS = {
     "state": "capturing",
     "ports": [{"method": "af_packet"}],

@@ -278,6 +278,9 @@ def _contradictions(config: CaptureConfig) -> Iterator[tuple[str, str]]:
                 f"is {interface.queues}, and the method {method} reads one queue; write 1, or a method with queues "
                 "such as af_packet",
             )
+        if method == "pf_ring" and config.pf_ring.zc and config.pf_ring.spread != "channels":
+            spread = config.pf_ring.spread
+            yield "pf_ring.spread", f"is {spread}, and with zc the NIC alone spreads packets; write channels"
         if method == "replay" and interface.pci is not None:
             yield f"{key}.pci", "belongs to a NIC, and replay uses none; write name: with any label"
     asked = sum(interface.queues for interface in config.interfaces if interface.queues != "auto")

@@ -11,9 +11,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Wit
 from capstan import config_problems as problems
 from capstan.quantities import MIB, SIZE_PATTERN, parse_size
 
-BUILT_METHODS: Final = ("pcap", "af_packet", "af_xdp", "dpdk", "replay")
+BUILT_METHODS: Final = ("pcap", "af_packet", "af_xdp", "dpdk", "pf_ring", "replay")
 # Hosts can be prepared for these, and the engine does not capture by them yet.
-PREPARED_METHODS: Final = ("pf_ring",)
+PREPARED_METHODS: Final[tuple[str, ...]] = ()
 PLANNED_METHODS: Final = ("dag",)
 # Which of them it is, the host decides: see capstan.advise.
 AUTO_METHOD: Final = "auto"

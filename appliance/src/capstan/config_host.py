@@ -89,8 +89,25 @@ class Dpdk(Settings):
     """What a worker does while its queue is empty: sleep for microseconds, go on polling, or wait for an interrupt."""
 
 
+Spread = Literal[
+    "channels",
+    "flow",
+    "flow_2_tuple",
+    "flow_4_tuple",
+    "flow_5_tuple",
+    "flow_tcp_5_tuple",
+    "flow_ip_5_tuple",
+    "inner_flow",
+    "inner_flow_2_tuple",
+    "inner_flow_4_tuple",
+    "inner_flow_5_tuple",
+    "inner_flow_tcp_5_tuple",
+    "inner_flow_ip_5_tuple",
+]
+
+
 class PfRing(Settings):
-    """The vendor's kernel module and library for the method pf_ring."""
+    """Options of the method pf_ring, and the vendor's kernel module and library that it needs."""
 
     packages: tuple[AbsolutePath, ...] = ()
     """The vendor's .deb files on the controller (pfring, pfring-dkms); for hosts without the repository."""
@@ -100,7 +117,15 @@ class PfRing(Settings):
     """File on the controller with the key that signs the repository."""
     min_num_slots: Annotated[Count, Field(ge=4096, le=4_194_304)] = 65_536
     """Slots of each ring."""
+    library: AbsolutePath | None = None
+    """The vendor's libpfring.so on the host, where it lies elsewhere than the loader looks."""
     zc: bool = False
     """Use the zero-copy drivers, which need a licence for each NIC."""
     licence: AbsolutePath | None = None
     """File on the controller with the zero-copy licence of this host."""
+    spread: Spread = "channels"
+    """How several queues share the packets: by the NIC's receive channels, or by a kernel cluster of this kind."""
+    watermark: Annotated[Count, Field(ge=1, le=32_768)] = 128
+    """Packets in a ring that wake a worker which sleeps; it looks by itself every 20 ms."""
+    hardware_time: bool = False
+    """Take the NIC's own time stamps; its clock must be synchronised."""

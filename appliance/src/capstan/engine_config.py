@@ -34,14 +34,8 @@ class Port:
     link: Link | None
     """Its network device; None for replay, and for a NIC that a driver of user space has."""
     planned: PlannedPort
-
-    @property
-    def channels(self) -> int | None:
-        """How many receive queues the NIC must have; None leaves them as they are.
-
-        An AF_XDP socket hears one queue, so that there must be exactly as many queues as sockets.
-        """
-        return self.queues if self.method == "af_xdp" else None
+    channels: int | None = None
+    """How many receive queues the NIC must have; None leaves them as they are."""
 
     @property
     def prepared(self) -> Link | None:
@@ -107,9 +101,15 @@ def resolve(config: CaptureConfig, network: Network, machine: Machine, means: Me
                 "run playbooks/deploy.yml for this host, or write method: dpdk",
             )
         name = planned.pci if planned.method == "dpdk" else planned.interface
-        ports.append(Port(str(name), planned.method, planned.queues, planned.workers, link, planned))
+        channels = planned.queues if _hears_channels(config, planned.method) else None
+        ports.append(Port(str(name), planned.method, planned.queues, planned.workers, link, planned, channels))
     problems.refuse()
     return Plan(config, host, tuple(ports))
+
+
+def _hears_channels(config: CaptureConfig, method: str) -> bool:
+    """Whether each queue of the method hears one of the NIC's, so that there must be exactly as many of both."""
+    return method == "af_xdp" or (method == "pf_ring" and config.pf_ring.spread == "channels")
 
 
 def _link(planned: PlannedPort, network: Network) -> Link | None:
@@ -173,6 +173,11 @@ def _options(config: CaptureConfig, method: str) -> dict[str, Any]:
             return {"buffer_bytes": config.pcap.buffer_size}
         case "dpdk":
             return {"descriptors": config.dpdk.descriptors, "idle": config.dpdk.idle}
+        case "pf_ring":
+            ours = config.pf_ring
+            library = {"library": str(ours.library)} if ours.library else {}
+            shared = {"spread": ours.spread, "watermark": ours.watermark, "hardware_time": ours.hardware_time}
+            return {**library, "zc": ours.zc, **shared}
         case "replay" if config.replay is not None:
             replay = config.replay
             if replay.generate is not None:

@@ -26,6 +26,9 @@ _DPDK_CACHES = 2 * 256 * 3 // 2
 _DPDK_BUFFER_BYTES = 2560
 # EAL's own on each node: the devices' rings, hash tables, and the rounding of many small wants to whole pages.
 _DPDK_OWN_BYTES = 64 * MIB
+# A NIC's MTU where nobody changes it, and the largest that "auto" gives it; Ethernet header and two VLAN tags.
+_MTU, _LARGEST_MTU, _LINK_BYTES = 1500, 9000, 22
+_SLOT_HEADER_BYTES = 64
 # From here on the page tables of 2 MiB pages cost more cache than a boot is worth (the settings' documentation).
 _LARGE_PAGES_FROM = 4 * GIB
 _SIZES = {"2MiB": 2 * MIB, "1GiB": GIB}
@@ -45,8 +48,17 @@ def ring_bytes(config: CaptureConfig, method: str, queues: int) -> int:
             return config.af_xdp.frames * XDP_FRAME_BYTES * queues
         case "pcap":
             return config.pcap.buffer_size * queues
+        case "pf_ring" if not config.pf_ring.zc:
+            return config.pf_ring.min_num_slots * _slot_bytes(config) * queues
         case _:
             return 0
+
+
+def _slot_bytes(config: CaptureConfig) -> int:
+    """Room of one slot of PF_RING's: a whole frame where it must be judged, and the module's header."""
+    mtu = {"leave": _MTU, "auto": _LARGEST_MTU}.get(str(config.nic.mtu)) or int(config.nic.mtu)
+    frame = mtu + _LINK_BYTES
+    return (frame if config.filter else min(frame, config.snaplen)) + _SLOT_HEADER_BYTES
 
 
 def pool_bytes(config: CaptureConfig, queues: int) -> int:

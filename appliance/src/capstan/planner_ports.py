@@ -242,6 +242,8 @@ def check_queues(config: CaptureConfig, found: list[Found], problems: Problems) 
         spread = entry.method == "af_packet" and config.af_packet.fanout != "queue"
         if spread and (most == 1 or not entry.physical):
             continue
+        if entry.method == "pf_ring" and config.pf_ring.spread != "channels":
+            continue
         problems.add(
             f"{entry.key}.queues",
             f"is {asked}, and {entry.label} has at most {most} receive queues; write {most}, or auto",

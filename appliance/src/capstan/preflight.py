@@ -122,7 +122,7 @@ def inspect(config: CaptureConfig, paths: Paths, controller: str | None = None) 
             for key, sentence in error.problems
         ]
         return Preflight((*checks, *failed), None)
-    checks += [*_guard(plan, network), *_dpdk(plan, machine), *_memory(plan), *_output(config)]
+    checks += [*_guard(plan, network), *_dpdk(plan, machine), *_pf_ring(plan), *_memory(plan), *_output(config)]
     if not any(check.state == "failed" for check in checks):
         checks += _engine_accepts(plan, paths)
     return Preflight(tuple(checks), None if any(check.state == "failed" for check in checks) else plan)
@@ -225,6 +225,22 @@ def _dpdk(plan: Plan, machine: Machine, devices: Path = Path("/dev")) -> Iterato
             yield Check("hugepages", "failed", f"host {plan.config.host}: hugepages: {sentence}.")
         else:
             yield Check("hugepages", "ok", f"{told}; dpdk needs {format_size(needed)}.")
+
+
+def _pf_ring(plan: Plan, proc: Path = Path("/proc/net/pf_ring")) -> Iterator[Check]:
+    """Whether the vendor's module is there; in another network namespace it tells nothing here."""
+    if plan.config.netns is not None or all(port.method != "pf_ring" for port in plan.ports):
+        return
+    try:
+        lines = (proc / "info").read_text().splitlines()
+    except FileNotFoundError:
+        sentence = "pf_ring needs the vendor's kernel module pf_ring, which is not loaded"
+        remedy = "run playbooks/deploy.yml for this host, or `modprobe pf_ring`"
+        yield Check("module", "failed", f"host {plan.config.host}: method: {sentence}; {remedy}.")
+        return
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    version, slots = told.get("PF_RING Version", "?").split(" ")[0], told.get("Ring slots", "?")
+    yield Check("module", "ok", f"The module of PF_RING {version} is loaded, with {slots} slots a ring.")
 
 
 def _memory(plan: Plan) -> Iterator[Check]:
