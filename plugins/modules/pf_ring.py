@@ -40,6 +40,9 @@ options:
     description: Slots of each ring.
     type: int
     default: 65536
+  library:
+    description: The vendor's library, where it lies elsewhere than the loader looks.
+    type: str
   zc:
     description: Report what zero-copy lacks, port by port.
     type: bool
@@ -125,6 +128,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["ready", "present", "unloaded", "absent"], "required": True},
             "ports": {"type": "list", "elements": "dict", "default": []},
             "min_num_slots": {"type": "int", "default": 65536},
+            "library": {"type": "str"},
             "zc": {"type": "bool", "default": False},
             "licences": {"type": "dict", "default": {}, "no_log": True},
             "files": {"type": "list", "elements": "dict", "default": []},
@@ -170,6 +174,7 @@ def step(pf_ring: PfRing, module: AnsibleModule) -> Outcome:
             port["interface"] for port in given["ports"] if port["method"] == "pf_ring" and port["interface"]
         ),
         slots=given["min_num_slots"],
+        library=given["library"],
         zc=given["zc"],
         licences=given["licences"],
         files=tuple(given["files"]),

@@ -24,6 +24,7 @@ from vendor_host import KERNEL, NEWER, FakeHost, add_kernel, plain_host
 from conftest import CHECKOUT, Run, play, write_inventory
 
 MAC = "3c:fd:fe:9e:7f:70"
+LICENCE = "/etc/pf_ring/3CFDFE9E7F70"
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +99,7 @@ def test_a_rollback_leaves_the_host_as_it_was(tmp_path: Path, vendor: dict[str, 
     fake, packages = plain_host(tmp_path), (vendor["library"], vendor["source"])
     before = fake.snapshot()
     deploy(fake, wanted(*packages, zc=True, licences={MAC: "licence"}), *packages)
-    assert (tmp_path / "etc/pf_ring" / MAC).read_text() == "licence"
+    assert (tmp_path / LICENCE[1:]).read_text() == "licence"
     fake.write("/var/lib/dkms/mok.pub", "DKMS's key\n")
     fake.write("/var/log/ntop-systemd.log", "pf_ringctl start called\n")
     (tmp_path / "usr/sbin/dkms").unlink()
@@ -172,9 +173,9 @@ def test_what_is_no_longer_wanted_is_restored(tmp_path: Path, vendor: dict[str, 
     fake, packages = plain_host(tmp_path), (vendor["library"], vendor["source"])
     deploy(fake, wanted(*packages, zc=True, licences={MAC: "licence"}), *packages)
     outcome = PfRing(fake.host, check=False).ready(wanted(*packages))
-    assert outcome.before == [f"/etc/pf_ring/{MAC}"]
-    assert not (tmp_path / "etc/pf_ring" / MAC).exists()
-    assert f"file /etc/pf_ring/{MAC}" not in Record("pf_ring", tmp_path).read()
+    assert outcome.before == [LICENCE]
+    assert not (tmp_path / LICENCE[1:]).exists()
+    assert f"file {LICENCE}" not in Record("pf_ring", tmp_path).read()
 
 
 def test_a_reset_before_the_first_change_is_undone_from_the_record(
@@ -401,6 +402,19 @@ def test_an_old_library_is_an_error(tmp_path: Path, vendor: dict[str, Path]) -> 
     fake.write("/usr/lib/libpfring.so.7", "")
     with pytest.raises(HostError, match=r"libpfring\.so\.8 or later is in none of the loader's folders"):
         PfRing(fake.host, check=False).present(asked, pending=True)
+
+
+def test_a_library_that_the_inventory_names_is_the_one(tmp_path: Path, vendor: dict[str, Path]) -> None:
+    fake, packages = plain_host(tmp_path), (vendor["library"], vendor["source"])
+    asked = wanted(*packages, library="/opt/pfring/libpfring.so")
+    with pytest.raises(HostError, match=r"capture_pf_ring\.library: /opt/pfring/libpfring\.so is not on the host"):
+        deploy(fake, asked, *packages)
+    fake.write("/opt/pfring/libpfring.so", "")
+    present = PfRing(fake.host, check=False).present(asked, pending=False)
+    assert present.facts["library"] == "/opt/pfring/libpfring.so"
+    assert sentences(plain_host(tmp_path / "other"), wanted(library="/opt/x.so"))[1].endswith(
+        "add the vendor's package pfring"
+    )
 
 
 def test_a_signed_module_loads_under_lockdown_with_a_hint(tmp_path: Path, vendor: dict[str, Path]) -> None:

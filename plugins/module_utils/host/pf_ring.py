@@ -44,6 +44,8 @@ class Wanted:
 
     interfaces: tuple[str, ...]
     slots: int
+    library: str | None = None
+    """Where the vendor's library is; None: where the loader looks."""
     zc: bool = False
     licences: Mapping[str, str] = field(default_factory=dict)
     """Licence of each NIC, by its MAC address."""
@@ -116,7 +118,12 @@ def texts(root: Path, wanted: Wanted) -> dict[str, str]:
     if wanted.repository and wanted.repository_key:
         files[SOURCE] = f"{wanted.repository}\n"
         files[KEY] = wanted.repository_key
-    return files | {f"{CONFIGURATION}/{mac}": text for mac, text in wanted.licences.items()}
+    return files | {licence_path(mac): text for mac, text in wanted.licences.items()}
+
+
+def licence_path(mac: str) -> str:
+    """Where the vendor's library looks for the licence of a NIC: capital letters, and no colons."""
+    return f"{CONFIGURATION}/{mac.replace(':', '').upper()}"
 
 
 def _parameters(present: str | None, wanted: Wanted) -> str:
@@ -140,8 +147,10 @@ def _interfaces(root: Path, wanted: Wanted) -> str:
     )
 
 
-def library(root: Path) -> str | None:
-    """Path of libpfring.so.8 or later where the loader looks for it; None where there is none."""
+def library(root: Path, wanted: Wanted) -> str | None:
+    """Path of the library that is named, or else of one of version 8 or later where the loader looks; or None."""
+    if wanted.library is not None:
+        return wanted.library if below(root, wanted.library).exists() else None
     found = [
         (int(match[1]), str(path.relative_to(root)))
         for folder in _library_folders(root)

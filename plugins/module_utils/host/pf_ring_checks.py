@@ -73,5 +73,8 @@ def _compiler(host: Host, wanted: Wanted, kernel: str) -> Iterator[str]:
 
 
 def _library(host: Host, wanted: Wanted) -> Iterator[str]:
-    if library(host.root) is None and wanted.repository is None and all(f["package"] != "pfring" for f in wanted.files):
-        yield f"{PACKAGES}: libpfring.so.8 or later is not on the host; add the vendor's package pfring"
+    if library(host.root, wanted) is not None or wanted.repository is not None:
+        return
+    if all(file["package"] != "pfring" for file in wanted.files):
+        name = wanted.library or "libpfring.so.8 or later"
+        yield f"{PACKAGES}: {name} is not on the host; add the vendor's package pfring"

@@ -129,7 +129,12 @@ class PfRing:
             outcome.notes.append(
                 f"systemd is not PID 1 here, so that nothing loads {MODULE} at boot: deploy again after one"
             )
-        outcome.facts["library"] = pf_ring.library(self.host.root)
+        outcome.facts["library"] = pf_ring.library(self.host.root, wanted)
+        if outcome.facts["library"] is None and wanted.library is not None:
+            raise HostError(
+                f"capture_pf_ring.library: {wanted.library} is not on the host; install the vendor's library there, "
+                "correct the path, or remove the key where the loader finds it"
+            )
         if outcome.facts["library"] is None:
             raise HostError(
                 f"{pf_ring_checks.PACKAGES}: libpfring.so.{pf_ring.OLDEST_LIBRARY} or later is in none of the loader's "
@@ -211,7 +216,8 @@ class PfRing:
         if now and now.rings:
             outcome.reboot_reasons.append(
                 {
-                    "reason": f"{MODULE} runs with other parameters or from another file, and {_rings(now.rings)} open",
+                    "reason": f"{MODULE} runs with other parameters or from another file, and {_rings(now.rings)} "
+                    "open; capstan down and another deployment do instead of a boot",
                     "essential": False,
                 }
             )
@@ -249,7 +255,8 @@ class PfRing:
         if now.rings:
             outcome.reboot_reasons.append(
                 {
-                    "reason": f"{MODULE} runs with Capstan's parameters while {_rings(now.rings)} open",
+                    "reason": f"{MODULE} runs with Capstan's parameters while {_rings(now.rings)} open; "
+                    "another roll-back without them does instead of a boot",
                     "essential": False,
                 }
             )
@@ -365,6 +372,6 @@ def _shown(path: str, text: str | None) -> str | None:
     """A file for the diff; of a licence and of the key its name alone."""
     if text is None:
         return None
-    if path == pf_ring.KEY or re.search(r"/([0-9a-f]{2}:){5}[0-9a-f]{2}$", path):
+    if path == pf_ring.KEY or re.search(r"/[0-9A-F]{12}$", path):
         return path
     return "".join(f"{path}: {line}\n" for line in text.splitlines())
