@@ -1,10 +1,12 @@
 """The field's rule of thumb on machines that everybody knows, and what is told of each method."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from capstan import means_read
 from capstan.advise import METHODS, PortAdvice, advise, decide, plan
 from capstan.advise_rates import PRIORS, estimate, line_rate
 from capstan.config import BUILT_METHODS, CaptureConfig, ConfigError, from_inventory
@@ -278,6 +280,42 @@ def test_where_there_is_nothing_each_method_says_why() -> None:
         "is auto, and none can be had on ens0f0 as it is (af_packet: the kernel refuses its sock"
     )
     assert "dpdk: none of DPDK's packaged drivers knows 10ec:8168" in sentence
+
+
+def of_pf_ring(kind: dict[str, Any], means: Means = DISTRIBUTION, **settings: Any) -> tuple[str, str]:
+    """What is said of pf_ring: why it cannot be had, or what has to be done for it and by whom."""
+    (found,) = [c for c in first(kind, config(**settings), means).candidates if c.method == "pf_ring"]
+    changes = ", ".join(change.sentence for change in found.changes)
+    return found.needs, found.reason if found.verdict == "impossible" else changes
+
+
+def test_pf_ring_can_be_had_where_it_was_bought() -> None:
+    bought = replace(DISTRIBUTION, pf_ring_module="9.2.0", packages=frozenset({"pf_ring"}))
+    given = {"packages": ["/srv/pfring.deb"]}
+    assert "neither on this host nor in capture_pf_ring.packages" in of_pf_ring(ICE)[1]
+    assert of_pf_ring(ICE, bought) == ("deployment", "capstan-engine-pf-ring")
+    assert of_pf_ring(ICE, replace(bought, packages=frozenset()))[0] == "hand"
+    unloaded = replace(bought, pf_ring_module=None)
+    needs, told = of_pf_ring(ICE, unloaded, pf_ring=given)
+    assert (needs, told) == ("deployment", "capstan-engine-pf-ring, the vendor's kernel module and library")
+    loaded = replace(bought, installed=IN_THE_ENGINE | {"pf_ring"})
+    assert of_pf_ring(ICE, loaded) == ("nothing", "")
+    assert "in the host's own" in of_pf_ring(ICE, loaded, netns="n")[1]
+    zero_copy = {"zc": True, "licence": "/srv/licence"}
+    assert "ice is not the vendor's zero-copy driver" in of_pf_ring(ICE, loaded, pf_ring=zero_copy)[1]
+    assert of_pf_ring({**ICE, "driver": "ice_zc"}, loaded, pf_ring=zero_copy)[0] == "nothing"
+
+
+def test_module_and_licences_of_pf_ring_are_read_as_the_vendor_names_them(tmp_path: Path) -> None:
+    assert means_read._pf_ring(tmp_path) == {"module": None, "licences": []}
+    for name, text in {
+        "proc/net/pf_ring/info": "PF_RING Version          : 9.2.0 (unknown)\n",
+        "etc/pf_ring/3CFDFE000000": "licence",
+        "etc/pf_ring/pf_ring.conf": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert means_read._pf_ring(tmp_path) == {"module": "9.2.0", "licences": ["3c:fd:fe:00:00:00"]}
 
 
 def test_every_method_of_this_version_has_a_prior() -> None:

@@ -30,7 +30,7 @@ class Change:
     """Something that has to be otherwise on the host before a method can be used."""
 
     what: str
-    """package, driver, hugepages, kernel, or card."""
+    """package, module, driver, hugepages, kernel, or card."""
     by: By
     """Who brings it: a run of deploy.yml, that with a reboot, or a person."""
     sentence: str
@@ -156,12 +156,19 @@ def _pf_ring_obstacles(subject: Subject) -> Iterator[str]:
     given = subject.config.pf_ring.packages or subject.config.pf_ring.repository
     if not given and subject.means.pf_ring_module is None:
         yield "PF_RING is neither on this host nor in capture_pf_ring.packages or .repository"
+    if subject.config.netns is not None:
+        yield "capture_netns names a network namespace, and PF_RING captures in the host's own"
+    if subject.config.pf_ring.zc and _pf_ring_mode(subject)[0] != "ZC":
+        driver = subject.driver or "its driver"
+        yield f"capture_pf_ring.zc is true, and {driver} is not the vendor's zero-copy driver"
 
 
 def changes(method: str, subject: Subject, plan: HostPlan) -> Iterator[Change]:
     """What has to be otherwise on the host, given the plan with that method."""
     yield from _package(method, subject)
     yield from _driver(method, subject, plan)
+    if method == "pf_ring" and subject.means.pf_ring_module is None:
+        yield Change("module", "deployment", "the vendor's kernel module and library")
     port = plan.ports[subject.index]
     if method == "dpdk" and port.driver is not None:
         yield from _binding(subject, plan)

@@ -111,8 +111,10 @@ def _pf_ring(root: Path) -> dict[str, Any]:
         text = ""
     version = re.search(r"^PF_RING Version\s*:\s*(\S+)", text, re.MULTILINE)
     folder = root / "etc/pf_ring"
-    names = [path.name.lower() for path in folder.iterdir()] if folder.is_dir() else []
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    # A licence's name is the MAC address in capital letters without colons.
+    licences = [name.lower() for name in names if re.fullmatch(r"[0-9A-F]{12}", name)]
     return {
         "module": version[1] if version else None,
-        "licences": sorted(name for name in names if re.fullmatch(r"([0-9a-f]{2}:){5}[0-9a-f]{2}", name)),
+        "licences": sorted(":".join(re.findall("..", name)) for name in licences),
     }
