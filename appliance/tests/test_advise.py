@@ -361,3 +361,9 @@ def test_packets_are_expected_in_the_inventory() -> None:
     assert (read.expected_pps, read.interfaces[0].expected_pps) == (7, 5)
     with pytest.raises(ConfigError, match="capture_expected_pps: is -1; write packets a second"):
         from_inventory("h", {"capture_interfaces": [{"name": "eth1"}], "capture_expected_pps": -1})
+
+
+def test_what_resets_a_nic_with_virtual_functions_is_not_chosen() -> None:
+    without_dpdk = Means(distribution="debian-12", packages=frozenset())
+    free, shared = (first({**ICE, "virtual_functions": count}, means=without_dpdk) for count in (0, 2))
+    assert (free.chosen, shared.chosen) == ("af_xdp", "af_packet")
