@@ -196,8 +196,8 @@ def _driver(method: str, subject: Subject, plan: HostPlan) -> Iterator[Change]:
     if nic is None or (nic.in_user_space and wanted == nic.driver):
         return
     if wanted is not None:
-        name = f", and {subject.label} with it" if subject.link else ""
-        yield Change("driver", "deployment", f"{wanted} in place of {nic.driver or 'no driver'}{name}")
+        gone = f" ({subject.label} disappears)" if subject.link else ""
+        yield Change("driver", "deployment", f"{wanted} in place of {nic.driver or 'no driver'}{gone}")
     elif nic.in_user_space and method != "dpdk":
         yield Change("driver", "deployment", f"{nic.kernel_driver} in place of {nic.driver}")
 

@@ -156,12 +156,13 @@ def _port_json(config: CaptureConfig, port: Port) -> dict[str, Any]:
         "snaplen": config.snaplen,
         "promiscuous": config.promiscuous,
         "filter": config.filter,
-        "options": _options(config, port.method),
+        "options": options(config, port.method),
     }
     return {key: value for key, value in described.items() if value is not None}
 
 
-def _options(config: CaptureConfig, method: str) -> dict[str, Any]:
+def options(config: CaptureConfig, method: str) -> dict[str, Any]:
+    """The options of a port, as the method takes them."""
     match method:
         case "af_packet":
             ring = config.af_packet

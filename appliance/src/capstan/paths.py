@@ -8,19 +8,26 @@ from pathlib import Path
 
 ROOT_VARIABLE = "CAPSTAN_ROOT"
 ENGINE_VARIABLE = "CAPSTAN_ENGINE"
+GENERATOR_VARIABLE = "CAPSTAN_GEN"
 
 
 @dataclass(frozen=True, slots=True)
 class Paths:
-    """The files and directories of the appliance under one root; `engine` is found apart from it."""
+    """The files and directories of the appliance under one root; the programs are found apart from it."""
 
     root: Path = Path("/")
     engine: Path = Path("/usr/bin/capstan-engine")
+    generator: Path = Path("/usr/bin/capstan-gen")
 
     @classmethod
     def from_environment(cls) -> Paths:
-        """The host's own paths, unless CAPSTAN_ROOT or CAPSTAN_ENGINE say otherwise."""
-        return cls(Path(os.environ.get(ROOT_VARIABLE, "/")), Path(os.environ.get(ENGINE_VARIABLE, cls().engine)))
+        """The host's own paths, unless CAPSTAN_ROOT, CAPSTAN_ENGINE or CAPSTAN_GEN say otherwise."""
+        own = cls()
+        return cls(
+            Path(os.environ.get(ROOT_VARIABLE, own.root)),
+            Path(os.environ.get(ENGINE_VARIABLE, own.engine)),
+            Path(os.environ.get(GENERATOR_VARIABLE, own.generator)),
+        )
 
     @property
     def is_host(self) -> bool:

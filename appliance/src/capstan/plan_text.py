@@ -19,11 +19,11 @@ def table(plan: HostPlan, machine: Machine) -> tuple[str, ...]:
 
 
 def _lines(plan: HostPlan, machine: Machine) -> Iterator[str]:
-    yield f"{plan.host}: {_machine(machine)}"
+    yield f"{plan.host}: {describe_machine(machine)}"
     yield ""
-    yield from _columns([_HEAD, *(_port(port) for port in plan.ports)])
+    yield from columns([_HEAD, *(_port(port) for port in plan.ports)])
     yield ""
-    yield from _columns(
+    yield from columns(
         [
             ("workers", _cpus(plan.workers)),
             ("writer", _cpus(plan.writers) if plan.writers else "any CPU"),
@@ -38,7 +38,8 @@ def _lines(plan: HostPlan, machine: Machine) -> Iterator[str]:
     )
 
 
-def _machine(machine: Machine) -> str:
+def describe_machine(machine: Machine) -> str:
+    """What a machine is made of, in a few words."""
     online = [cpu for cpu in machine.cpus if cpu.online]
     threads = max((len(cpu.siblings) for cpu in online), default=1)
     cores = len({min(cpu.siblings or (cpu.number,)) for cpu in online})
@@ -101,8 +102,9 @@ def _numbered(texts: Sequence[str]) -> Iterator[tuple[bool, str]]:
     return ((index == 0, text) for index, text in enumerate(texts))
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Lines of columns as wide as their widest cell; the last one is as wide as it likes."""
+def columns(rows: Sequence[Sequence[str]], right: frozenset[int] = frozenset()) -> Iterator[str]:
+    """Lines of columns as wide as their widest cell, those in `right` aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        yield _GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        cells = enumerate(zip(row, widths, strict=True))
+        yield _GAP.join(cell.rjust(width) if at in right else cell.ljust(width) for at, (cell, width) in cells)

@@ -21,6 +21,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "rotate": "life:rotate",
     "preflight": "host:preflight_command",
     "plan": "host:plan",
+    "advise": "advise:advise",
     "check-config": "settings:check_config",
     "schema": "settings:schema",
     "lab": "lab:lab",
