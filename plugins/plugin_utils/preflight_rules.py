@@ -14,6 +14,7 @@ from ansible_collections.capstan.appliance.plugins.module_utils import dist
 from ansible_collections.capstan.appliance.plugins.plugin_utils.inventory_model import COLLECTION
 
 from capstan import advise, guard
+from capstan.advise_report import report
 from capstan.config import CaptureConfig
 from capstan.ethtool import Channels
 from capstan.host_plan import HostPlan
@@ -48,6 +49,29 @@ def judge(
     return plan, [f"host {config.host}: {sentence}" for sentence in told]
 
 
+def advice(config: CaptureConfig, facts: Facts, packages: Iterable[str], *, whole: bool) -> dict[str, Any]:
+    """The advice for a host, as `capstan advise --json` gives it; or its `problem`.
+
+    Args:
+        config: the host's settings.
+        facts: what capture_facts collected there.
+        packages: methods whose packages the controller has for the host.
+        whole: judge every NIC, in place of the settings' ports.
+
+    """
+    if facts["network"] is None:
+        return {"host": config.host, "problem": _no_namespace(config)}
+    machine, means = Machine.from_json(facts["machine"]), means_of(facts, packages)
+    return report(config, machine, network_of(facts["network"]), means, whole=whole)
+
+
+def _no_namespace(config: CaptureConfig) -> str:
+    return (
+        f"capture_netns: the network namespace {config.netns} does not exist; "
+        f"make it with `ip netns add {config.netns}`, or write another name"
+    )
+
+
 def _access(config: CaptureConfig, facts: Facts) -> Iterator[str]:
     if not facts["root"]:
         yield "become: capture ports can be opened by root alone; log in as root, or set ansible_become: true"
@@ -67,11 +91,7 @@ def means_of(facts: Facts, packages: Iterable[str], *, again: bool = False) -> M
 
 def _plan(config: CaptureConfig, facts: Facts, means: Means) -> tuple[HostPlan | None, list[str]]:
     if facts["network"] is None:
-        sentence = (
-            f"capture_netns: the network namespace {config.netns} does not exist; "
-            f"make it with `ip netns add {config.netns}`, or write another name"
-        )
-        return None, [sentence]
+        return None, [_no_namespace(config)]
     network, engine = network_of(facts["network"]), facts["engine"]
     try:
         machine = Machine.from_json(facts["machine"])
