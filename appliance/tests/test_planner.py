@@ -333,6 +333,7 @@ FOUR_QUEUES = Network((Link("ens0f0", 2, pci=GUESTS.pci, mac=GUESTS.mac, channel
         ({"af_packet": {"fanout": "queue"}}, 4),
         ({"method": "af_xdp", "af_xdp": {"mode": "skb"}}, 4),
         ({"method": "pcap"}, 1),
+        ({"method": "pf_ring"}, 4),
         ({"interfaces": [{"name": "ens0f0", "queues": 3}]}, 3),
     ],
 )

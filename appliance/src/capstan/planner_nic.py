@@ -109,7 +109,13 @@ def check_virtual_functions(config: CaptureConfig, entries: list[Found], problem
 
 def one_socket_a_queue(config: CaptureConfig, found: Found) -> bool:
     """Whether each queue of the NIC needs a socket of its own, so that there must be as many."""
-    return found.method == "af_xdp" or (found.method == "af_packet" and config.af_packet.fanout == "queue")
+    match found.method:
+        case "af_packet":
+            return config.af_packet.fanout == "queue"
+        case "pf_ring":
+            return config.pf_ring.spread == "channels"
+        case method:
+            return method == "af_xdp"
 
 
 def interrupts(
