@@ -7,6 +7,7 @@
 #include "sentence.h"
 
 #include <errno.h>
+#include <ftw.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -189,20 +190,18 @@ static void a_nics_ring_may_give_all_its_slots_and_each_counts(void)
 
 static char root[] = "/tmp/capstan-test-pf_ring-XXXXXX";
 
-static void make(const char *path)
-{
-	char whole[256];
-
-	snprintf(whole, sizeof(whole), "%s%s", root, path);
-	HOLDS(mkdir(whole, 0755) == 0);
-}
-
 static void write_text(const char *path, const char *text)
 {
 	char whole[256];
 	FILE *file;
 
 	snprintf(whole, sizeof(whole), "%s%s", root, path);
+	for (char *slash = strchr(whole + strlen(root) + 1, '/'); slash;
+	     slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		HOLDS(mkdir(whole, 0755) == 0 || errno == EEXIST);
+		*slash = '/';
+	}
 	file = fopen(whole, "we");
 	HOLDS(file && fputs(text, file) >= 0 && fclose(file) == 0);
 }
@@ -210,13 +209,6 @@ static void write_text(const char *path, const char *text)
 static void make_module(void)
 {
 	HOLDS(mkdtemp(root));
-	make("/proc");
-	make("/proc/net");
-	make("/proc/net/pf_ring");
-	make("/sys");
-	make("/sys/module");
-	make("/sys/module/pf_ring");
-	make("/sys/module/pf_ring/parameters");
 	write_text("/proc/net/pf_ring/info",
 		   "PF_RING Version          : 8.8.0 (8.8.0-stable:0123456789)\n"
 		   "Total rings              : 2\n\nStandard (non ZC) Options\n"
@@ -227,6 +219,13 @@ static void make_module(void)
 		   "Bound Device(s)    : eth2\nCluster Id         : 0\n");
 	write_text("/sys/module/pf_ring/parameters/enable_ip_defrag", "0\n");
 	write_text("/sys/module/pf_ring/parameters/keep_vlan_offload", "1\n");
+	write_text("/sys/module/pf_ring/parameters/force_ring_lock", "1\n");
+	write_text("/sys/class/net/eth1/ifindex", "7\n");
+	write_text("/sys/class/net/eth1/queues/rx-0/rps_cpus", "00000000,00000000\n");
+	write_text("/sys/class/net/eth1/queues/tx-0/rps_cpus", "f\n");
+	write_text("/sys/class/net/eth2/ifindex", "8\n");
+	write_text("/sys/class/net/eth2/queues/rx-0/rps_cpus", "0\n");
+	write_text("/sys/class/net/eth2/queues/rx-1/rps_cpus", "00000000,00000a00\n");
 }
 
 static void the_module_is_read_from_what_the_kernel_says(void)
@@ -235,9 +234,18 @@ static void the_module_is_read_from_what_the_kernel_says(void)
 
 	cap_pfring_module_read(root, &module);
 	HOLDS(module.loaded && !strcmp(module.version, "8.8.0") && module.slots == 65536);
-	HOLDS(!module.rebuilds_fragments && module.leaves_tags_out);
+	HOLDS(!module.rebuilds_fragments && module.leaves_tags_out && module.locks_rings);
 	cap_pfring_module_read("/nonexistent", &module);
 	HOLDS(!module.loaded && !*module.version && !module.slots && !module.leaves_tags_out);
+}
+
+static void packets_that_are_handed_on_to_other_cpus_are_found(void)
+{
+	HOLDS(!cap_pfring_is_steered(root, "eth1", 7));
+	HOLDS(cap_pfring_is_steered(root, "eth2", 8));
+	/* The same name in another namespace. */
+	HOLDS(!cap_pfring_is_steered(root, "eth2", 9));
+	HOLDS(!cap_pfring_is_steered(root, "eth3", 8));
 }
 
 static void a_cluster_that_another_program_has_is_found(void)
@@ -301,30 +309,17 @@ static void what_is_no_library_is_refused_by_its_path(void)
 	HOLDS(strstr(err.text, "pfring_open") && !library.handle);
 }
 
+static int remove_one(const char *path, const struct stat *status, int kind, struct FTW *at)
+{
+	(void)status;
+	(void)kind;
+	(void)at;
+	return remove(path);
+}
+
 static void remove_module(void)
 {
-	static const char *const paths[] = {
-		"/proc/net/pf_ring/info",
-		"/proc/net/pf_ring/4242-eth1.17",
-		"/proc/net/pf_ring/4343-eth2.18",
-		"/sys/module/pf_ring/parameters/enable_ip_defrag",
-		"/sys/module/pf_ring/parameters/keep_vlan_offload",
-		"/sys/module/pf_ring/parameters",
-		"/sys/module/pf_ring",
-		"/sys/module",
-		"/sys",
-		"/proc/net/pf_ring",
-		"/proc/net",
-		"/proc",
-		"",
-	};
-
-	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
-		char whole[256];
-
-		snprintf(whole, sizeof(whole), "%s%s", root, paths[i]);
-		HOLDS(remove(whole) == 0);
-	}
+	HOLDS(nftw(root, remove_one, 8, FTW_DEPTH | FTW_PHYS) == 0);
 }
 
 int main(void)
@@ -349,6 +344,8 @@ int main(void)
 		{ "(a host with the module)", make_module },
 		{ "the module is read from what the kernel says",
 		  the_module_is_read_from_what_the_kernel_says },
+		{ "packets that are handed on to other CPUs are found",
+		  packets_that_are_handed_on_to_other_cpus_are_found },
 		{ "a cluster that another program has is found",
 		  a_cluster_that_another_program_has_is_found },
 		{ "each reason has a sentence of its own", each_reason_has_a_sentence_of_its_own },

@@ -136,6 +136,19 @@ def test_a_filter_selects_exactly_wherever_it_runs(
     assert check(engine.files(), 3000).cut == 2000
 
 
+def test_by_channels_the_engine_filters_and_counts_each_frame_once(wide_lab: Lab, place: Path) -> None:
+    port = pf_ring(wide_lab.queues, filter="udp and greater 500")
+    with Engine(place, port, netns=wide_lab.netns) as engine:
+        sent = wide_lab.send(Shape("many flows", flows=64, size="64,1000"), count=FRAMES)
+        status = engine.port_status()
+        ledger = engine.stop()
+    # The module would judge every frame for each of the rings, and our program count it as often.
+    assert (status["filter_in"], status["degraded"]) == ("engine", [])
+    assert_balanced(ledger)
+    assert ledger.total.wire == sent.accepted
+    assert ledger.total.filtered == ledger.total.delivered == FRAMES // 2
+
+
 def test_a_cluster_that_is_held_up_names_every_packet_it_lost(lab: Lab, place: Path) -> None:
     port = PF_RING.port(queues=2, options={**PF_RING.tiny, "spread": "flow"})
     with Engine(place, port, netns=lab.netns, buffers={"blocks_per_queue": 4, "hugepages": "off"}) as engine:

@@ -12,6 +12,7 @@
 
 #define DIRECTORY "/proc/net/pf_ring"
 #define PARAMETERS "/sys/module/pf_ring/parameters"
+#define INTERFACES "/sys/class/net"
 
 /* The value of a line "Name  : value", without its end. @return whether there is such a line */
 static bool value_of(const char *line, const char *name, const char **value)
@@ -24,20 +25,25 @@ static bool value_of(const char *line, const char *name, const char **value)
 	return true;
 }
 
-static unsigned parameter(const char *root, const char *name)
+static unsigned number_in(const char *path)
 {
-	char path[PATH_MAX];
 	unsigned value = 0;
-	FILE *file;
+	FILE *file = fopen(path, "re");
 
-	snprintf(path, sizeof(path), "%s" PARAMETERS "/%s", root, name);
-	file = fopen(path, "re");
 	if (!file)
 		return 0;
 	if (fscanf(file, "%u", &value) != 1)
 		value = 0;
 	fclose(file);
 	return value;
+}
+
+static unsigned parameter(const char *root, const char *name)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s" PARAMETERS "/%s", root, name);
+	return number_in(path);
 }
 
 void cap_pfring_module_read(const char *root, struct cap_pfring_module *module)
@@ -61,6 +67,43 @@ void cap_pfring_module_read(const char *root, struct cap_pfring_module *module)
 		fclose(file);
 	module->rebuilds_fragments = parameter(root, "enable_ip_defrag");
 	module->leaves_tags_out = parameter(root, "keep_vlan_offload");
+	module->locks_rings = parameter(root, "force_ring_lock");
+}
+
+static bool steers(const char *path)
+{
+	char mask[512] = "";
+	FILE *file = fopen(path, "re");
+	bool some;
+
+	if (!file)
+		return false;
+	some = fgets(mask, sizeof(mask), file) && strpbrk(mask, "123456789abcdef");
+	fclose(file);
+	return some;
+}
+
+bool cap_pfring_is_steered(const char *root, const char *interface, unsigned ifindex)
+{
+	char folder[PATH_MAX], path[2 * PATH_MAX];
+	bool found = false;
+	struct dirent *entry;
+	DIR *queues;
+
+	snprintf(path, sizeof(path), "%s" INTERFACES "/%s/ifindex", root, interface);
+	if (number_in(path) != ifindex)
+		return false;
+	snprintf(folder, sizeof(folder), "%s" INTERFACES "/%s/queues", root, interface);
+	queues = opendir(folder);
+	while (queues && !found && (entry = readdir(queues))) {
+		if (strncmp(entry->d_name, "rx-", 3))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s/rps_cpus", folder, entry->d_name);
+		found = steers(path);
+	}
+	if (queues)
+		closedir(queues);
+	return found;
 }
 
 static bool is_in_cluster(const char *path, unsigned id)

@@ -17,6 +17,7 @@ struct cap_pfring_module {
 	unsigned slots;		 /**< of each ring (the parameter min_num_slots), or 0 */
 	bool rebuilds_fragments; /**< enable_ip_defrag: packets that were never on the wire */
 	bool leaves_tags_out;	 /**< keep_vlan_offload: stripped VLAN tags are not put back */
+	bool locks_rings;	 /**< force_ring_lock: several CPUs may write into any ring */
 };
 
 /** Read what @p root (CAP_PFRING_ROOT) has of it. What cannot be read stays empty. */
@@ -24,6 +25,14 @@ void cap_pfring_module_read(const char *root, struct cap_pfring_module *module);
 
 /** Process that has a ring in kernel cluster @p id, or 0: two programs in one share its packets unseen. */
 int cap_pfring_cluster_holder(const char *root, unsigned id);
+
+/**
+ * Whether the kernel hands an interface's packets on to other CPUs (rps_cpus). The module writes into a ring of
+ * one receive channel without a lock, as if one CPU alone did.
+ *
+ * @param ifindex of the interface: another network namespace's is not the one that @p root shows
+ */
+bool cap_pfring_is_steered(const char *root, const char *interface, unsigned ifindex);
 
 /** Why pfring_open failed, as far as that can be known. */
 struct cap_pfring_failure {

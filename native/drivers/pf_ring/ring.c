@@ -103,8 +103,20 @@ static int check_licence(struct cap_port *port, struct cap_port_facts *facts, st
 	return 0;
 }
 
-static void judge_module(struct cap_port *port, struct cap_port_facts *facts)
+/* Clusters are locked, and rings that several channels of a NIC write into. */
+static bool has_own_channels(const struct cap_port *port, unsigned channels)
 {
+	return !port->options->zc && port->queue_count >= channels &&
+	       (port->queue_count == 1 || by_channels(port));
+}
+
+static void judge_module(struct cap_port *port, unsigned channels, struct cap_port_facts *facts)
+{
+	if (!port->module.locks_rings && has_own_channels(port, channels) &&
+	    cap_pfring_is_steered(CAP_PFRING_ROOT, port->config->interface, port->ifindex))
+		cap_degraded(
+			facts,
+			"the kernel hands packets on to other CPUs (rps_cpus), and the module does not lock the rings that they write into: write 0 into each queue's rps_cpus, or load it with force_ring_lock=1");
 	if (port->module.rebuilds_fragments)
 		cap_degraded(
 			facts,
@@ -256,8 +268,11 @@ static int open_filter(struct cap_port *port, struct cap_port_facts *facts, stru
 	if (rc)
 		return cap_fail_in(err, rc, "%s", port->config->interface);
 	facts->filter_in = "engine";
-	/* With zero-copy no kernel sees the frames. */
-	if (port->options->zc)
+	/*
+	 * With zero-copy no kernel sees the frames. By channels, the module judges every frame of the interface
+	 * for each ring before it looks at the channel: the rejected ones would be counted in all of them.
+	 */
+	if (port->options->zc || by_channels(port))
 		return 0;
 	if (filter_in_module(port, facts))
 		facts->filter_in = "kernel";
@@ -331,7 +346,7 @@ int cap_pfring_open_rings(struct cap_port *port, struct cap_port_facts *facts,
 		rc = open_filter(port, facts, err);
 	if (rc)
 		return rc;
-	judge_module(port, facts);
+	judge_module(port, channels, facts);
 	port->slots = count_slots(port);
 	describe(port, facts);
 	return 0;
