@@ -230,14 +230,22 @@ def unbuilt(folder: Path) -> str:
     return "run ansible-playbook playbooks/build.yml"
 
 
-@pytest.mark.parametrize("spoil", [damaged, unbuilt])
+def without_the_methods_driver(folder: Path) -> str:
+    assert "pf_ring" not in dist.read(folder)["parts"]
+    return "capture_method: pf_ring needs the engine's driver for it"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "settings"),
+    [(damaged, {}), (unbuilt, {}), (without_the_methods_driver, {"capture_method": "pf_ring"})],
+)
 def test_nothing_is_changed_when_there_is_nothing_good_to_install(
-    tmp_path: Path, built: Path, spoil: Callable[[Path], str]
+    tmp_path: Path, built: Path, spoil: Callable[[Path], str], settings: dict[str, Any]
 ) -> None:
     folder = tmp_path / "dist"
     shutil.copytree(built, folder)
     sentence = spoil(folder)
-    inventory = write_inventory(tmp_path, {"probe": {**CAP1, "ansible_connection": "local"}})
+    inventory = write_inventory(tmp_path, {"probe": {**CAP1, **settings, "ansible_connection": "local"}})
     run = play("deploy", inventory, "-e", f"appliance_dist={folder}")
     assert (run.rc != 0, run.count("changed")) == (True, 0)
     (told,) = run.sentences
