@@ -210,6 +210,14 @@ def test_a_method_that_auto_chose_asks_for_nothing_that_comes_with_a_boot() -> N
     assert [entry.argument for entry in kept.kernel_arguments] == ["intel_iommu=on", "iommu=pt"]
 
 
+def test_a_boot_that_another_port_waits_for_is_no_reason_against_a_method() -> None:
+    interfaces = [{"name": "ens0f0", "method": "dpdk"}, {"name": "ens1f0"}, {"name": "ens2f0"}]
+    planned = plan(config(interfaces=interfaces), *host(ICE, IXGBE, VMXNET3, iommu=False), DISTRIBUTION)
+    assert any(entry.essential for entry in planned.kernel_arguments)
+    # It waits for the same boot: until then it could not be bound.
+    assert [port.method for port in planned.ports] == ["dpdk", "af_xdp", "af_packet"]
+
+
 def test_single_ports_may_say_auto() -> None:
     interfaces = [{"name": "ens0f0", "method": "auto"}, {"name": "ens1f0"}]
     settings = config(method="af_xdp", interfaces=interfaces)

@@ -8,7 +8,7 @@ an earlier choice as long as that can be had.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -218,6 +218,28 @@ def _against(candidate: Candidate) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class _Trial:
+    """What came of planning a host with one method on a port."""
+
+    method: str
+    mode: str
+    told: str = ""
+    """What is worth knowing of the mode."""
+    plan: HostPlan | None = None
+    against: str = ""
+    """Why there is no plan."""
+    problems: tuple[tuple[str, str], ...] = ()
+    """The same as the planner tells it, where it was asked."""
+
+
+def _anyway(tried: Mapping[str, _Trial]) -> frozenset[str]:
+    """Kernel arguments that nothing works without whatever the port's method is: other ports need them."""
+    plans = [trial.plan for trial in tried.values() if trial.plan is not None]
+    needed = [{entry.argument for entry in plan.kernel_arguments if entry.essential} for plan in plans]
+    return frozenset.intersection(*map(frozenset, needed)) if len(needed) > 1 else frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class _Advisor:
     """Judges the ports of one host."""
 
@@ -249,33 +271,38 @@ class _Advisor:
         refusals = tuple(guard.refusals(self.network, link.name)) if link is not None else ()
         if refusals:
             return PortAdvice(subject, asked, wanted, refusals, (), None)
-        judged = [self._judge(subject, method, methods, wanted) for method in METHODS]
-        ranked = tuple(sorted((candidate for candidate, _ in judged), key=_rank))
-        told = [problems for _, problems in judged if problems]
+        tried = {method: self._try(subject, method, methods) for method in METHODS}
+        candidates = [self._judge(subject, trial, wanted, _anyway(tried)) for trial in tried.values()]
+        ranked = tuple(sorted(candidates, key=_rank))
+        told = [trial.problems for trial in tried.values() if trial.problems]
         # The same against every method that could be tried: it is the port, or the host, and no method's matter.
         common = told[0] if told and len(set(told)) == 1 and all(c.verdict == "impossible" for c in ranked) else ()
         chosen, kept = self._choose(subject, ranked)
         return PortAdvice(subject, asked, wanted, (), ranked, chosen, kept, common)
 
-    def _judge(
-        self, subject: Subject, method: str, methods: Sequence[str], wanted: Expected
-    ) -> tuple[Candidate, tuple[tuple[str, str], ...]]:
+    def _try(self, subject: Subject, method: str, methods: Sequence[str]) -> _Trial:
         mode, told = mode_of(method, subject)
         against = tuple(obstacles(method, mode, subject))
         if against:
-            return Candidate(method, mode, "impossible", None, "; ".join(against)), ()
+            return _Trial(method, mode, against="; ".join(against))
         tried = [method if at == subject.index else other for at, other in enumerate(methods)]
         try:
             planned = plan_host(self.config, self.machine, self.network, self.held, Decided(tuple(tried)))
         except PlanError as error:
             sentence = "; ".join(sentence for _, sentence in error.problems)
-            return Candidate(method, mode, "impossible", None, sentence), error.problems
+            return _Trial(method, mode, against=sentence, problems=error.problems)
+        return _Trial(method, mode, told, planned)
+
+    def _judge(self, subject: Subject, trial: _Trial, wanted: Expected, anyway: frozenset[str]) -> Candidate:
+        method, mode, planned = trial.method, trial.mode, trial.plan
+        if planned is None:
+            return Candidate(method, mode, "impossible", None, trial.against)
         figures = self.means.figures(self.machine.kernel_release)
         rate = estimate(method, mode, len(planned.ports[subject.index].workers), figures)
         verdict: Verdict = "tests" if method == "pcap" else "enough" if rate.total >= wanted.pps else "short"
         why = PRIORS[method, mode].why
-        reason = f"{told}: {why}" if told else why
-        return Candidate(method, mode, verdict, rate, reason, tuple(changes(method, subject, planned))), ()
+        reason = f"{trial.told}: {why}" if trial.told else why
+        return Candidate(method, mode, verdict, rate, reason, tuple(changes(method, subject, planned, anyway)))
 
     def _choose(self, subject: Subject, ranked: Iterable[Candidate]) -> tuple[str | None, bool]:
         """What `auto` takes, and whether that is an earlier choice."""

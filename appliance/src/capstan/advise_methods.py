@@ -163,8 +163,16 @@ def _pf_ring_obstacles(subject: Subject) -> Iterator[str]:
         yield f"capture_pf_ring.zc is true, and {driver} is not the vendor's zero-copy driver"
 
 
-def changes(method: str, subject: Subject, plan: HostPlan) -> Iterator[Change]:
-    """What has to be otherwise on the host, given the plan with that method."""
+def changes(method: str, subject: Subject, plan: HostPlan, others: frozenset[str]) -> Iterator[Change]:
+    """What has to be otherwise on the host for a method.
+
+    Args:
+        method: the method.
+        subject: the port.
+        plan: the host's plan with that method.
+        others: kernel arguments that nothing works without for other ports' sake, whatever this port's method.
+
+    """
     yield from _package(method, subject)
     yield from _driver(method, subject, plan)
     if method == "pf_ring" and subject.means.pf_ring_module is None:
@@ -174,7 +182,10 @@ def changes(method: str, subject: Subject, plan: HostPlan) -> Iterator[Change]:
         yield from _binding(subject, plan)
     for node, size, missing in _missing_pages(subject.machine, plan):
         yield Change("hugepages", "deployment", f"{missing} hugepages of {format_size(size)} on node {node}")
-    essential = [entry.argument for entry in plan.kernel_arguments if entry.essential]
+    # A NIC without a group cannot be bound before the boot, whoever else waits for it.
+    waits = port.driver == "vfio-pci" and subject.nic is not None and subject.nic.iommu_group is None
+    needed = (entry.argument for entry in plan.kernel_arguments if entry.essential)
+    essential = [argument for argument in needed if waits or argument not in others]
     if essential:
         yield Change("kernel", "reboot", f"{' '.join(essential)} on the kernel's command line")
 
