@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from capstan.machine import Cpu, Hugepages, Machine, Nic, Node
+from capstan.machine import Card, Cpu, Hugepages, Machine, Nic, Node
 
 GIB, MIB = 1 << 30, 1 << 20
 
@@ -16,6 +16,7 @@ def machine(
     offline: Iterable[int] = (),
     isolated: Iterable[int] = (),
     nics: Iterable[Nic] = (),
+    cards: Iterable[Card] = (),
     pages: Iterable[Hugepages] = (Hugepages(2 * MIB), Hugepages(GIB)),
     iommu_table: str | None = "DMAR",
 ) -> Machine:
@@ -29,6 +30,7 @@ def machine(
         offline: CPUs that are.
         isolated: CPUs that are, by the operator.
         nics: the NICs.
+        cards: DAG cards.
         pages: hugepages of each node.
         iommu_table: what the firmware offers.
 
@@ -57,6 +59,7 @@ def machine(
             for node in range(nodes)
         ),
         nics=tuple(nics),
+        cards=tuple(cards),
         kernel_release="6.1.0-30-amd64",
         iommu_table=iommu_table,
         memory_total=memory,

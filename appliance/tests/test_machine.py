@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from capstan.machine import Hugepages, Machine
+from capstan.machine import Card, Hugepages, Machine
 from capstan.machine_read import NicQueues, parse_cpu_list, read_machine
 
 GIB, MIB = 1 << 30, 1 << 20
@@ -250,3 +250,20 @@ def test_this_machine_can_be_read() -> None:
 def test_cpu_lists_are_read_as_the_kernel_writes_them() -> None:
     assert parse_cpu_list("0-3,8\n") == (0, 1, 2, 3, 8)
     assert parse_cpu_list("") == ()
+
+
+def test_dag_cards_are_found_by_their_devices_and_their_place_by_the_driver_or_the_bus(tree: Tree) -> None:
+    assert tree.read().cards == ()
+    card = tree.device("0000:41:00.0", "0x020000")
+    tree.file(f"{card}/vendor", "0xeace")
+    for name in ("dag0", "dagmem0", "dag", "dag0.old"):
+        tree.file(f"dev/{name}")
+    assert tree.read().cards == (Card("dag0", "0000:41:00.0", 1),)
+    # Of two cards the bus alone does not tell which is which; the vendor's driver may.
+    other = tree.device("0000:42:00.0", "0xff0000")
+    tree.file(f"{other}/vendor", "0xeace")
+    tree.file(f"{other}/numa_node", -1)
+    tree.file("dev/dag1")
+    tree.link("sys/class/endace/dag1/device", other)
+    assert tree.read().cards == (Card("dag0"), Card("dag1", "0000:42:00.0"))
+    assert Machine.from_json(tree.read().to_json()).card("dag1") == Card("dag1", "0000:42:00.0")

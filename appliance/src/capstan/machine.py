@@ -108,6 +108,17 @@ class Nic:
 
 
 @dataclass(frozen=True, slots=True)
+class Card:
+    """A DAG card: a device of its vendor's driver, and no network device."""
+
+    name: str
+    """Such as dag0, for /dev/dag0."""
+    pci: str | None = None
+    node: int | None = None
+    """NUMA node; None where neither the driver nor the bus tell."""
+
+
+@dataclass(frozen=True, slots=True)
 class Machine:
     """Everything that the planner needs to know of a machine."""
 
@@ -133,6 +144,8 @@ class Machine:
     """PID 1 is systemd."""
     own_arguments: tuple[str, ...] = ()
     """Those of the running kernel's arguments that an earlier preparation gave it."""
+    cards: tuple[Card, ...] = ()
+    """DAG cards whose driver has made a device of them."""
 
     @property
     def isolated_by_us(self) -> bool:
@@ -143,6 +156,10 @@ class Machine:
     def nic(self, pci: str) -> Nic | None:
         """The NIC at that PCI address."""
         return next((nic for nic in self.nics if nic.pci == pci), None)
+
+    def card(self, name: str) -> Card | None:
+        """The DAG card of that name."""
+        return next((card for card in self.cards if card.name == name), None)
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -156,6 +173,7 @@ class Machine:
             "cpus": [Cpu(**_tuples(cpu)) for cpu in raw["cpus"]],
             "nodes": [Node(**_tuples(node)) for node in nodes],
             "nics": [Nic(**_tuples(nic)) for nic in raw["nics"]],
+            "cards": [Card(**card) for card in raw["cards"]],
             "other_devices": [(address, kind) for address, kind in raw["other_devices"]],
         }
         return cls(**_tuples({**raw, **parts}))

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 # Relative, because the package has another name on the hosts.
 from .ethtool import Channels, Ethtool, Rings
-from .machine import USER_SPACE_DRIVERS, Cpu, Hugepages, Machine, Nic, Node
+from .machine import USER_SPACE_DRIVERS, Card, Cpu, Hugepages, Machine, Nic, Node
 from .own_arguments import own_arguments
 from .xdp_drivers import features_of
 
@@ -24,6 +24,7 @@ RECORDS = Path("/var/lib/capstan-host")
 
 _NETWORK_CLASS = "0x02"  # PCI base class of network controllers
 _BRIDGE_CLASS = "0x06"  # bridges share IOMMU groups with what is behind them, and take no harm from it
+_ENDACE = "0xeace"  # PCI vendor of DAG cards
 _IOMMU_TABLES = ("DMAR", "IVRS", "IORT", "VIOT")  # ACPI: Intel VT-d, AMD-Vi, ARM SMMU, virtio-iommu
 
 
@@ -120,6 +121,7 @@ def read_machine(
         records=kept,
         systemd=_text(procfs / "1/comm") == "systemd",
         own_arguments=own_arguments(command_line, root, arguments),
+        cards=tuple(_cards(sysfs, root / "dev", classes)),
     )
 
 
@@ -308,6 +310,19 @@ def _meminfo(path: Path) -> dict[str, int]:
     """Bytes by name, of /proc/meminfo and of a node's file, whose lines begin with "Node N"."""
     lines = re.findall(r"^(?:Node \d+ )?(\S+):\s+(\d+) kB", _text(path), re.MULTILINE)
     return {name: int(value) * 1024 for name, value in lines}
+
+
+def _cards(sysfs: Path, devices: Path, classes: Mapping[str, str]) -> Iterator[Card]:
+    """DAG cards, by their devices; where on the bus each is says its driver, or the bus where there is one alone."""
+    names = sorted(path.name for path in devices.glob("dag*") if re.fullmatch(r"dag\d+", path.name))
+    theirs = [pci for pci in classes if _text(sysfs / "bus/pci/devices" / pci / "vendor") == _ENDACE]
+    for name in names:
+        parents = (_target(path) for path in (sysfs / "class").glob(f"*/{name}/device"))
+        pci = next((parent for parent in parents if parent in classes), None)
+        if pci is None and len(names) == len(theirs) == 1:
+            pci = theirs[0]
+        node = _number(sysfs / "bus/pci/devices" / pci / "numa_node") if pci else None
+        yield Card(name, pci, node if node is not None and node >= 0 else None)
 
 
 def _target(path: Path) -> str | None:
