@@ -13,7 +13,7 @@ from capstan.advise_rates import PRIORS, estimate, line_rate
 from capstan.config import BUILT_METHODS, CaptureConfig, ConfigError, from_inventory
 from capstan.ethtool import Channels
 from capstan.links import Link, Network
-from capstan.machine import Hugepages, Machine, Nic
+from capstan.machine import Card, Hugepages, Machine, Nic
 from capstan.means import IN_THE_ENGINE, Choice, Means, Measured
 from capstan.plan_problems import PlanError
 from machines import MIB, machine, nic
@@ -380,3 +380,18 @@ def test_what_resets_a_nic_with_virtual_functions_is_not_chosen() -> None:
     without_dpdk = Means(distribution="debian-12", packages=frozenset())
     free, shared = (first({**ICE, "virtual_functions": count}, means=without_dpdk) for count in (0, 2))
     assert (free.chosen, shared.chosen) == ("af_xdp", "af_packet")
+
+
+def test_a_dag_card_is_captured_by_dag_and_nothing_else() -> None:
+    made, network = host(ICE, cards=[Card("dag0")])
+    settings = config("/dev/dag0", "ens0f0")
+    means = replace(DISTRIBUTION, packages=frozenset({"dag", "dpdk"}))
+    card, port = advise(settings, made, network, means)
+    assert (card.chosen, card.subject.nature) == ("dag", "DAG card")
+    assert [found.method for found in card.candidates if found.verdict != "impossible"] == ["dag"]
+    (change,) = [change for change in card.candidates[0].changes if change.what == "package"]
+    assert (change.by, change.sentence) == ("deployment", "capstan-engine-dag")
+    found = port.candidate("dag")
+    assert found is not None
+    assert (found.verdict, found.reason) == ("impossible", "this is no DAG card")
+    assert plan(settings, made, network, means).ports[0].method == "dag"

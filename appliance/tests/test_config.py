@@ -52,7 +52,19 @@ MISTAKES = [
     ("capture_interfaces: [{name: eth1}, {name: eth1}]", r"interfaces[1]: is eth1 again, as interfaces[0] is"),
     ("capture_interfaces: [{name: eth1, queues: 1000}]", "interfaces[0].queues: is 1000; write 1 to 64"),
     ("capture_interfaces: [{name: eth1, queue: 1}]", "interfaces[0].queue: is not a setting (did you mean 'queues'?)"),
-    ("capture_interfaces: [{name: eth1, method: dag}]", "interfaces[0].method: .* not available in this build"),
+    ("capture_interfaces: [{name: eth1, method: dag}]", "interfaces[0].name: is eth1, and the method dag captures from a DAG card; write /dev/dag0"),
+    ("capture_interfaces: [{name: /dev/eth1}]", "interfaces[0].name: .* cannot be the name of an interface"),
+    ("capture_interfaces: [{name: dag0, method: dag, mac: '3c:fd:fe:00:00:01'}]", "interfaces[0].mac: belongs to a network device"),
+    ("capture_interfaces: [{name: dag0, method: dag, streams: [1]}]", "interfaces[0].streams: holds 1, and odd streams transmit"),
+    ("capture_interfaces: [{name: dag0, method: dag, streams: [2, 2]}]", "interfaces[0].streams: .* names a stream twice"),
+    ("capture_interfaces: [{name: dag0, method: dag, streams: []}]", "interfaces[0].streams: is []; write a list of receive streams"),
+    ("capture_interfaces: [{name: dag0, method: dag, streams: [300]}]", "interfaces[0].streams: holds 300; write streams from 0 to 254"),
+    ("capture_interfaces: [{name: dag0, method: dag, streams: [0, 2], queues: 3}]", "interfaces[0].queues: is 3 for 2 streams"),
+    ("capture_interfaces: [{name: eth1, streams: [0]}]", "interfaces[0].streams: belongs to DAG cards, and the method is af_packet"),
+    (ONE + "capture_dag: {library: libdag.so}", "dag.library: is 'libdag.so', which is not absolute"),
+    (ONE + "capture_dag: {fcs: maybe}", "dag.fcs: is 'maybe'; write strip, keep or none"),
+    (ONE + "capture_dag: {drop_attribute: -3}", "dag.drop_attribute: is -3; write the attribute's name"),
+    (ONE + "capture_dag: {snaplen: 9}", "dag.snaplen: is not a setting"),
     ("capture_interfaces: [{name: eth1, mac: 77}]", "interfaces[0].mac: was read by YAML as the number 77 .* put it in quotes"),
     ("capture_interfaces: [{name: eth1, mac: eth1}]", "interfaces[0].mac: .* write a MAC address in quotes"),
     (ONE + "capture_kernel: {arguments: quiet}", "kernel.arguments: is 'quiet'; write a list"),
@@ -202,3 +214,15 @@ def test_sizes_that_mean_nothing_or_two_things_are_refused(text: object) -> None
 def test_sizes_are_written_with_three_digits(size: int) -> None:
     number, unit = format_size(size).split()
     assert abs(float(number) * parse_size(f"1{unit}") - size) <= size * 0.005
+
+
+def test_a_card_is_named_as_its_device_is() -> None:
+    text = "capture_method: dag\ncapture_interfaces: [{name: /dev/dag0, streams: [0, 2]}, {name: dag1}]"
+    config = inventory(text)
+    assert [(port.name, port.streams) for port in config.interfaces] == [("dag0", (0, 2)), ("dag1", None)]
+
+
+@pytest.mark.parametrize(("written", "read"), [("stream_drops", "stream_drops"), (12, 12), ("12", 12), (None, None)])
+def test_a_cards_attribute_has_a_name_or_a_number(written: str | int | None, read: str | int | None) -> None:
+    config = CaptureConfig.model_validate({"interfaces": [{"name": "eth1"}], "dag": {"drop_attribute": written}})
+    assert config.dag.drop_attribute == read

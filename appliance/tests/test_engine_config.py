@@ -10,7 +10,7 @@ from capstan.engine_config import Plan, engine_json, resolve
 from capstan.errors import UsageError
 from capstan.ethtool import Channels
 from capstan.links import Link, Network
-from capstan.machine import Machine
+from capstan.machine import Card, Machine
 from capstan.paths import Paths
 from machines import machine, nic
 
@@ -196,3 +196,49 @@ def test_rings_of_pf_ring_take_their_slots_of_whole_frames() -> None:
     assert rings(snaplen=96) == 2 * 65_536 * (96 + 64)
     assert rings(snaplen=96, filter="udp", nic={"mtu": 9000}) == 2 * 65_536 * (9022 + 64)
     assert rings(pf_ring={"zc": True, "licence": "/l"}) == 0
+
+
+def test_a_dag_card_is_opened_by_its_name_with_its_streams() -> None:
+    host = machine(8, nodes=2, nics=NICS, cards=[Card("dag0", "0000:41:00.0", 1), Card("dag1")])
+    cards = [{"name": "/dev/dag0", "streams": [4, 0]}, {"name": "dag1", "queues": 2}]
+    dag = {"library": "/opt/dag/lib/libdag.so", "drop_attribute": 12}
+    made = plan(host, method="dag", interfaces=cards, dag=dag)
+    first, second = engine_json(made, Paths())["ports"]
+    shared = {"library": "/opt/dag/lib/libdag.so", "drop_attribute": 12, "fcs": "strip", "idle": "sleep"}
+    assert (first["interface"], first["queues"], first["options"]) == ("dag0", 2, {**shared, "streams": (4, 0)})
+    assert (second["interface"], second["queues"], second["options"]) == ("dag1", 2, shared)
+    port, other = made.ports
+    # Nothing of a network device: no driver to bind, no interrupt, no setting, no namespace.
+    assert (port.link, port.prepared, port.channels) == (None, None, None)
+    assert (port.planned.pci, port.planned.driver, port.planned.irq, port.planned.node) == (None, None, None, 1)
+    assert port.planned.nic == type(port.planned.nic)()
+    assert port.planned.expected_name is None
+    # Its workers are on its NUMA node: CPUs 4 to 7.
+    assert set(port.cores) <= {4, 5, 6, 7}
+    assert other.planned.node is None
+    assert any("dag0" in line and "dag" in line and "none" in line for line in made.host.text)
+
+
+def test_a_card_without_streams_is_read_by_one_queue() -> None:
+    made = plan(machine(8, cards=[Card("dag0")]), method="dag", interfaces=[{"name": "dag0"}])
+    assert [port.queues for port in made.ports] == [1]
+
+
+def test_a_card_that_is_not_there_is_told_with_those_that_are() -> None:
+    with pytest.raises(UsageError) as caught:
+        plan(machine(8, cards=[Card("dag1")]), method="dag", interfaces=[{"name": "dag0"}])
+    told = str(caught.value)
+    assert "interfaces[0].name: there is no DAG card /dev/dag0; load the vendor's kernel module" in told
+    assert "here are /dev/dag1" in told
+    # By another method its name is one of an interface, which there is none of.
+    with pytest.raises(UsageError) as caught:
+        plan(machine(8, cards=[Card("dag0")]), interfaces=[{"name": "dag0"}])
+    assert "there is no interface dag0" in str(caught.value)
+
+
+def test_cards_and_nics_go_together() -> None:
+    made = plan(
+        machine(8, nics=NICS, cards=[Card("dag0")]), interfaces=[{"name": "eth1"}, {"name": "dag0", "method": "dag"}]
+    )
+    assert [(port.interface, port.method) for port in made.ports] == [("eth1", "af_packet"), ("dag0", "dag")]
+    assert made.ports[0].link is not None

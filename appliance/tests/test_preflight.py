@@ -1,5 +1,6 @@
 """What the supervisor looks at before it starts ports of DPDK and PF_RING."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from capstan import preflight
 from capstan.config import CaptureConfig
 from capstan.engine_config import Plan, resolve
 from capstan.links import Link, Network
-from capstan.machine import Hugepages, Machine, Nic
+from capstan.machine import Card, Hugepages, Machine, Nic
 from machines import MIB, machine, nic
 
 BOUND = replace(nic(most=4), driver="vfio-pci", interfaces=(), remembered=True, iommu_group=7)
@@ -89,3 +90,19 @@ def test_the_vendors_module_of_pf_ring_must_be_loaded(tmp_path: Path) -> None:
     (tmp_path / "info").write_text("PF_RING Version          : 9.2.0 (x)\nRing slots               : 65536\n")
     (loaded,) = preflight._pf_ring(made, tmp_path)
     assert (loaded.state, loaded.sentence) == ("ok", "The module of PF_RING 9.2.0 is loaded, with 65536 slots a ring.")
+
+
+def test_the_engines_user_should_be_able_to_open_a_card_again(tmp_path: Path) -> None:
+    raw = {"host": "probe", "method": "dag", "user": "nobody", "interfaces": [{"name": "dag0"}]}
+    made = resolve(CaptureConfig.model_validate(raw), Network(()), machine(4, cards=[Card("dag0")]))
+    device = tmp_path / "dag0"
+    device.touch(mode=0o600)
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        folder.chmod(0o755)
+    if os.geteuid() == 0:
+        (closed,) = preflight._dag(made, tmp_path)
+        assert closed.state == "warning"
+        assert "by a udev rule" in closed.sentence
+    device.chmod(0o666)
+    (opened,) = preflight._dag(made, tmp_path)
+    assert (opened.state, opened.sentence) == ("ok", f"{device} is there.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,22 +9,17 @@ from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible_collections.capstan.appliance.plugins.plugin_utils import inventory_model
 
-PURPOSES = ("capture", "prepare")
-
 
 class ActionModule(ActionBase):
     """Never connects to a host."""
 
     _requires_connection = False
-    _VALID_ARGS = frozenset({"hosts", "purpose"})
+    _VALID_ARGS = frozenset({"hosts"})
 
     def run(self, tmp: None = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Validate the hosts one by one, then against each other; fail with all the sentences at once."""
         result: dict[str, Any] = super().run(tmp, task_vars)
         variables = task_vars or {}
-        purpose = self._task.args.get("purpose", "capture")
-        if purpose not in PURPOSES:
-            raise AnsibleError(f"purpose: is {purpose!r}; write {' or '.join(PURPOSES)}")
         hosts = list(self._task.args.get("hosts", variables["ansible_play_hosts_all"]))
         configs, sentences = {}, []
         for host in hosts:
@@ -33,8 +27,6 @@ class ActionModule(ActionBase):
                 configs[host] = self._config(host, variables["hostvars"][host])
             except AnsibleError as error:
                 sentences.extend(error.message.splitlines())
-        if purpose == "capture":
-            sentences += _method_sentences(configs)
         sentences += _filter_sentences(configs)
         sentences += _fleet_sentences(configs, variables["hostvars"])
         result.update(changed=False, hosts=hosts, problems=sentences, failed=bool(sentences))
@@ -52,16 +44,6 @@ class ActionModule(ActionBase):
                 ) from error
 
         return inventory_model.config_of(host, inventory_model.settings_of(hostvars, value))
-
-
-def _method_sentences(configs: Mapping[str, Any]) -> list[str]:
-    """Methods that hosts can be prepared for, and that the engine does not capture by yet."""
-    methods = importlib.import_module(inventory_model.model().__package__ + ".methods")
-    return [
-        f"host {host}: capture_{key}: {sentence}"
-        for host, config in configs.items()
-        for key, sentence in methods.not_captured(config)
-    ]
 
 
 def _filter_sentences(configs: Mapping[str, Any]) -> list[str]:

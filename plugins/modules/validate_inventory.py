@@ -14,13 +14,6 @@ options:
     description: Names of the hosts; by default all hosts of the play.
     type: list
     elements: str
-  purpose:
-    description:
-      - What the play is for. A play that captures refuses methods by which the engine can't capture yet; one that
-        prepares hosts takes them.
-    type: str
-    choices: [capture, prepare]
-    default: capture
 attributes:
   check_mode:
     support: full

@@ -17,7 +17,7 @@ from capstan import advise, guard
 from capstan.advise_report import report
 from capstan.config import CaptureConfig
 from capstan.ethtool import Channels
-from capstan.host_plan import HostPlan
+from capstan.host_plan import WITHOUT_NETDEV, HostPlan
 from capstan.links import Link, Network
 from capstan.machine import Machine
 from capstan.means import Means
@@ -102,7 +102,9 @@ def _plan(config: CaptureConfig, facts: Facts, means: Means) -> tuple[HostPlan |
         f"capture_interfaces[{index}]: {sentence.rstrip('.')}"
         for index, port in enumerate(plan.ports)
         # A NIC that a driver of user space has was looked at before it was bound.
-        if port.method != "replay" and port.interface is not None and network.named(port.interface) is not None
+        if port.method not in WITHOUT_NETDEV
+        and port.interface is not None
+        and network.named(port.interface) is not None
         for sentence in guard.refusals(network, port.interface)
     ]
 

@@ -21,7 +21,6 @@ from ansible_collections.capstan.appliance.plugins.plugin_utils.inventory_model 
 from capstan.config import (  # noqa: E402 - found by the path above
     BUILT_METHODS,
     INVENTORY_VARIABLES,
-    PREPARED_METHODS,
     CaptureConfig,
 )
 from capstan.config_fields import AUTO_METHOD  # noqa: E402
@@ -37,6 +36,8 @@ READ_BY_THE_MODEL = (
     "_pci",
     "_mac",
     "_cores",
+    "_streams",
+    "_attribute",
     "_queues",
     "_pages_per_node",
     "_leave_or_count",
@@ -79,7 +80,7 @@ def _type(annotation: Any, metadata: list[Any]) -> dict[str, Any]:
     if literals or _named(_all_metadata(annotation), "_method"):
         return {
             "type": "str",
-            "choices": list(get_args(literals.pop())) if literals else [*BUILT_METHODS, *PREPARED_METHODS, AUTO_METHOD],
+            "choices": list(get_args(literals.pop())) if literals else [*BUILT_METHODS, AUTO_METHOD],
         }
     return {"type": "int" if int in parts else "path" if PurePosixPath in map(_plain, parts) else "str"}
 

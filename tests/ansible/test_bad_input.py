@@ -33,9 +33,13 @@ IN_THE_INVENTORY: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"capture_interfaces": ETH1, "capture_method": "af_xpd"},
         ["capture_method", "did you mean 'af_xdp'", "write pcap, af_packet"],
     ),
-    "method-to-come": (
+    "interface-for-a-card": (
         {"capture_interfaces": ETH1, "capture_method": "dag"},
-        ["capture_method", "not available in this build", "write pcap"],
+        ["capture_interfaces[0].name", "captures from a DAG card", "write /dev/dag0"],
+    ),
+    "stream-that-transmits": (
+        {"capture_interfaces": [{"name": "/dev/dag0", "streams": [1]}], "capture_method": "dag"},
+        ["capture_interfaces[0].streams", "odd streams transmit", "such as 0"],
     ),
     "library-by-a-relative-path": (
         {"capture_interfaces": ETH1, "capture_method": "pf_ring", "capture_pf_ring": {"library": "libpfring.so"}},

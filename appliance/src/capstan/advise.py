@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from capstan import guard
 from capstan.advise_methods import Change, Subject, changes, mode_of, obstacles
 from capstan.advise_rates import PRIORS, Expected, Rate, estimate, expected
-from capstan.config import BUILT_METHODS, PLANNED_METHODS, PREPARED_METHODS, CaptureConfig, Interface
+from capstan.config import BUILT_METHODS, CaptureConfig, Interface
 from capstan.config_fields import AUTO_METHOD
 from capstan.host_plan import Decided, HostPlan
 from capstan.links import Network
@@ -25,7 +25,7 @@ from capstan.plan_problems import PlanError
 from capstan.planner import plan_host
 from capstan.planner_ports import locate
 
-METHODS: Final = tuple(method for method in (*BUILT_METHODS, *PREPARED_METHODS, *PLANNED_METHODS) if method != "replay")
+METHODS: Final = tuple(method for method in BUILT_METHODS if method != "replay")
 """The methods that are judged."""
 # What asks least of a host comes first: nothing, a driver that can, the vendor's module, the NIC taken from the kernel.
 _EFFORT: Final = ("dag", "pf_ring ZC", "af_packet", "af_xdp", "pf_ring", "dpdk", "af_xdp generic", "pcap")
@@ -206,7 +206,9 @@ def _nothing(advice: PortAdvice) -> Iterator[tuple[str, str]]:
     elif advice.problems:
         yield from advice.problems
     else:
-        judged = (found for found in advice.candidates if found.method in BUILT_METHODS and found.method != "pcap")
+        # That a NIC is no DAG card goes without saying.
+        silent = {"pcap", *({"dag"} if advice.subject.card is None else ())}
+        judged = (found for found in advice.candidates if found.method not in silent)
         why = "; ".join(f"{found.method}: {_against(found)}" for found in judged)
         yield where, f"is auto, and none can be had on {advice.subject.label} as it is ({why}); write a method"
 

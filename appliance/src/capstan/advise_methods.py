@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from capstan.config import BUILT_METHODS, CaptureConfig, Interface
+from capstan.config import CaptureConfig, Interface
 from capstan.dpdk_devices import driver_for
 from capstan.host_plan import HostPlan
 from capstan.links import Link
-from capstan.machine import Machine, Nic
+from capstan.machine import Card, Machine, Nic
 from capstan.means import IN_THE_ENGINE, Means, package_of
 from capstan.quantities import format_size
 from capstan.xdp_drivers import NATIVE_SINCE, Support, support, version_of
@@ -60,6 +60,11 @@ class Subject:
         return name or self.interface.identity
 
     @property
+    def card(self) -> Card | None:
+        """The DAG card that it is."""
+        return self.machine.card(self.interface.identity)
+
+    @property
     def driver(self) -> str | None:
         """Driver of its network device, now or before it was bound; for a virtual interface its kind."""
         return (self.nic.kernel_driver if self.nic else None) or (self.link.kind if self.link else None)
@@ -72,7 +77,8 @@ class Subject:
     @property
     def nature(self) -> str:
         """What it is, whatever a deployment does to it."""
-        return (self.nic.model if self.nic else None) or (self.link.kind if self.link else None) or "unknown"
+        kind = "DAG card" if self.card is not None else "unknown"
+        return (self.nic.model if self.nic else None) or (self.link.kind if self.link else None) or kind
 
     @property
     def xdp(self) -> Support:
@@ -121,9 +127,6 @@ def _pf_ring_mode(subject: Subject) -> tuple[str, str]:
 
 def obstacles(method: str, mode: str, subject: Subject) -> Iterator[str]:
     """Why a method cannot be had on a port, whatever is done to the host; one clause each."""
-    if method not in BUILT_METHODS:
-        yield "not in this version"
-        return
     refusal = subject.means.refused.get(method)
     if refusal:
         yield f"the kernel refuses its sockets ({refusal})"
@@ -137,7 +140,8 @@ def obstacles(method: str, mode: str, subject: Subject) -> Iterator[str]:
         case "pf_ring":
             yield from _pf_ring_obstacles(subject)
         case "dag":
-            yield "this is no DAG card"
+            if subject.card is None:
+                yield "this is no DAG card"
         case _:
             return
 

@@ -7,7 +7,7 @@ imports this module with nothing but pydantic and PyYAML installed, so it may ne
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Final, Literal
 
@@ -15,11 +15,10 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from capstan import config_problems as problems
+from capstan.config_contradictions import found_in
 from capstan.config_fields import (
     BUILT_METHODS,
     MAX_SNAPLEN,
-    PLANNED_METHODS,
-    PREPARED_METHODS,
     AbsolutePath,
     Account,
     Cores,
@@ -38,17 +37,16 @@ from capstan.config_fields import (
     Queues,
     Settings,
     Size,
+    Streams,
     WholeMebibytes,
 )
-from capstan.config_host import BusyPoll, Dpdk, Hugepages, Kernel, Nic, PfRing
+from capstan.config_host import BusyPoll, Dag, Dpdk, Hugepages, Kernel, Nic, PfRing
 from capstan.errors import UsageError
-from capstan.quantities import GIB, KIB, MIB, format_size
+from capstan.quantities import GIB, KIB, MIB
 
 __all__ = [
     "BUILT_METHODS",
     "INVENTORY_VARIABLES",
-    "PLANNED_METHODS",
-    "PREPARED_METHODS",
     "CaptureConfig",
     "ConfigError",
     "Interface",
@@ -71,7 +69,7 @@ class Interface(Settings):
     """A capture port, found by its PCI address, or by its name. With both, the name is a cross-check."""
 
     name: InterfaceName = None
-    """Name of the interface, such as eth1; for dpdk, the name that it has under its kernel driver."""
+    """Name of the interface, such as eth1; for dpdk, as under its kernel driver; for dag, a card such as /dev/dag0."""
     pci: PciAddress = None
     """PCI address of the NIC, in quotes, such as "0000:19:00.1"; stays the same when names change."""
     mac: MacAddress = None
@@ -80,6 +78,8 @@ class Interface(Settings):
     """Receive queues to capture from; "auto" takes what the NIC has, at most one a worker CPU."""
     method: Method | None = None
     """Capture method of this interface where it differs from the host's."""
+    streams: Streams = None
+    """Receive streams of a DAG card, one a queue, such as [0, 2]; null takes as many as queues, in their order."""
     expected_pps: ExpectedPackets = None
     """Packets a second that this interface is to take, where that differs from the host's."""
 
@@ -227,6 +227,8 @@ class CaptureConfig(Settings):
     """Options of dpdk."""
     pf_ring: PfRing = PfRing()
     """Options of pf_ring."""
+    dag: Dag = Dag()
+    """Options of dag."""
     kernel: Kernel = Kernel()
     """Kernel command line of the host."""
     hugepages: Hugepages = Hugepages()
@@ -246,7 +248,7 @@ class CaptureConfig(Settings):
 
     @model_validator(mode="after")
     def _no_contradiction(self) -> CaptureConfig:
-        contradictions = tuple(_contradictions(self))
+        contradictions = tuple(found_in(self))
         if contradictions:
             raise problems.contradiction_error(contradictions)
         return self
@@ -259,45 +261,6 @@ class CaptureConfig(Settings):
     def methods(self) -> tuple[str, ...]:
         """The methods in use, each once, in the order of the interfaces."""
         return tuple(dict.fromkeys(self.method_of(interface) for interface in self.interfaces))
-
-
-def _contradictions(config: CaptureConfig) -> Iterator[tuple[str, str]]:
-    """Settings that are right alone and wrong together, as (key, sentence)."""
-    first: dict[str, int] = {}
-    for index, interface in enumerate(config.interfaces):
-        key = f"interfaces[{index}]"
-        earlier = first.setdefault(interface.identity, index)
-        if earlier != index:
-            yield key, f"is {interface.identity} again, as interfaces[{earlier}] is; write each interface once"
-        method = config.method_of(interface)
-        if method == "dpdk" and config.netns is not None:
-            yield "netns", "belongs to interfaces of the kernel, and dpdk takes the NIC from it; write null"
-        if method in {"pcap", "replay"} and interface.queues not in {"auto", 1}:
-            yield (
-                f"{key}.queues",
-                f"is {interface.queues}, and the method {method} reads one queue; write 1, or a method with queues "
-                "such as af_packet",
-            )
-        if method == "pf_ring" and config.pf_ring.zc and config.pf_ring.spread != "channels":
-            spread = config.pf_ring.spread
-            yield "pf_ring.spread", f"is {spread}, and with zc the NIC alone spreads packets; write channels"
-        if method == "replay" and interface.pci is not None:
-            yield f"{key}.pci", "belongs to a NIC, and replay uses none; write name: with any label"
-    asked = sum(interface.queues for interface in config.interfaces if interface.queues != "auto")
-    if config.cores != "auto" and asked > 4 * len(config.cores):
-        yield (
-            "cores",
-            f"holds {len(config.cores)} CPUs for the {asked} queues asked for; "
-            f"write at least {-(-asked // 4)} CPUs, or fewer queues",
-        )
-    if "replay" in config.methods and config.replay is None:
-        yield "replay", "is missing, and the method replay needs it; write replay: {file: /path/of/a.pcapng}"
-    if config.output.rotate_size < config.buffers.block_size:
-        yield (
-            "output.rotate_size",
-            f"is {format_size(config.output.rotate_size)}, smaller than one block of "
-            f"{format_size(config.buffers.block_size)}; write a multiple of buffers.block_size",
-        )
 
 
 def _validated(raw: Mapping[str, Any], host: str, prefix: str = "") -> CaptureConfig:

@@ -11,10 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Wit
 from capstan import config_problems as problems
 from capstan.quantities import MIB, SIZE_PATTERN, parse_size
 
-BUILT_METHODS: Final = ("pcap", "af_packet", "af_xdp", "dpdk", "pf_ring", "replay")
-# Hosts can be prepared for these, and the engine does not capture by them yet.
-PREPARED_METHODS: Final[tuple[str, ...]] = ()
-PLANNED_METHODS: Final = ("dag",)
+BUILT_METHODS: Final = ("pcap", "af_packet", "af_xdp", "dpdk", "pf_ring", "dag", "replay")
 # Which of them it is, the host decides: see capstan.advise.
 AUTO_METHOD: Final = "auto"
 
@@ -22,6 +19,8 @@ AUTO_METHOD: Final = "auto"
 MAX_SNAPLEN: Final = 262_144
 # More receive queues than any NIC of today offers, fewer than would exhaust file descriptors.
 MAX_QUEUES: Final = 64
+# As many streams as a DAG card can have; the even ones receive.
+MAX_STREAMS: Final = 256
 MAX_PACKETS_A_SECOND: Final = 10_000_000_000  # beyond what any link carries
 INTERFACE_NAME_MAX: Final = 15  # IFNAMSIZ less its terminating zero
 _DRIVERS: Final = ("vfio-pci", "uio_pci_generic")
@@ -35,9 +34,7 @@ class Settings(BaseModel):
 
 
 def _method(value: object) -> object:
-    if value in PLANNED_METHODS:
-        raise ValueError(f"is {value!r}, which is not available in this build; write {problems.one_of(BUILT_METHODS)}")
-    if value not in (*BUILT_METHODS, *PREPARED_METHODS, AUTO_METHOD):
+    if value not in (*BUILT_METHODS, AUTO_METHOD):
         raise ValueError(
             f"is {value!r}, which is not a capture method{problems.did_you_mean(value, BUILT_METHODS)}; "
             f"write {problems.one_of((*BUILT_METHODS, AUTO_METHOD))}"
@@ -77,9 +74,16 @@ def _cores(value: object) -> object:
     return cores
 
 
+def is_card(name: str | None) -> bool:
+    """Whether a name is one that the vendor's driver gives a DAG card."""
+    return re.fullmatch(r"dag\d+", name or "") is not None
+
+
 def _interface_name(value: object) -> object:
     if value is None:
         return None
+    if isinstance(value, str) and value.startswith("/dev/") and is_card(value.removeprefix("/dev/")):
+        return value.removeprefix("/dev/")
     if not isinstance(value, str):
         raise ValueError(f'is {value!r}, which YAML does not read as a text; put it in quotes: name: "{value}"')
     if not value or len(value) > INTERFACE_NAME_MAX or re.search(r"[\s/:]", value) or value in {".", ".."}:
@@ -88,6 +92,36 @@ def _interface_name(value: object) -> object:
             f"write 1 to {INTERFACE_NAME_MAX} characters without blanks, '/' and ':'"
         )
     return value
+
+
+def _streams(value: object) -> object:
+    if value is None:
+        return None
+    wanted = "a list of receive streams such as [0, 2]"
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError(f"is {value!r}; write {wanted}, or null for those that the card has")
+    streams = tuple(problems.whole_number(stream, wanted) for stream in value)
+    wrong = next((stream for stream in streams if not 0 <= stream < MAX_STREAMS), None)
+    if wrong is not None:
+        raise ValueError(f"holds {wrong}; write streams from 0 to {MAX_STREAMS - 2}")
+    odd = next((stream for stream in streams if stream % 2), None)
+    if odd is not None:
+        raise ValueError(f"holds {odd}, and odd streams transmit; write even ones, such as {odd - 1}")
+    if len(set(streams)) != len(streams):
+        raise ValueError(f"is {list(streams)}, which names a stream twice; write each stream once")
+    if len(streams) > MAX_QUEUES:
+        raise ValueError(f"holds {len(streams)} streams; write {MAX_QUEUES} at most")
+    return streams
+
+
+def _attribute(value: object) -> object:
+    if value is None or (isinstance(value, str) and value.strip() and not value.strip().lstrip("-").isdecimal()):
+        return value
+    wanted = "the attribute's name, its number in the vendor's header, or null"
+    number = problems.whole_number(value, wanted)
+    if not 0 <= number < 1 << 31:
+        raise ValueError(f"is {number}; write {wanted}")
+    return number
 
 
 def _pci(value: object) -> object:
@@ -245,7 +279,7 @@ Size = Annotated[int, BeforeValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
 Count = Annotated[int, BeforeValidator(problems.plain_number)]
 ExpectedPackets = Annotated[int | None, BeforeValidator(_expected)]
 Method = Annotated[
-    Literal["pcap", "af_packet", "af_xdp", "dpdk", "pf_ring", "replay", "auto"], BeforeValidator(_method)
+    Literal["pcap", "af_packet", "af_xdp", "dpdk", "pf_ring", "dag", "replay", "auto"], BeforeValidator(_method)
 ]
 Queues = Annotated[
     int | Literal["auto"],
@@ -272,6 +306,29 @@ OnOffAuto = Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)]
 InterfaceName = Annotated[str | None, BeforeValidator(_interface_name)]
 PciAddress = Annotated[str | None, BeforeValidator(_pci)]
 FilterExpression = Annotated[str | None, BeforeValidator(_filter)]
+Streams = Annotated[
+    tuple[int, ...] | None,
+    BeforeValidator(_streams),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "null"},
+                {
+                    "type": "array",
+                    "items": {"type": "integer", "minimum": 0, "maximum": MAX_STREAMS - 2, "multipleOf": 2},
+                    "minItems": 1,
+                    "maxItems": MAX_QUEUES,
+                    "uniqueItems": True,
+                },
+            ]
+        }
+    ),
+]
+CardAttribute = Annotated[
+    str | int | None,
+    BeforeValidator(_attribute),
+    WithJsonSchema({"anyOf": [{"type": "null"}, {"type": "string"}, {"type": "integer", "minimum": 0}]}),
+]
 NetnsName = Annotated[str | None, BeforeValidator(_netns)]
 InterfaceList = BeforeValidator(_interface_list)
 InterfaceEntry = BeforeValidator(_interface_entry)

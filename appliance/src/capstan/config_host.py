@@ -12,6 +12,7 @@ from pydantic import Field
 
 from capstan.config_fields import (
     AbsolutePath,
+    CardAttribute,
     Count,
     Driver,
     KernelArguments,
@@ -129,3 +130,16 @@ class PfRing(Settings):
     """Packets in a ring that wake a worker which sleeps; it looks by itself every 20 ms."""
     hardware_time: bool = False
     """Take the NIC's own time stamps; its clock must be synchronised."""
+
+
+class Dag(Settings):
+    """Options of the method dag. The card itself is set up by the vendor's tools: streams, memory, filters, colours."""
+
+    library: AbsolutePath | None = None
+    """The vendor's libdag.so on the host, where it lies elsewhere than the loader looks."""
+    fcs: Literal["strip", "keep", "none"] = "strip"
+    """Check sequences of the frames: taken off, kept, or taken off by the card already."""
+    idle: Literal["sleep", "poll"] = "sleep"
+    """What a worker does while its stream is empty: sleep for microseconds, or go on asking."""
+    drop_attribute: CardAttribute = None
+    """The card's counter of what a stream had no room for; null takes the records' loss counters."""

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from capstan import advise, namespaces
-from capstan.config import CaptureConfig
-from capstan.host_plan import HostPlan, PlannedPort
+from capstan.config import CaptureConfig, Interface
+from capstan.host_plan import WITHOUT_NETDEV, HostPlan, PlannedPort
 from capstan.links import Link, Network
 from capstan.machine import Machine
 from capstan.means import Means
-from capstan.methods import not_captured
 from capstan.paths import Paths
 from capstan.plan_problems import Problems
 from capstan.planner_memory import pool_bytes, ring_bytes
@@ -27,12 +26,12 @@ class Port:
     """A capture port with everything decided."""
 
     interface: str
-    """What the engine opens: the name of a network device, for dpdk the PCI address, for replay a label."""
+    """What the engine opens: the name of a network device or DAG card, for dpdk the PCI address, for replay a label."""
     method: str
     queues: int
     cores: tuple[int, ...]
     link: Link | None
-    """Its network device; None for replay, and for a NIC that a driver of user space has."""
+    """Its network device; None for a DAG card, a replay, and a NIC that a driver of user space has."""
     planned: PlannedPort
     channels: int | None = None
     """How many receive queues the NIC must have; None leaves them as they are."""
@@ -85,14 +84,11 @@ def resolve(config: CaptureConfig, network: Network, machine: Machine, means: Me
 
     """
     problems = Problems(config.host)
-    for key, sentence in not_captured(config):
-        problems.add(key, sentence)
-    problems.refuse()
     host = advise.plan(config, machine, network, means or Means(prepares=False))
     ports = []
     for index, planned in enumerate(host.ports):
         link = _link(planned, network)
-        if planned.method not in {"dpdk", "replay"} and link is None:
+        if planned.method not in {"dpdk", *WITHOUT_NETDEV} and link is None:
             nic = machine.nic(planned.pci or "")
             driver = (nic.driver if nic else None) or "no driver"
             problems.add(
@@ -114,7 +110,8 @@ def _hears_channels(config: CaptureConfig, method: str) -> bool:
 
 def _link(planned: PlannedPort, network: Network) -> Link | None:
     """The port's network device: by its name, which tells the ports of one PCI address apart."""
-    link = network.named(planned.interface) if planned.interface and planned.method != "replay" else None
+    named = planned.interface if planned.method not in WITHOUT_NETDEV else None
+    link = network.named(named) if named else None
     return link if link is not None and planned.pci in {None, link.pci} else None
 
 
@@ -130,7 +127,7 @@ def engine_json(plan: Plan, paths: Paths) -> dict[str, Any]:
         "group": config.group,
         "ledger": str(paths.ledger),
         "control": {"path": str(paths.control), "mode": "0660", "group": config.group},
-        "ports": [_port_json(config, port) for port in plan.ports],
+        "ports": [_port_json(config, port, entry) for port, entry in zip(plan.ports, config.interfaces, strict=True)],
         "output": {
             "directory": str(output.directory),
             "rotate_bytes": output.rotate_size,
@@ -147,7 +144,7 @@ def engine_json(plan: Plan, paths: Paths) -> dict[str, Any]:
     }
 
 
-def _port_json(config: CaptureConfig, port: Port) -> dict[str, Any]:
+def _port_json(config: CaptureConfig, port: Port, entry: Interface) -> dict[str, Any]:
     described: Mapping[str, Any] = {
         "interface": port.interface,
         "method": port.method,
@@ -156,13 +153,13 @@ def _port_json(config: CaptureConfig, port: Port) -> dict[str, Any]:
         "snaplen": config.snaplen,
         "promiscuous": config.promiscuous,
         "filter": config.filter,
-        "options": options(config, port.method),
+        "options": options(config, port.method, entry),
     }
     return {key: value for key, value in described.items() if value is not None}
 
 
-def options(config: CaptureConfig, method: str) -> dict[str, Any]:
-    """The options of a port, as the method takes them."""
+def options(config: CaptureConfig, method: str, entry: Interface | None = None) -> dict[str, Any]:
+    """The options of a port, as the method takes them; `entry` has those that are the port's own."""
     match method:
         case "af_packet":
             ring = config.af_packet
@@ -179,6 +176,14 @@ def options(config: CaptureConfig, method: str) -> dict[str, Any]:
             library = {"library": str(ours.library)} if ours.library else {}
             shared = {"spread": ours.spread, "watermark": ours.watermark, "hardware_time": ours.hardware_time}
             return {**library, "zc": ours.zc, **shared}
+        case "dag":
+            card = config.dag
+            streams = entry.streams if entry is not None else None
+            asked = {"library": card.library, "drop_attribute": card.drop_attribute, "streams": streams}
+            said = {key: value for key, value in asked.items() if value is not None}
+            if card.library is not None:
+                said["library"] = str(card.library)
+            return {**said, "fcs": card.fcs, "idle": card.idle}
         case "replay" if config.replay is not None:
             replay = config.replay
             if replay.generate is not None:

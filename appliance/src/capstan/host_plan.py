@@ -9,7 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
+
+WITHOUT_NETDEV: Final = frozenset({"dag", "replay"})
+"""Methods whose ports are no network devices, now or before: no driver, interrupt, namespace or setting of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class PlannedPort:
     """A capture port with everything decided, in the order of the settings' interfaces."""
 
     interface: str | None
-    """Name that the kernel gives it, or gave it before it was bound; the label of a replay."""
+    """Name that the kernel gives it, or gave it before it was bound; a DAG card; the label of a replay."""
     pci: str | None
     """None: no NIC on the PCI bus, so that there is no driver to bind and no interrupt to move."""
     method: str
@@ -60,7 +63,7 @@ class PlannedPort:
     driver: str | None = None
     """Driver of user space to bind the NIC to; None: it stays on its kernel driver, or returns to it."""
     node: int | None = None
-    """NUMA node of the NIC; None where the machine does not say."""
+    """NUMA node of the NIC or card; None where the machine does not say."""
     netns: str | None = None
     irq: tuple[tuple[int, ...], ...] | None = None
     """CPUs for the interrupt of each queue; None leaves them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from capstan.host_plan import HostPlan, PlannedPort
+from capstan.host_plan import WITHOUT_NETDEV, HostPlan, PlannedPort
 from capstan.machine import Machine
 from capstan.quantities import format_size
 from capstan.topology import cpu_list
@@ -63,11 +63,11 @@ def _port(port: PlannedPort) -> tuple[str, ...]:
     return (
         name,
         port.method,
-        port.driver or "kernel" if port.method != "replay" else "-",
+        port.driver or "kernel" if port.method not in WITHOUT_NETDEV else "-",
         "-" if port.node is None else str(port.node),
         str(port.queues),
         _cpus(port.workers),
-        interrupts if port.driver is None and port.method not in {"dpdk", "replay"} else "none",
+        interrupts if port.driver is None and port.method not in {"dpdk", *WITHOUT_NETDEV} else "none",
     )
 
 

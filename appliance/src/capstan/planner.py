@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from capstan.config import CaptureConfig
-from capstan.host_plan import Decided, HostPlan, PlannedPort
+from capstan.host_plan import WITHOUT_NETDEV, Decided, HostPlan, PlannedPort
 from capstan.links import Network
 from capstan.machine import Machine
 from capstan.plan_problems import Problems
@@ -53,7 +53,7 @@ def plan_host(
     found = find_all(config, machine, network, problems, decided.methods)
     check_queues(config, found, problems)
     check_virtual_functions(config, found, problems)
-    near = frozenset(entry.nic.node for entry in found if entry.nic is not None and entry.nic.node is not None)
+    near = frozenset(entry.node for entry in found if entry.node is not None)
     pool = divide(config, machine, near, problems)
     problems.refuse()
     demands = [_demand(config, entry) for entry in found]
@@ -89,11 +89,13 @@ def plan_host(
 
 
 def _demand(config: CaptureConfig, entry: Found) -> Demand:
-    node = entry.nic.node if entry.nic is not None else None
+    node, streams = entry.node, entry.interface.streams
     asked, most = entry.interface.queues, entry.queues_reached
+    if entry.method == "dag" and streams is not None:
+        return Demand(node, len(streams), len(streams))
     if asked != "auto":
         return Demand(node, asked, asked)
-    if entry.method in {"pcap", "replay"}:
+    if entry.method in {"pcap", "dag", "replay"}:
         return Demand(node, 1, 1)
     link = entry.link
     if entry.method == "af_xdp" and link is not None and (link.kind == "veth" or link.channels is None):
@@ -117,10 +119,10 @@ def _port(config: CaptureConfig, entry: Found, queues: int, workers: tuple[int, 
         queues=queues,
         workers=workers,
         mac=wanted.mac,
-        expected_name=wanted.name if entry.method != "replay" else None,
+        expected_name=wanted.name if entry.method not in WITHOUT_NETDEV else None,
         driver=driver_to_bind(config, entry),
-        node=nic.node if nic is not None else None,
-        netns=config.netns if entry.method != "replay" else None,
+        node=entry.node,
+        netns=config.netns if entry.method not in WITHOUT_NETDEV else None,
         irq=interrupts(config, entry, tuned.channels, workers),
         nic=tuned,
         busy_poll=polling(config, entry),

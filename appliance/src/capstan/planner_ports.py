@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from capstan.config import CaptureConfig, Interface
 from capstan.links import Link, Network
-from capstan.machine import SPARES_VIRTUAL_FUNCTIONS, Machine, Nic
+from capstan.machine import SPARES_VIRTUAL_FUNCTIONS, Card, Machine, Nic
 from capstan.plan_problems import Problems
 
 # These drivers give DPDK the NIC and keep its network device: nothing is bound.
@@ -41,11 +41,19 @@ class Found:
     """Its network device; None where it has none at the moment, and for a replay."""
     nic: Nic | None = None
     """None where it is no NIC on the PCI bus."""
+    card: Card | None = None
+    """The DAG card that it is, instead of a NIC."""
 
     @property
     def label(self) -> str:
         """What a person calls it."""
         return self.name or (self.nic.pci if self.nic else "")
+
+    @property
+    def node(self) -> int | None:
+        """NUMA node of the NIC or card; None where nobody tells."""
+        place = self.nic or self.card
+        return place.node if place is not None else None
 
     @property
     def mac(self) -> str | None:
@@ -106,7 +114,13 @@ def find_all(
     for index, (interface, method) in enumerate(zip(config.interfaces, methods, strict=True)):
         key = f"interfaces[{index}]"
         entry = Found(key, interface, method, interface.name)
-        if method != "replay":
+        if method == "dag":
+            card = machine.card(str(interface.name))
+            if card is None:
+                problems.add(f"{key}.name", _no_card(str(interface.name), machine))
+                continue
+            entry = replace(entry, card=card)
+        elif method != "replay":
             looked = _Search(config, machine, network, problems).find(entry)
             if looked is None:
                 continue
@@ -116,6 +130,11 @@ def find_all(
         found.append(entry)
     _same_twice(found, problems)
     return found
+
+
+def _no_card(name: str, machine: Machine) -> str:
+    here = ", ".join(f"/dev/{card.name}" for card in machine.cards) or "none"
+    return f"there is no DAG card /dev/{name}; load the vendor's kernel module, or write another card; here are {here}"
 
 
 def locate(

@@ -122,7 +122,14 @@ def inspect(config: CaptureConfig, paths: Paths, controller: str | None = None) 
             for key, sentence in error.problems
         ]
         return Preflight((*checks, *failed), None)
-    checks += [*_guard(plan, network), *_dpdk(plan, machine), *_pf_ring(plan), *_memory(plan), *_output(config)]
+    checks += [
+        *_guard(plan, network),
+        *_dpdk(plan, machine),
+        *_pf_ring(plan),
+        *_dag(plan),
+        *_memory(plan),
+        *_output(config),
+    ]
     if not any(check.state == "failed" for check in checks):
         checks += _engine_accepts(plan, paths)
     return Preflight(tuple(checks), None if any(check.state == "failed" for check in checks) else plan)
@@ -243,6 +250,20 @@ def _pf_ring(plan: Plan, proc: Path = Path("/proc/net/pf_ring")) -> Iterator[Che
     yield Check("module", "ok", f"The module of PF_RING {version} is loaded, with {slots} slots a ring.")
 
 
+def _dag(plan: Plan, devices: Path = Path("/dev")) -> Iterator[Check]:
+    """Whether the engine, which opens a card as root, may open it again as its own user when it was away."""
+    for port in plan.ports:
+        if port.method != "dag":
+            continue
+        device = devices / port.interface
+        if _permitted(plan.config.user, "-r", device, "-a", "-w", device):
+            yield Check("card", "ok", f"{device} is there.")
+        else:
+            sentence = f"{device} is there, and the user {plan.config.user} may not open it: after the card was away"
+            remedy = f"the capture must be started anew; give it to the group {plan.config.group} by a udev rule"
+            yield Check("card", "warning", f"{sentence}, {remedy}.")
+
+
 def _memory(plan: Plan) -> Iterator[Check]:
     available = psutil.virtual_memory().available
     rings = sum(size for _, size in plan.ring_bytes())
@@ -285,7 +306,7 @@ def _output(config: CaptureConfig) -> Iterator[Check]:
         yield Check("output", "failed", f"{key}: {there} is not a directory; remove it, or write another directory.")
         return
     # The supervisor makes what is missing, with the right owner; what exists belongs to somebody and stays as it is.
-    if there == directory and not _writable_by(config.user, directory):
+    if there == directory and not _permitted(config.user, "-w", directory, "-a", "-x", directory):
         sentence = (
             f"{key}: {directory} cannot be written by the user {config.user}; "
             f"run `chown {config.user}: {directory}` and let every directory above be entered, or write another one."
@@ -304,13 +325,13 @@ def _output(config: CaptureConfig) -> Iterator[Check]:
         yield Check("space", "ok", f"{directory} has {format_size(usage.free)} free.")
 
 
-def _writable_by(user: str, directory: Path) -> bool:
-    """Ask the kernel as that user: modes, ACLs, parents and read-only mounts all have their say."""
+def _permitted(user: str, *words: object) -> bool:
+    """Ask the kernel as that user, in words of test(1): modes, ACLs, parents and read-only mounts have their say."""
     try:
         account = pwd.getpwnam(user)
     except KeyError:
         return False
-    test = ["test", "-w", str(directory), "-a", "-x", str(directory)]
+    test = ["test", *map(str, words)]
     if os.geteuid() != 0:
         return subprocess.run(test, check=False).returncode == 0
     groups = os.getgrouplist(user, account.pw_gid)

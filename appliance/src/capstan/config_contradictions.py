@@ -1,0 +1,71 @@
+"""Settings that are right alone and wrong together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from capstan.config_fields import is_card
+from capstan.quantities import format_size
+
+if TYPE_CHECKING:
+    from capstan.config import CaptureConfig, Interface
+
+
+def found_in(config: CaptureConfig) -> Iterator[tuple[str, str]]:
+    """Settings that are right alone and wrong together, as (key, sentence)."""
+    first: dict[str, int] = {}
+    for index, interface in enumerate(config.interfaces):
+        key = f"interfaces[{index}]"
+        earlier = first.setdefault(interface.identity, index)
+        if earlier != index:
+            yield key, f"is {interface.identity} again, as interfaces[{earlier}] is; write each interface once"
+        method = config.method_of(interface)
+        if method == "dpdk" and config.netns is not None:
+            yield "netns", "belongs to interfaces of the kernel, and dpdk takes the NIC from it; write null"
+        if method in {"pcap", "replay"} and interface.queues not in {"auto", 1}:
+            yield (
+                f"{key}.queues",
+                f"is {interface.queues}, and the method {method} reads one queue; write 1, or a method with queues "
+                "such as af_packet",
+            )
+        if method == "pf_ring" and config.pf_ring.zc and config.pf_ring.spread != "channels":
+            spread = config.pf_ring.spread
+            yield "pf_ring.spread", f"is {spread}, and with zc the NIC alone spreads packets; write channels"
+        if method == "replay" and interface.pci is not None:
+            yield f"{key}.pci", "belongs to a NIC, and replay uses none; write name: with any label"
+        yield from _of_card(key, method, interface)
+    asked = sum(interface.queues for interface in config.interfaces if interface.queues != "auto")
+    if config.cores != "auto" and asked > 4 * len(config.cores):
+        yield (
+            "cores",
+            f"holds {len(config.cores)} CPUs for the {asked} queues asked for; "
+            f"write at least {-(-asked // 4)} CPUs, or fewer queues",
+        )
+    if "replay" in config.methods and config.replay is None:
+        yield "replay", "is missing, and the method replay needs it; write replay: {file: /path/of/a.pcapng}"
+    if config.output.rotate_size < config.buffers.block_size:
+        yield (
+            "output.rotate_size",
+            f"is {format_size(config.output.rotate_size)}, smaller than one block of "
+            f"{format_size(config.buffers.block_size)}; write a multiple of buffers.block_size",
+        )
+
+
+def _of_card(key: str, method: str, interface: Interface) -> Iterator[tuple[str, str]]:
+    """What a DAG card has and a network device has not, and the other way round."""
+    if interface.streams is not None and method not in {"dag", "auto"}:
+        yield f"{key}.streams", f"belongs to DAG cards, and the method is {method}; remove it"
+    if method != "dag":
+        return
+    for name in ("pci", "mac"):
+        if getattr(interface, name) is not None:
+            yield f"{key}.{name}", "belongs to a network device, and a DAG card is none; write name: /dev/dag0 alone"
+    if interface.name is not None and not is_card(interface.name):
+        yield f"{key}.name", f"is {interface.name}, and the method dag captures from a DAG card; write /dev/dag0"
+    if interface.streams is not None and interface.queues not in {"auto", len(interface.streams)}:
+        yield (
+            f"{key}.queues",
+            f"is {interface.queues} for {len(interface.streams)} streams, and each queue reads one; "
+            f"write {len(interface.streams)}, or auto",
+        )
