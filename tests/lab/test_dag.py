@@ -506,3 +506,11 @@ def test_settings_that_cannot_be_are_refused(options: dict[str, Any], told: str,
     (place / "engine.json").write_text(json.dumps(engine.settings))
     done = programs.run(programs.engine(), "--config", place / "engine.json", "--check", check=False)
     assert done.returncode == USAGE and told in done.stderr and "ports[0]: options" in done.stderr, done.stderr
+
+
+@standin_only
+def test_a_stream_that_may_not_be_attached_is_told(lab: Lab, place: Path) -> None:
+    # The stand-in's streams are packet sockets, which need a capability.
+    engine = Engine(place, port(lab), netns=lab.netns)
+    code, sentence = engine.refuse("setpriv", "--bounding-set", "-net_raw")
+    assert code == SETUP_FAILED and "stream 0 cannot be attached: Operation not permitted" in sentence, sentence

@@ -13,6 +13,12 @@
 /* Handed out and not given back, at most: looking at the card for each burst would cost more than the burst. */
 #define MOST_HELD (1U << 20)
 
+/* What a stream that the card has not is refused with. */
+static bool is_absent(int rc)
+{
+	return rc == -EINVAL || rc == -ENODEV || rc == -ENXIO;
+}
+
 static int refuse_stream(const struct cap_port *port, int stream, int rc, struct cap_error *err)
 {
 	const char *name = port->config->interface;
@@ -22,7 +28,7 @@ static int refuse_stream(const struct cap_port *port, int stream, int rc, struct
 			err, EBUSY,
 			"%s: dag: stream %d is attached by another process: stop that one first, or capture from other streams (options.streams)",
 			name, stream);
-	if (rc == -EINVAL || rc == -ENODEV || rc == -ENXIO)
+	if (is_absent(rc))
 		return cap_fail(
 			err, EINVAL,
 			"%s: dag: the card has no receive stream %d with memory (%s; it has %d receive streams): give it memory with the vendor's dagconfig, or correct options.streams",
@@ -63,6 +69,8 @@ static int attach_found(struct cap_port *port, struct cap_error *err)
 		struct cap_queue *queue = &port->queues[found];
 		int rc = cap_dag_attach(&port->library, port->fd, stream);
 
+		if (rc && rc != -EBUSY && !is_absent(rc))
+			return refuse_stream(port, stream, rc, err);
 		busy += rc == -EBUSY;
 		if (rc)
 			continue;
