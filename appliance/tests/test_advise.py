@@ -185,6 +185,16 @@ def test_an_mtu_that_native_xdp_does_not_take_is_told() -> None:
     assert (xdp.mode, "write capture_nic.mtu: 1500" in xdp.reason) == ("generic", True)
 
 
+def test_a_virtual_interface_is_judged_by_its_kind() -> None:
+    made, _ = host()
+    veth = Link("cap0", 2, kind="veth", mtu=9000, speed=10_000, rx_queues=4, channels=Channels(0, 0, 4, 0, 0, 4))
+    advice = advise(config("cap0"), made, Network((veth,)), DISTRIBUTION)[0]
+    xdp = advice.candidate("af_xdp")
+    assert xdp is not None
+    assert (advice.chosen, xdp.mode, advice.subject.nature) == ("af_xdp", "copy", "veth")
+    assert advice.candidate("dpdk").reason == "it is not on the PCI bus"  # type: ignore[union-attr]
+
+
 def test_the_plan_says_what_auto_took_and_what_would_be_better() -> None:
     made, network = host(ICE, IGB, cores=64, iommu=False)
     planned = plan(config("ens0f0", "ens1f0"), made, network, DISTRIBUTION)

@@ -45,6 +45,15 @@ def test_newer_kernels_are_believed_whatever_the_table_says() -> None:
     assert xdp_drivers.support("no_such_driver", TOLD_ALL, (6, 12)).zerocopy is True
 
 
+@pytest.mark.parametrize(
+    ("driver", "kernel", "buffers"), [("veth", (5, 17), False), ("veth", (6, 1), True), ("igb", (6, 12), False)]
+)
+def test_older_kernels_are_judged_by_the_table_for_large_frames_too(
+    driver: str, kernel: tuple[int, int], buffers: bool
+) -> None:
+    assert xdp_drivers.support(driver, None, kernel).buffers == buffers
+
+
 def test_a_driver_whose_programs_cannot_redirect_has_nothing_for_a_socket() -> None:
     found = xdp_drivers.support("fbnic", TOLD_NO_REDIRECT, (6, 18))
     assert (found.native, found.zerocopy) == (False, False)

@@ -74,6 +74,18 @@ ZEROCOPY_SINCE: dict[str, Version] = {
     "igb": (6, 14),
 }
 """The kernel in which each driver got zero-copy sockets."""
+BUFFERS_SINCE: dict[str, Version] = {
+    "mvneta": (5, 18),
+    "veth": (5, 18),
+    "atlantic": (5, 19),
+    "bnxt_en": (5, 19),
+    "ice": (6, 3),
+    "virtio_net": (6, 3),
+    "i40e": (6, 4),
+    "mlx5_core": (6, 4),
+    "ionic": (6, 9),
+}
+"""The kernel in which each driver got native XDP for frames in several buffers."""
 TELLS_SINCE: Version = (6, 3)
 _NEVER: Version = (999, 0)
 # What a network device's driver is called where the driver of its PCI device has another name.
@@ -117,7 +129,7 @@ def support(driver: str, features: int | None, kernel: Version) -> Support:
         driver,
         native=kernel >= NATIVE_SINCE.get(driver, _NEVER),
         zerocopy=kernel >= ZEROCOPY_SINCE.get(driver, _NEVER),
-        buffers=False,
+        buffers=kernel >= BUFFERS_SINCE.get(driver, _NEVER),
         told=False,
     )
 
