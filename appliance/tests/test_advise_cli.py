@@ -127,7 +127,7 @@ def test_a_full_disk_is_not_filled_further(host: Host, tmp_path: Path) -> None:
 
 
 def test_a_fleet_has_a_line_for_each_port_and_host() -> None:
-    port = {
+    port: dict[str, Any] = {
         "port": "ens1",
         "driver": "ice",
         "speed": 100_000,
@@ -141,9 +141,14 @@ def test_a_fleet_has_a_line_for_each_port_and_host() -> None:
     }
     refused = {**port, "port": "eth0", "refusals": ["eth0 carries the default route"], "chosen": None, "candidates": []}
     none = {**port, "port": "ens2", "chosen": None}
+    kept = {
+        **port,
+        "port": "ens3",
+        "candidates": [{**port["candidates"][0], "needs": "nothing"}, port["candidates"][1]],
+    }
     lines = fleet_table(
         [
-            {"host": "probe-a", "ports": [port, refused, none]},
+            {"host": "probe-a", "ports": [port, refused, none, kept]},
             {"host": "probe-b", "ports": []},
             {"host": "probe-c", "problem": "unreachable: no route to host"},
         ]
@@ -153,6 +158,7 @@ def test_a_fleet_has_a_line_for_each_port_and_host() -> None:
         "probe-a  ens1           149  af_xdp zero-copy  59.5  dpdk 429, a reboot",
         "probe-a  eth0           149  not for capture      -  -",
         "probe-a  ens2           149  none                 -  -",
+        "probe-a  ens3           149  af_xdp zero-copy  59.5  dpdk 429, at hand",
         "",
         "probe-b: there is no NIC on this host",
         "probe-c: unreachable: no route to host",

@@ -222,7 +222,11 @@ def _fleet_row(host: str, port: Mapping[str, Any]) -> tuple[str, ...]:
     if at is None:
         return (*start, "not for capture" if port["refusals"] else "none", "-", "-")
     chosen, better = port["candidates"][at], port["candidates"][:at]
-    told = [f"{_mode_of(found)} {_millions(found['pps'])}, {_NEEDS[found['needs']]}" for found in better]
+    told = [
+        f"{_mode_of(found)} {_millions(found['pps'])}, "
+        + ("at hand" if found["needs"] in {"nothing", "deployment"} else _NEEDS[found["needs"]])
+        for found in better
+    ]
     return (*start, _mode_of(chosen), _millions(chosen["pps"]), told[0] if told else "-")
 
 
