@@ -322,7 +322,12 @@ def test_pf_ring_can_be_had_where_it_was_bought() -> None:
     assert "in the host's own" in of_pf_ring(ICE, loaded, netns="n")[1]
     zero_copy = {"zc": True, "licence": "/srv/licence"}
     assert "ice is not the vendor's zero-copy driver" in of_pf_ring(ICE, loaded, pf_ring=zero_copy)[1]
-    assert of_pf_ring({**ICE, "driver": "ice_zc"}, loaded, pf_ring=zero_copy)[0] == "nothing"
+    runs = {**ICE, "driver": "ice_zc"}
+    assert of_pf_ring(runs, loaded, pf_ring=zero_copy)[0] == "nothing"
+    needs, told = of_pf_ring(runs, loaded, pf_ring={"zc": True})
+    assert (needs, told.startswith("a licence of PF_RING ZC for 3c:fd:fe:00:00:00")) == ("hand", True)
+    licensed = replace(loaded, licences=frozenset({"3c:fd:fe:00:00:00"}))
+    assert of_pf_ring(runs, licensed, pf_ring={"zc": True})[0] == "nothing"
 
 
 def test_module_and_licences_of_pf_ring_are_read_as_the_vendor_names_them(tmp_path: Path) -> None:

@@ -60,7 +60,6 @@ GOOD: Facts = {
         "engine": None,
         "refused": {"pcap": "", "af_packet": "", "af_xdp": ""},
         "pf_ring": {"module": None, "licences": []},
-        "dag": [],
         "choices": None,
         "measured": None,
     },

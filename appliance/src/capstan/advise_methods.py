@@ -30,7 +30,7 @@ class Change:
     """Something that has to be otherwise on the host before a method can be used."""
 
     what: str
-    """package, module, driver, hugepages, kernel, or card."""
+    """package, module, licence, driver, hugepages, kernel, or card."""
     by: By
     """Who brings it: a run of deploy.yml, that with a reboot, or a person."""
     sentence: str
@@ -179,8 +179,8 @@ def changes(method: str, subject: Subject, plan: HostPlan, others: frozenset[str
     """
     yield from _package(method, subject)
     yield from _driver(method, subject, plan)
-    if method == "pf_ring" and subject.means.pf_ring_module is None:
-        yield Change("module", "deployment", "the vendor's kernel module and library")
+    if method == "pf_ring":
+        yield from _pf_ring_parts(subject)
     port = plan.ports[subject.index]
     if method == "dpdk" and port.driver is not None:
         yield from _binding(subject, plan)
@@ -192,6 +192,17 @@ def changes(method: str, subject: Subject, plan: HostPlan, others: frozenset[str
     essential = [argument for argument in needed if waits or argument not in others]
     if essential:
         yield Change("kernel", "reboot", f"{' '.join(essential)} on the kernel's command line")
+
+
+def _pf_ring_parts(subject: Subject) -> Iterator[Change]:
+    if subject.means.pf_ring_module is None:
+        yield Change("module", "deployment", "the vendor's kernel module and library")
+    mac = subject.nic.mac if subject.nic else None
+    licensed = subject.config.pf_ring.licence is not None or mac in subject.means.licences
+    if _pf_ring_mode(subject)[0] == "ZC" and not licensed:
+        yield Change(
+            "licence", "hand", f"a licence of PF_RING ZC for {mac or subject.label}, in capture_pf_ring.licence"
+        )
 
 
 def _package(method: str, subject: Subject) -> Iterator[Change]:

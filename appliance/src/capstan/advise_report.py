@@ -57,7 +57,7 @@ def report(
 
 
 def _every_nic(config: CaptureConfig, machine: Machine, network: Network, means: Means) -> Iterator[PortAdvice]:
-    """Advice for each NIC, its ports one by one; and for network devices on no PCI bus that are no virtual ones."""
+    """Advice for each NIC, its ports one by one; for network devices on no PCI bus, but virtual ones; for DAG cards."""
     entries = [
         Interface(pci=nic.pci, name=name, method="auto")
         for nic in machine.nics
@@ -68,6 +68,7 @@ def _every_nic(config: CaptureConfig, machine: Machine, network: Network, means:
         for link in network.links
         if link.kind is None and link.pci is None and link.ethernet and not link.loopback
     ]
+    entries += [Interface(name=card.name, method="auto") for card in machine.cards]
     for entry in entries:
         yield from advise(with_ports(config, entry), machine, network, means)
 

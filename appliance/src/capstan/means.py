@@ -87,8 +87,6 @@ class Means:
     """Version of PF_RING's loaded kernel module."""
     licences: frozenset[str] = frozenset()
     """MAC addresses of NICs that have a licence of PF_RING ZC."""
-    dag: tuple[str, ...] = ()
-    """Devices of DAG cards."""
     engine: str | None = None
     """Version of the engine that is installed."""
     choices: Mapping[str, Choice] = field(default_factory=dict)
@@ -129,7 +127,6 @@ class Means:
             refused=raw["refused"],
             pf_ring_module=raw["pf_ring"]["module"],
             licences=frozenset(raw["pf_ring"]["licences"]),
-            dag=tuple(raw["dag"]),
             engine=engine["version"] if engine else None,
             choices={port: Choice(**_choice(found)) for port, found in (choices or {"ports": {}})["ports"].items()},
             measured=Measured.from_json(measured) if measured else None,

@@ -39,7 +39,6 @@ def read_means(engine: Path = ENGINE, advice: Path = ADVICE, root: Path = _ROOT)
         "engine": _engine(engine),
         "refused": refused_sockets(),
         "pf_ring": _pf_ring(root),
-        "dag": sorted(f"/{path.relative_to(root)}" for path in (root / "dev").glob("dag[0-9]*")),
         "choices": read_record(advice / CHOICES),
         "measured": read_record(advice / MEASURED),
     }
