@@ -10,6 +10,7 @@ import advice_document
 from capstan import means_read
 from capstan.advise import METHODS, PortAdvice, advise, decide, plan
 from capstan.advise_rates import PRIORS, estimate, line_rate
+from capstan.advise_report import report
 from capstan.config import BUILT_METHODS, CaptureConfig, ConfigError, from_inventory
 from capstan.ethtool import Channels
 from capstan.links import Link, Network
@@ -410,3 +411,8 @@ def test_a_dag_card_is_captured_by_dag_and_nothing_else() -> None:
     assert found is not None
     assert (found.verdict, found.reason) == ("impossible", "this is no DAG card")
     assert plan(settings, made, network, means).ports[0].method == "dag"
+    whole = report(settings, made, network, means, whole=True)
+    assert [(port["port"], port["driver"], port["chosen"]) for port in whole["ports"]] == [
+        ("ens0f0", "ice", "dpdk"),
+        ("dag0", "dag", "dag"),
+    ]

@@ -67,6 +67,8 @@ class Subject:
     @property
     def driver(self) -> str | None:
         """Driver of its network device, now or before it was bound; for a virtual interface its kind."""
+        if self.card is not None:
+            return "dag"
         return (self.nic.kernel_driver if self.nic else None) or (self.link.kind if self.link else None)
 
     @property
