@@ -12,12 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import yaml
 
 from capstan import lab
 from capstan.config import CaptureConfig, load
 from capstan.paths import Paths
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("capstan", deadline=None)
+hypothesis.settings.load_profile("capstan")
 
 FAKE = Path(__file__).with_name("fake_engine.py")
 

@@ -12,8 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import yaml
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("capstan", deadline=None)
+hypothesis.settings.load_profile("capstan")
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(CHECKOUT / "appliance/src"), str(CHECKOUT / "collections")]

@@ -7,6 +7,7 @@ the next one restores it before it looks at the ports, so that a changed setting
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ from capstan.files import boot_id, read_json, write_json
 from capstan.logs import logger
 
 SNAPSHOT_VERSION = 1
+
+_SO_NETNS_COOKIE = 71  # include/uapi/asm-generic/socket.h, from Linux 5.14 on
 
 UNWANTED_FEATURES = (
     # Merge frames of a flow into larger ones that were never on the wire.
@@ -263,5 +266,6 @@ def rx_packets(netns: str | None, interfaces: Iterable[str]) -> dict[str, int]:
 
 
 def _namespace() -> int:
-    """Inode of the network namespace that we are in."""
-    return Path("/proc/thread-self/ns/net").stat().st_ino
+    """Cookie of the network namespace that we are in: no later one has it, as one may have the inode."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as inside:
+        return int.from_bytes(inside.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder)
