@@ -16,10 +16,11 @@ from typing import Any
 
 import programs
 import pytest
-from engine import Driver, Engine, assert_balanced, assert_nothing_lost
+from engine import Engine, assert_balanced, assert_nothing_lost
 from lab import Lab
+from methods import Driver
 from readers import tcpdump
-from test_privileges import NET_ADMIN, NET_RAW, USER, engine_for, mask, process_status
+from test_privileges import IPC_LOCK, NET_ADMIN, NET_RAW, USER, engine_for, mask, process_status
 from traffic import SMALL, Shape, assert_all_there, check
 from waiting import wait_until
 
@@ -36,11 +37,11 @@ pytestmark = pytest.mark.skipif(
 def dpdk(devargs: str | None = None, **options: Any) -> Driver:
     """The method on a virtual device, with memory from malloc: a test host may have no hugepages."""
     devices = {"devargs": devargs} if devargs else {}
-    return Driver("dpdk", "dpdk", {"huge": False, **devices, **options})
+    return Driver("dpdk", "dpdk", "virtual device", {"huge": False, **devices, **options})
 
 
 AF_PACKET = dpdk("iface=cap0,framecnt=8192")
-"""Its ring holds a fifth of a second: a longer wait for a CPU costs packets that net_af_packet does not count."""
+"""Its ring holds a fifth of a second."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -322,7 +323,7 @@ def test_an_engine_stops_while_packets_keep_coming(lab: Lab, place: Path) -> Non
 
 @pytest.mark.parametrize(
     ("driver", "interface", "needed"),
-    [(AF_PACKET, "net_af_packet0", {NET_RAW, NET_ADMIN}), (dpdk(), "net_ring0", set())],
+    [(AF_PACKET, "net_af_packet0", {NET_RAW, NET_ADMIN, IPC_LOCK}), (dpdk(), "net_ring0", set())],
     ids=["af_packet", "ring"],
 )
 def test_every_thread_has_the_user_and_only_workers_have_rights(
@@ -390,7 +391,7 @@ def pci_device_of_the_kernel() -> str | None:
         (dpdk().port("0000:ff:1f.7"), ["0000:ff:1f.7", "no PCI device", "lspci"]),
         (dpdk().port("cap0"), ["cap0", "PCI address"]),
         (dpdk().port("net_nothing0"), ["net_nothing0", "virtual device", "devargs"]),
-        (dpdk("iface=nothere").port("net_af_packet0"), ["net_af_packet0", "No such device"]),
+        (dpdk("iface=nothere").port("net_af_packet0"), ["net_af_packet0", "there is no such interface as nothere"]),
         (dpdk("rx_pcap=/nowhere.pcap").port("net_pcap0"), ["net_pcap0", "/nowhere.pcap", "No such file"]),
         (dpdk("iface=cap0,qpairs=1").port("net_af_packet0", 3), ["1 receive queues", "3 were asked for", "queues 1"]),
         (dpdk("colour=1").port("net_null0"), ["net_null0", "devargs"]),

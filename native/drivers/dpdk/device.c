@@ -10,6 +10,7 @@
 #include "rss.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_mbuf_dyn.h>
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -79,11 +81,36 @@ static unsigned mtu_behind(const struct cap_port *port)
 	return netdev.mtu;
 }
 
+/* Drivers over the kernel's sockets say no more than that they could not open one. */
+static bool lacks_raw_sockets(const struct cap_port_config *config)
+{
+	int fd = -1;
+
+	if (!(cap_dpdk_port_privileges(config) & CAP_PRIVILEGE_NET_RAW))
+		return false;
+	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	if (fd >= 0)
+		close(fd);
+	return fd < 0 && errno == EPERM;
+}
+
 static int fail_probe(struct cap_port *port, int rc, struct cap_error *err)
 {
 	const char *name = port->config->interface;
 	const char *why = reason(rc);
+	char behind[IF_NAMESIZE];
 
+	if (cap_dpdk_devarg(port->options->devargs, "iface", behind, sizeof(behind)) &&
+	    !cap_dpdk_begins(name, "net_tap") && !if_nametoindex(behind))
+		return cap_fail(
+			err, ENODEV,
+			"%s: dpdk: there is no such interface as %s, which its devargs name: see ip link",
+			name, behind);
+	if (!cap_dpdk_is_pci(name) && lacks_raw_sockets(port->config))
+		return cap_fail(
+			err, EPERM,
+			"%s: dpdk: the virtual device cannot be made: opening a packet socket is not permitted: start the engine as root",
+			name);
 	if (!cap_dpdk_is_pci(name))
 		return cap_fail(
 			err, -rc,
@@ -401,7 +428,7 @@ static void tell_limits(const struct rte_eth_dev_info *info, struct cap_port_fac
 	if (!strcmp(info->driver_name, "net_af_packet"))
 		cap_degraded(
 			facts,
-			"net_af_packet rebuilds IP fragments, does not count what its ring has no room for, takes what this host sends, and shows 802.1ad tags as 802.1Q: method af_packet does better");
+			"net_af_packet rebuilds IP fragments, takes what this host sends, and shows 802.1ad tags as 802.1Q: method af_packet does better");
 	if (strcmp(info->driver_name, "net_memif"))
 		return;
 	cap_degraded(
@@ -433,6 +460,8 @@ int cap_dpdk_device_open(struct cap_port *port, struct cap_port_facts *facts, st
 	port->device = info.device;
 	port->driver_name = info.driver_name;
 	port->if_index = info.if_index;
+	if (!strcmp(info.driver_name, "net_af_packet"))
+		cap_packet_sockets_find(&port->sockets, info.if_index);
 	port->idle = port->options->idle;
 	port->longest_sleep_ns = cap_dpdk_longest_sleep((unsigned)port->options->descriptors, 0);
 	rc = check_queues(port, &info, err);
