@@ -119,10 +119,11 @@ def test_capinfos_counts_packets_and_bytes(file: Made) -> None:
     assert said["Time precision"] == "nanoseconds (9)"
 
 
-def test_wireshark_and_python_show_comments(file: Made, place: Path) -> None:
+def test_wireshark_shows_comments_and_copies_them_with_loss_counts(file: Made, place: Path) -> None:
     assert [row[0] if row else "" for row in tshark(file.path, "frame.comment")] == file.comments
     programs.run("editcap", "-F", "pcapng", file.path, place / "copy.pcapng")
-    assert made(place / "copy.pcapng").comments == file.comments
+    copy = made(place / "copy.pcapng")
+    assert (copy.comments, copy.drop_counts) == (file.comments, file.drop_counts)
 
 
 def test_libtraces_tools_agree_on_packets_and_bytes(file: Made) -> None:
