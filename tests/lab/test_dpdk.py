@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import re
 import shutil
 import subprocess
 import time
@@ -376,15 +375,6 @@ def test_nothing_is_left_behind_even_by_a_crash(place: Path) -> None:
     assert left_behind() <= before
 
 
-def pci_device_of_the_kernel() -> str | None:
-    """A PCI device of this host that some driver of the kernel's has."""
-    for device in sorted(Path("/sys/bus/pci/devices").glob("*")):
-        link = device / "driver"
-        if link.exists() and not re.search("vfio|uio|mlx|mana", link.resolve().name):
-            return device.name
-    return None
-
-
 @pytest.mark.parametrize(
     ("port", "words"),
     [
@@ -407,26 +397,10 @@ def test_a_port_that_cannot_be_is_refused_in_one_sentence(
         assert word in sentence, sentence
 
 
-def test_a_port_of_the_kernels_is_refused_with_what_to_do(place: Path) -> None:
-    address = pci_device_of_the_kernel()
-    if address is None:
-        pytest.skip("every PCI device of this host is free")
-    code, sentence = Engine(place, dpdk().port(address)).refuse()
-    assert code == 3 and "is bound to driver" in sentence and "vfio-pci" in sentence
-
-
 def test_ports_that_differ_in_their_memory_are_refused(place: Path) -> None:
     ports = [dpdk().port("net_null0"), dpdk(huge=True).port("net_null1")]
     code, sentence = Engine(place, *ports).refuse()
     assert code == 3 and "huge differs" in sentence and "net_null1" in sentence
-
-
-def test_a_host_without_hugepages_is_told_how_to_have_some(place: Path) -> None:
-    free = sum(int(path.read_text()) for path in Path("/sys/kernel/mm/hugepages").glob("*/free_hugepages"))
-    if free:
-        pytest.skip("this host has free hugepages")
-    code, sentence = Engine(place, dpdk(huge=True).port("net_null0")).refuse()
-    assert code == 3 and "no hugepage is free" in sentence and "nr_hugepages" in sentence
 
 
 @pytest.mark.parametrize(
