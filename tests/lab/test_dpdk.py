@@ -15,12 +15,12 @@ from typing import Any
 
 import programs
 import pytest
-from engine import Engine, assert_balanced, assert_nothing_lost
+from engine import Engine, assert_balanced, assert_nothing_lost, suspended
 from lab import Lab
 from methods import Driver
 from readers import tcpdump
 from test_privileges import IPC_LOCK, NET_ADMIN, NET_RAW, USER, engine_for, mask, process_status
-from traffic import SMALL, Shape, assert_all_there, check
+from traffic import SMALL, Shape, assert_all_there, assert_undamaged, check
 from waiting import wait_until
 
 FRAMES = 20_000
@@ -131,25 +131,42 @@ def test_packets_of_a_tap_device_are_found_again(lab: Lab, place: Path) -> None:
     assert found.damaged == found.out_of_order == found.foreign == 0
 
 
-def test_packets_of_an_af_xdp_device_are_found_again(place: Path) -> None:
-    made, rate = Lab(1, "xsk"), 10_000  # its ring of 2048 holds a fifth of a second
+@pytest.fixture
+def short_lab() -> Iterator[Lab]:
+    """A lab of short frames: net_af_xdp wants each in one page."""
+    made = Lab(1, "xsk")
     made.up()
-    try:
-        # The driver wants a frame in one page.
-        made.link("mtu", 1500)
-        made.wire("mtu", 1500)
-        with Engine(place, dpdk("iface=cap0").port("net_af_xdp0"), netns=made.netns) as engine:
-            sent = [
-                made.send(Shape("mixed sizes", size="64,512,1514", flows=16), stream=1, count=2000, rate=rate),
-                made.send(Shape("fragments", size="512", shape="fragments"), stream=2, count=2000, rate=rate),
-                made.send(Shape("two tags", size="80", vlan="0xb007,0xffff"), stream=3, count=2000, rate=rate),
-            ]
-            ledger = engine.stop()
-    finally:
-        made.down()
+    made.link("mtu", 1500)
+    made.wire("mtu", 1500)
+    yield made
+    made.down()
+
+
+def test_packets_of_an_af_xdp_device_are_found_again(short_lab: Lab, place: Path) -> None:
+    rate = 10_000  # its ring of 2048 holds a fifth of a second
+    with Engine(place, dpdk("iface=cap0").port("net_af_xdp0"), netns=short_lab.netns) as engine:
+        sent = [
+            short_lab.send(Shape("mixed sizes", size="64,512,1514", flows=16), stream=1, count=2000, rate=rate),
+            short_lab.send(Shape("fragments", size="512", shape="fragments"), stream=2, count=2000, rate=rate),
+            short_lab.send(Shape("two tags", size="80", vlan="0xb007,0xffff"), stream=3, count=2000, rate=rate),
+        ]
+        ledger = engine.stop()
     assert_nothing_lost(ledger, 6000)
     for stream in sent:
         assert_all_there(engine.files(), stream)
+
+
+def test_what_the_rings_of_an_af_xdp_device_had_no_room_for_is_counted(short_lab: Lab, place: Path) -> None:
+    with Engine(place, dpdk("iface=cap0").port("net_af_xdp0"), netns=short_lab.netns) as engine:
+        with suspended(engine):
+            sent = short_lab.send(SMALL, count=50_000, rate=0)
+        engine.wait_for(lambda ledger: ledger.total.wire >= sent.accepted, "everything is accounted for")
+        ledger = engine.stop()
+    assert_balanced(ledger)
+    total = ledger.total
+    assert total.wire == sent.accepted == total.delivered + total.dropped, (sent, total)
+    assert total.drops["nic_missed"] == total.dropped > 0
+    assert_undamaged(engine.files(), sent, total.delivered)
 
 
 def test_what_a_virtual_device_falsifies_is_told(lab: Lab, place: Path) -> None:
