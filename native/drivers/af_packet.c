@@ -419,7 +419,7 @@ static void counters(struct cap_queue *queue, struct cap_source_counters *out)
 
 static const struct cap_mode modes[] = {
 	{ .name = "ring",
-	  .asked_by = "nothing",
+	  .asked_by = "the method alone",
 	  .features = CAP_FEATURE_KERNEL_FILTER | CAP_FEATURE_MULTI_QUEUE | CAP_FEATURE_NETDEV,
 	  .queues = "any number: the kernel spreads by flow hash, CPU or receive queue (fanout)",
 	  .time = "the kernel's, nanoseconds" },

@@ -307,7 +307,7 @@ static void counters(struct cap_queue *queue, struct cap_source_counters *out)
 
 static const struct cap_mode modes[] = {
 	{ .name = "live",
-	  .asked_by = "nothing",
+	  .asked_by = "the method alone",
 	  .features = CAP_FEATURE_KERNEL_FILTER | CAP_FEATURE_NETDEV,
 	  .queues = "one",
 	  .time = "the kernel's, nanoseconds" },

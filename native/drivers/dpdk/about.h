@@ -25,17 +25,17 @@ static const struct cap_mode cap_dpdk_modes[] = {
 
 static const char *const cap_dpdk_drops[] = { "nic_missed", "nic_no_buffer", "nic_errors", NULL };
 
-#define CAP_DPDK_ABOUT                                                                                                                                                         \
-	.name = "dpdk",                                                                                                                                                        \
-	.summary =                                                                                                                                                             \
-		"DPDK: a poll-mode driver in the engine has the NIC for itself, by PCI address or as a virtual device",                                                        \
-	.wire = "packets taken from the rings, and what the port counts as missed",                                                                                            \
-	.sees = "imissed, rx_nombuf and ierrors of the port; tp_drops of the sockets under net_af_packet",                                                                     \
-	.drops = cap_dpdk_drops,                                                                                                                                               \
-	.blind =                                                                                                                                                               \
-		"what the kernel's side of a virtual device drops where its driver does not count it; what arrives at a NIC after a crash, of which the length alone is told", \
-	.needs = "for a NIC: a driver of DPDK for it, an IOMMU and hugepages",                                                                                                 \
-	.features = CAP_FEATURE_HARDWARE_TIME | CAP_FEATURE_ZERO_COPY | CAP_FEATURE_MULTI_QUEUE,                                                                               \
+#define CAP_DPDK_ABOUT                                                                                                                                                               \
+	.name = "dpdk",                                                                                                                                                              \
+	.summary =                                                                                                                                                                   \
+		"DPDK: a poll-mode driver in the engine has the NIC for itself, by PCI address or as a virtual device",                                                              \
+	.wire = "packets taken from the rings, and what the port counts as missed",                                                                                                  \
+	.sees = "imissed, rx_nombuf and ierrors of the port; and the kernel's of the sockets under net_af_packet and net_af_xdp",                                                    \
+	.drops = cap_dpdk_drops,                                                                                                                                                     \
+	.blind =                                                                                                                                                                     \
+		"what the kernel's side of another virtual device drops where its driver does not count it; what arrives at a NIC after a crash, of which the length alone is told", \
+	.needs = "for a NIC: a driver of DPDK for it, an IOMMU and hugepages",                                                                                                       \
+	.features = CAP_FEATURE_HARDWARE_TIME | CAP_FEATURE_ZERO_COPY | CAP_FEATURE_MULTI_QUEUE,                                                                                     \
 	.modes = cap_dpdk_modes, .privileges = CAP_PRIVILEGE_IPC_LOCK
 
 #endif

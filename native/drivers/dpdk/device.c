@@ -422,6 +422,12 @@ static int take_all_frames(struct cap_port *port, struct cap_port_facts *facts,
 	return 0;
 }
 
+static bool is_over_sockets(const struct rte_eth_dev_info *info)
+{
+	return !strcmp(info->driver_name, "net_af_packet") ||
+	       !strcmp(info->driver_name, "net_af_xdp");
+}
+
 /* What a virtual device does otherwise than a NIC would, and cannot be mended from here. */
 static void tell_limits(const struct rte_eth_dev_info *info, struct cap_port_facts *facts)
 {
@@ -453,20 +459,22 @@ static int register_stamp(struct cap_port *port, const struct rte_eth_dev_info *
 int cap_dpdk_device_open(struct cap_port *port, struct cap_port_facts *facts, struct cap_error *err)
 {
 	struct rte_eth_dev_info info;
-	int rc = probe(port, &info, err);
+	int rc;
 
+	cap_kernel_sockets_begin(&port->sockets);
+	rc = probe(port, &info, err);
 	if (rc)
 		return rc;
 	port->device = info.device;
 	port->driver_name = info.driver_name;
 	port->if_index = info.if_index;
-	if (!strcmp(info.driver_name, "net_af_packet"))
-		cap_packet_sockets_find(&port->sockets, info.if_index);
 	port->idle = port->options->idle;
 	port->longest_sleep_ns = cap_dpdk_longest_sleep((unsigned)port->options->descriptors, 0);
 	rc = check_queues(port, &info, err);
 	if (rc == 0)
 		rc = configure(port, &info, facts, err);
+	if (rc == 0 && is_over_sockets(&info))
+		cap_kernel_sockets_find(&port->sockets);
 	if (rc == 0)
 		rc = take_all_frames(port, facts, err);
 	if (rc == 0)

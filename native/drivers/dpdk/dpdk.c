@@ -6,7 +6,7 @@
  * apart from the wire while packets flow, so wire is what was taken; when the port is disarmed, ipackets
  * is read once more, and the queues drain until they have taken as much: what they cannot is on queue
  * 0's account as wire and stays unaccounted. imissed, rx_nombuf and ierrors are the port's drops; what the
- * rings of net_af_packet had no room for is asked from the kernel, because its driver does not.
+ * rings of net_af_packet and net_af_xdp had no room for is asked from the kernel (kernel_sockets.h).
  *
  * Start. The port is started by arm, with the counters read just before: no packet is older. A virtual
  * device over a kernel socket has one that queues from the moment it is made: that is thrown away.

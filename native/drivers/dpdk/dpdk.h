@@ -5,8 +5,8 @@
 
 #include "account.h"
 #include "clock_line.h"
+#include "kernel_sockets.h"
 #include "options.h"
-#include "packet_sockets.h"
 
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
@@ -56,7 +56,7 @@ struct cap_port {
 	struct rte_device *device;
 	const char *driver_name;
 	unsigned if_index; /**< of the network device behind a virtual device, or 0 */
-	struct cap_packet_sockets sockets; /**< of net_af_packet; elsewhere none */
+	struct cap_kernel_sockets sockets; /**< of net_af_packet and net_af_xdp; elsewhere none */
 	int promiscuous_fd;		   /**< holds that network device promiscuous, or -1 */
 	uint16_t descriptors;
 	uint32_t largest_frame;

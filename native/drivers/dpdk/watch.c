@@ -29,11 +29,14 @@ int cap_dpdk_read_figures(struct cap_port *port, struct cap_dpdk_figures *figure
 		return rc;
 	*figures = (struct cap_dpdk_figures){ stats.ipackets, stats.imissed, stats.rx_nombuf,
 					      stats.ierrors };
-	cap_packet_sockets_renew(&port->sockets);
-	figures->missed += port->sockets.missed;
-	/* The driver counts a packet when it is taken, and the kernel when it is put into the ring. */
-	if (port->sockets.count)
+	cap_kernel_sockets_renew(&port->sockets);
+	if (port->sockets.xdp) {
+		figures->missed = port->sockets.missed;
+	} else if (port->sockets.count) {
+		figures->missed += port->sockets.missed;
+		/* The driver counts a packet when it is taken, and the kernel when it is put into the ring. */
 		figures->received = port->sockets.received;
+	}
 	return 0;
 }
 
