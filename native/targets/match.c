@@ -4,6 +4,7 @@
 #include "filter.h"
 #include "judge.h"
 #include "pcapng.h"
+#include "scan.h"
 #include "target_index.h"
 
 #include <stdlib.h>
@@ -14,6 +15,7 @@ struct cap_matcher {
 	struct cap_fragments *fragments;
 	struct cap_view views[CAP_MAX_VIEWS];
 	bool sure[CAP_MAX_MATCHES]; /* of the match in hand, target by target */
+	struct cap_scan scan;
 	uint8_t room[CAP_LOOK_BYTES];
 };
 
@@ -187,9 +189,17 @@ static bool match_packet(struct cap_matcher *matcher, const struct cap_target_se
 uint64_t cap_match_burst(struct cap_matcher *matcher, const struct cap_target_set *set,
 			 const struct cap_packet *packets, unsigned n, struct cap_match *found)
 {
-	uint64_t matched = 0;
+	const struct cap_target_index *index = cap_target_set_index(set);
+	uint64_t matched = 0, maybe = ~0ULL >> (CAP_BURST - n);
 
-	for (unsigned i = 0; i < n; i++)
+	/* Where a target names no address, no packet's addresses say that it is nobody's. */
+	if (!index->anywhere)
+		maybe = cap_scan_burst(&matcher->scan, index, matcher->link_type, matcher->tunnels,
+				       packets, n);
+	for (; maybe; maybe &= maybe - 1) {
+		const unsigned i = (unsigned)__builtin_ctzll(maybe);
+
 		matched |= (uint64_t)match_packet(matcher, set, &packets[i], &found[i]) << i;
+	}
 	return matched;
 }
