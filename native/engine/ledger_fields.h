@@ -16,7 +16,7 @@
 F(worker, wire_packets,     "wire",     "kernel", "packets", "offered to this queue, by the source's own counter; DPDK: taken from the ring, and at the end what the port's ipackets has beyond all queues' (queue 0); DAG: taken from the stream, and what the card says it lost") \
 F(worker, received_packets, "received", "engine", "packets", "taken out of the ring by the worker") \
 F(worker, received_bytes,   "info",     "",       "bytes",   "wire length of the packets taken out of the ring") \
-F(worker, filtered_kernel,  "filtered", "kernel", "packets", "rejected by the filter inside the kernel") \
+F(worker, filtered_kernel,  "filtered", "kernel", "packets", "rejected by filter or targets inside the kernel") \
 F(worker, filtered_engine,  "filtered", "engine", "packets", "rejected by the filter inside the engine") \
 F(worker, kernel_dropped,   "drop",     "kernel", "packets", "no ring or frame memory left in the kernel: the engine was too slow") \
 F(worker, ring_full,        "drop",     "kernel", "packets", "the receive ring was full: the engine was too slow") \
@@ -30,6 +30,7 @@ F(worker, short_packets,    "info",     "",       "packets", "arrived shorter th
 F(worker, freezes,          "info",     "",       "times",   "the kernel stopped a full ring") \
 F(worker, fill_empty,       "info",     "",       "times",   "the kernel found no free frame; attempts, not packets") \
 F(worker, untimed,          "info",     "",       "packets", "have the time of their burst: the NIC's driver has no room for a time stamp") \
+F(worker, kernel_unjudged,  "info",     "",       "packets", "taken up because the kernel could not tell whether they are a target's; the engine did") \
 F(worker, time_error_ns,    "info",     "",       "ns",      "the most by which a packet's time may be wrong, where that is known") \
 F(worker, bursts,           "info",     "",       "times",   "bursts that were not empty") \
 F(worker, sleeps,           "info",     "",       "times",   "the worker slept because its ring was empty") \

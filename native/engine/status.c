@@ -40,12 +40,17 @@ static json_t *describe_port(const struct cap_running_port *port)
 
 	for (unsigned i = 0; i < port->facts.degraded_count; i++)
 		json_array_append_new(degraded, json_string(port->facts.degraded[i]));
+	if (port->facts.targets_why[0])
+		json_array_append_new(degraded,
+				      json_sprintf("targets are matched in the engine, not in the kernel: %s",
+						   port->facts.targets_why));
 	for (unsigned i = 0; i < config->queues; i++)
 		json_array_append_new(cpus, json_integer(port->workers[i].cpu));
-	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:I, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:I}",
+	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:s, s:I, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:I}",
 			 "interface", config->interface, "method", config->driver->name,
 			 "effective_mode", port->facts.effective_mode, "filter",
 			 text_or_null(config->filter), "filter_in", port->facts.filter_in,
+			 "targets_in", port->facts.targets_in,
 			 "snaplen", (json_int_t)port->facts.snaplen, "link",
 			 cap_link_name(port->link), "queues", (int)config->queues, "cpus", cpus,
 			 "degraded", degraded, "time_error_ns", time_error(port), "device_counters",
