@@ -124,6 +124,7 @@ struct cap_port_config {
 	uint32_t snaplen;
 	bool promiscuous;
 	char *filter;	/**< pcap filter expression, or NULL */
+	uint32_t tunnels; /**< enum cap_tunnel: what the targets' packets may be inside of */
 	void *options;	/**< the driver's own structure, from parse_options */
 	unsigned index; /**< position in the configuration */
 };
