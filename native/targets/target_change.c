@@ -122,9 +122,10 @@ static int take_scalar(struct reading *in, const char *key, json_t *value, struc
 		return take_flag(key, value, &change->replace, err);
 	if (in->form == CAP_CHANGE_ASKED && !strcmp(key, "dry_run"))
 		return take_flag(key, value, &change->dry_run, err);
-	return cap_fail(err, EINVAL,
-			"unknown key \"%.64s\": write some of add, remove, replace, origin, who, dry_run",
-			key);
+	return cap_fail(
+		err, EINVAL,
+		"unknown key \"%.64s\": write some of add, remove, replace, origin, who, dry_run",
+		key);
 }
 
 static int take_key(void *context, const char *key, struct cap_document *document,

@@ -17,11 +17,11 @@ enum cap_change_form {
 /** All zero is a change of nothing. */
 struct cap_target_change {
 	char who[CAP_WHO_LEN]; /**< who asks by the caller's own words; empty: it does not say */
-	uint8_t origin;	       /**< enum cap_target_origin; it touches targets of this origin alone */
-	bool replace; /**< those of its origin that are not in `add` go */
-	bool dry_run; /**< to be judged, and not carried out */
+	uint8_t origin;	 /**< enum cap_target_origin; it touches targets of this origin alone */
+	bool replace;	 /**< those of its origin that are not in `add` go */
+	bool dry_run;	 /**< to be judged, and not carried out */
 	uint64_t serial; /**< of a logged one */
-	struct cap_target_list add; /**< ordered by id */
+	struct cap_target_list add;	      /**< ordered by id */
 	uint8_t (*remove)[CAP_TARGET_ID_LEN]; /**< ordered */
 	unsigned remove_count, remove_room;
 };
@@ -38,8 +38,8 @@ void cap_target_change_free(struct cap_target_change *change);
 
 /** What a change comes to. Terms are borrowed from the change and from the set before it. */
 struct cap_target_outcome {
-	struct cap_target_list list;	  /**< the whole set afterwards, ordered by id */
-	const struct cap_target **added;  /**< new ones, and changed ones as they are now */
+	struct cap_target_list list;	   /**< the whole set afterwards, ordered by id */
+	const struct cap_target **added;   /**< new ones, and changed ones as they are now */
 	const struct cap_target **removed; /**< gone ones, and changed ones as they were */
 	unsigned added_count, removed_count;
 	unsigned changed; /**< in both of the above */

@@ -114,7 +114,8 @@ int cap_document_read(struct cap_document *document, cap_document_key key, void 
 	rc = 0;
 	while (rc == 0 && (count || peek(document) != '}')) {
 		if (count == MOST_KEYS) {
-			rc = cap_fail(err, EINVAL, "has more keys than there are: see docs/targets.md");
+			rc = cap_fail(err, EINVAL,
+				      "has more keys than there are: see docs/targets.md");
 			break;
 		}
 		rc = read_key(document, &keys[count], err);

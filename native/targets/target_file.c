@@ -140,11 +140,11 @@ int cap_target_file_write(int directory, const struct cap_target *targets, unsig
 	if (rc == 0 && renameat(directory, FRESH_NAME, directory, CAP_TARGET_FILE_NAME))
 		rc = -errno;
 	if (rc == 0)
-		return fsync(directory) ? cap_fail(err, errno,
-						   CAP_TARGET_FILE_NAME
-						   " is not on the disk for certain: %s",
-						   strerror(errno)) :
-					  0;
+		return fsync(directory) ?
+			       cap_fail(err, errno,
+					CAP_TARGET_FILE_NAME " is not on the disk for certain: %s",
+					strerror(errno)) :
+			       0;
 	(void)unlinkat(directory, FRESH_NAME, 0);
 	return cap_fail(err, -rc, CAP_TARGET_FILE_NAME " cannot be written: %s: free space there",
 			strerror(-rc));

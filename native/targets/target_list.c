@@ -50,9 +50,10 @@ int cap_target_list_add(struct cap_target_list *list, const struct cap_target *t
 	const uint64_t terms = list->terms + cap_target_terms(target);
 
 	if (list->count == CAP_MAX_TARGETS)
-		return cap_fail(err, E2BIG,
-				"there are more than %u targets: remove some, or join their prefixes",
-				CAP_MAX_TARGETS);
+		return cap_fail(
+			err, E2BIG,
+			"there are more than %u targets: remove some, or join their prefixes",
+			CAP_MAX_TARGETS);
 	if (terms > CAP_MAX_TARGET_TERMS)
 		return cap_fail(
 			err, E2BIG,
@@ -95,9 +96,9 @@ int cap_target_list_sort(struct cap_target_list *list, struct cap_error *err)
 		if (by_id(&list->targets[i - 1], &list->targets[i]))
 			continue;
 		cap_target_id_text(list->targets[i].id, id);
-		return cap_fail(err, EEXIST,
-				"target %s: its id is there twice: give each target an id of its own",
-				id);
+		return cap_fail(
+			err, EEXIST,
+			"target %s: its id is there twice: give each target an id of its own", id);
 	}
 	return 0;
 }

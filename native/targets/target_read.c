@@ -178,9 +178,9 @@ static int read_protocol(struct reading *in, json_t *value)
 
 static int read_direction(struct reading *in, json_t *value)
 {
-	static const char *const words[] = { [CAP_DIRECTION_BOTH] = "both",
-					     [CAP_DIRECTION_FROM] = "from",
-					     [CAP_DIRECTION_TO] = "to" };
+	static const char *const words[] = {
+		[CAP_DIRECTION_BOTH] = "both", [CAP_DIRECTION_FROM] = "from", [CAP_DIRECTION_TO] = "to"
+	};
 
 	for (unsigned i = 0; json_is_string(value) && i < sizeof(words) / sizeof(words[0]); i++)
 		if (!strcmp(words[i], json_string_value(value))) {
@@ -192,8 +192,9 @@ static int read_direction(struct reading *in, json_t *value)
 
 static int read_origin(struct reading *in, json_t *value)
 {
-	static const char *const words[] = { [CAP_ORIGIN_RUNTIME] = "runtime",
-					     [CAP_ORIGIN_INVENTORY] = "inventory" };
+	static const char *const words[] = {
+		[CAP_ORIGIN_RUNTIME] = "runtime", [CAP_ORIGIN_INVENTORY] = "inventory"
+	};
 
 	for (unsigned i = 0; json_is_string(value) && i < sizeof(words) / sizeof(words[0]); i++)
 		if (!strcmp(words[i], json_string_value(value))) {
@@ -231,7 +232,8 @@ static int read_note(struct reading *in, json_t *value)
 		return refuse(in, "must be text of 1 to 255 bytes");
 	for (size_t i = 0; i < len; i++)
 		if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
-			return refuse(in, "holds a line break or another control character: remove it");
+			return refuse(in,
+				      "holds a line break or another control character: remove it");
 	in->target.note = cap_target_list_alloc(in->list, len + 1);
 	if (!in->target.note)
 		return refuse(in, "out of memory");
@@ -295,7 +297,8 @@ static int judge(struct reading *in)
 			"belong to tcp, udp, udplite, sctp and dccp: remove them, or write one of these as protocol");
 	in->key = "end";
 	if (target->end_ns <= target->start_ns)
-		return refuse(in, "is not behind its start: write a later end, or an earlier start");
+		return refuse(in,
+			      "is not behind its start: write a later end, or an earlier start");
 	return 0;
 }
 
@@ -311,12 +314,12 @@ int cap_target_read(struct cap_target_list *list, json_t *object, enum cap_targe
 	int rc = 0;
 
 	if (!json_is_object(object))
-		return refuse(&in, "must be an object {...} such as {\"id\": ..., \"prefixes\": [...]}");
+		return refuse(&in,
+			      "must be an object {...} such as {\"id\": ..., \"prefixes\": [...]}");
 	in.key = "id";
 	if (!id || !cap_target_id_read(id, in.target.id))
-		return refuse(
-			&in,
-			"must be a UUID such as \"01234567-89ab-cdef-0123-456789abcdef\"");
+		return refuse(&in,
+			      "must be a UUID such as \"01234567-89ab-cdef-0123-456789abcdef\"");
 	cap_target_id_text(in.target.id, in.id);
 	json_object_foreach(object, key, value) {
 		rc = read_key(&in, key, value, form);
@@ -399,8 +402,9 @@ static void write_terms(FILE *out, const struct cap_target *target)
 
 void cap_target_write(FILE *out, const struct cap_target *target, enum cap_target_form form)
 {
-	static const char *const directions[] = { [CAP_DIRECTION_FROM] = "from",
-						  [CAP_DIRECTION_TO] = "to" };
+	static const char *const directions[] = {
+		[CAP_DIRECTION_FROM] = "from", [CAP_DIRECTION_TO] = "to"
+	};
 	char text[CAP_TARGET_ID_TEXT];
 
 	cap_target_id_text(target->id, text);

@@ -9,17 +9,19 @@
 #include <time.h>
 
 #define NS_PER_S UINT64_C(1000000000)
-#define LAST_YEAR 2261	     /* of 64 bits of nanoseconds, signed: what others read them as */
+#define LAST_YEAR 2261 /* of 64 bits of nanoseconds, signed: what others read them as */
 
 static const struct {
 	const char *name;
 	uint8_t number;
 } protocols[] = {
-	{ "icmp", IPPROTO_ICMP },	{ "igmp", IPPROTO_IGMP }, { "ipip", IPPROTO_IPIP },
-	{ "tcp", IPPROTO_TCP },		{ "udp", IPPROTO_UDP },	  { "dccp", IPPROTO_DCCP },
-	{ "ipv6", IPPROTO_IPV6 },	{ "gre", IPPROTO_GRE },	  { "esp", IPPROTO_ESP },
-	{ "ah", IPPROTO_AH },		{ "icmpv6", 58 },	  { "ospf", 89 },
-	{ "sctp", IPPROTO_SCTP },	{ "udplite", IPPROTO_UDPLITE },
+	{ "icmp", IPPROTO_ICMP }, { "igmp", IPPROTO_IGMP },
+	{ "ipip", IPPROTO_IPIP }, { "tcp", IPPROTO_TCP },
+	{ "udp", IPPROTO_UDP },	  { "dccp", IPPROTO_DCCP },
+	{ "ipv6", IPPROTO_IPV6 }, { "gre", IPPROTO_GRE },
+	{ "esp", IPPROTO_ESP },	  { "ah", IPPROTO_AH },
+	{ "icmpv6", 58 },	  { "ospf", 89 },
+	{ "sctp", IPPROTO_SCTP }, { "udplite", IPPROTO_UDPLITE },
 };
 
 #define N_PROTOCOLS (sizeof(protocols) / sizeof(protocols[0]))
@@ -136,9 +138,10 @@ int cap_prefix_read(const char *text, struct cap_prefix *prefix, struct cap_erro
 		memcpy(inner.bytes, read.bytes + 12, 4);
 		clear_host_bits(&inner);
 		cap_prefix_text(&inner, meant);
-		return cap_fail(err, EINVAL,
-				"is an IPv4 address in the form of IPv6, which no packet has: write %s",
-				meant);
+		return cap_fail(
+			err, EINVAL,
+			"is an IPv4 address in the form of IPv6, which no packet has: write %s",
+			meant);
 	}
 	if (clear_host_bits(&read)) {
 		cap_prefix_text(&read, meant);

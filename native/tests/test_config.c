@@ -80,8 +80,10 @@ static const struct {
 	  ",\"ports\":[{\"interface\":\"r\",\"method\":\"replay\",\"options\":{\"file\":\"f\",\"generate\":{}}}]}",
 	  "exclude" },
 	{ "{" REST ",\"ports\":[" PORT "],\"targets\":{}}", "directory" },
-	{ "{" REST ",\"ports\":[" PORT "],\"targets\":{\"directory\":\"/t\",\"file\":\"/f\"}}", "either" },
-	{ "{" REST ",\"ports\":[" PORT "],\"targets\":{\"directory\":\"t\"}}", "targets.directory" },
+	{ "{" REST ",\"ports\":[" PORT "],\"targets\":{\"directory\":\"/t\",\"file\":\"/f\"}}",
+	  "either" },
+	{ "{" REST ",\"ports\":[" PORT "],\"targets\":{\"directory\":\"t\"}}",
+	  "targets.directory" },
 	{ "{" REST ",\"ports\":[" PORT "],\"targets\":{\"file\":\"/f\",\"stream\":1}}", "stream" },
 	{ "{" REST
 	  ",\"ports\":[{\"interface\":\"cap0\",\"method\":\"pcap\",\"tunnels\":[\"gre\",\"ipip\"]}]}",

@@ -44,27 +44,30 @@ static void everything_that_a_target_can_say_is_read(void)
 	struct cap_error err;
 	uint64_t serial;
 
-	HOLDS(read_text(WITH("\"origin\":\"inventory\",\"prefixes\":[\"192.0.2.1\",\"2001:db8::/48\"],"
-			     "\"protocol\":\"sctp\",\"ports\":[\"443\",80,\"1024-2047\"],\"vlans\":[0,4095],"
-			     "\"inner_vlans\":[7],\"macs\":[\"52:54:00:00:00:0A\",\"52-54-00-00-00-0b\"],"
-			     "\"direction\":\"to\",\"start\":\"2026-12-01T00:00:00Z\","
-			     "\"end\":\"2026-12-01T01:00:00+01:00\",\"note\":\"a \\\"quoted\\\" one\""),
-			&list, &serial, &err) < 0);
+	HOLDS(read_text(
+		      WITH("\"origin\":\"inventory\",\"prefixes\":[\"192.0.2.1\",\"2001:db8::/48\"],"
+			   "\"protocol\":\"sctp\",\"ports\":[\"443\",80,\"1024-2047\"],\"vlans\":[0,4095],"
+			   "\"inner_vlans\":[7],\"macs\":[\"52:54:00:00:00:0A\",\"52-54-00-00-00-0b\"],"
+			   "\"direction\":\"to\",\"start\":\"2026-12-01T00:00:00Z\","
+			   "\"end\":\"2026-12-01T01:00:00+01:00\",\"note\":\"a \\\"quoted\\\" one\""),
+		      &list, &serial, &err) < 0);
 	HOLDS(strstr(err.text, "end"));
 	cap_target_list_free(&list);
-	HOLDS(read_text(WITH("\"origin\":\"inventory\",\"prefixes\":[\"192.0.2.1\",\"2001:db8::/48\"],"
-			     "\"protocol\":\"sctp\",\"ports\":[\"443\",80,\"1024-2047\"],\"vlans\":[0,4095],"
-			     "\"inner_vlans\":[7],\"macs\":[\"52:54:00:00:00:0A\",\"52-54-00-00-00-0b\"],"
-			     "\"direction\":\"to\",\"start\":\"2026-12-01T00:00:00Z\","
-			     "\"end\":\"2026-12-01T01:30:00.25+01:00\",\"note\":\"a \\\"quoted\\\" one\""),
-			&list, &serial, &err) == 0);
+	HOLDS(read_text(
+		      WITH("\"origin\":\"inventory\",\"prefixes\":[\"192.0.2.1\",\"2001:db8::/48\"],"
+			   "\"protocol\":\"sctp\",\"ports\":[\"443\",80,\"1024-2047\"],\"vlans\":[0,4095],"
+			   "\"inner_vlans\":[7],\"macs\":[\"52:54:00:00:00:0A\",\"52-54-00-00-00-0b\"],"
+			   "\"direction\":\"to\",\"start\":\"2026-12-01T00:00:00Z\","
+			   "\"end\":\"2026-12-01T01:30:00.25+01:00\",\"note\":\"a \\\"quoted\\\" one\""),
+		      &list, &serial, &err) == 0);
 	HOLDS(serial == 7 && list.count == 1 && list.terms == 10);
 	target = list.targets;
 	HOLDS(target->origin == CAP_ORIGIN_INVENTORY && target->direction == CAP_DIRECTION_TO);
 	HOLDS(target->prefix_count == 2 && target->prefixes[0].family == 4);
 	HOLDS(target->prefixes[0].length == 32 && target->prefixes[1].length == 48);
 	HOLDS(!target->any_protocol && target->protocol == 132);
-	HOLDS(target->port_count == 3 && target->ports[1].first == 80 && target->ports[1].last == 80);
+	HOLDS(target->port_count == 3 && target->ports[1].first == 80 &&
+	      target->ports[1].last == 80);
 	HOLDS(target->ports[2].first == 1024 && target->ports[2].last == 2047);
 	HOLDS(target->outer_vlan_count == 2 && target->outer_vlans[1] == 4095);
 	HOLDS(target->inner_vlan_count == 1 && target->inner_vlans[0] == 7);
@@ -154,7 +157,8 @@ static const struct {
 	  ".end", "write a later end" },
 	{ WITH("\"vlans\":[1],\"note\":\"\""), ".note", "1 to 255 bytes" },
 	{ WITH("\"vlans\":[1],\"note\":\"a\\nb\""), ".note", "line break" },
-	{ FILE_OF("{\"id\":\"" ID "\",\"vlans\":[1]},{\"id\":\"" ID "\",\"vlans\":[2]}"), ID, "twice" },
+	{ FILE_OF("{\"id\":\"" ID "\",\"vlans\":[1]},{\"id\":\"" ID "\",\"vlans\":[2]}"), ID,
+	  "twice" },
 };
 
 static void each_mistake_is_told_with_its_place_and_what_to_write(void)
@@ -166,8 +170,8 @@ static void each_mistake_is_told_with_its_place_and_what_to_write(void)
 		int rc = read_text(wrong[i].text, &list, &serial, &err);
 
 		cap_target_list_free(&list);
-		if (rc < 0 && strstr(err.text, wrong[i].place) && strstr(err.text, wrong[i].remedy) &&
-		    !strchr(err.text, '\n'))
+		if (rc < 0 && strstr(err.text, wrong[i].place) &&
+		    strstr(err.text, wrong[i].remedy) && !strchr(err.text, '\n'))
 			continue;
 		fprintf(stderr, "%s\n-> %d: %s\n", wrong[i].text, rc, err.text);
 		exit(1);
@@ -184,7 +188,8 @@ static char *many(unsigned count, size_t *len)
 	for (unsigned i = 0; i < count; i++)
 		fprintf(out,
 			"%s{\"id\":\"%08x-0000-4000-8000-%012x\",\"prefixes\":[\"10.%u.%u.%u/32\"],\"note\":\"warrant %u\"}",
-			i ? ",\n" : "", i * 2654435761U, i, i >> 16 & 255, i >> 8 & 255, i & 255, i);
+			i ? ",\n" : "", i * 2654435761U, i, i >> 16 & 255, i >> 8 & 255, i & 255,
+			i);
 	fputs("]}", out);
 	fclose(out);
 	return text;
@@ -200,13 +205,16 @@ static void what_was_written_is_read_as_it_was(void)
 
 	HOLDS(mkdtemp(name));
 	directory = open(name, O_RDONLY | O_DIRECTORY);
-	HOLDS(read_text(FILE_OF("{\"id\":\"" OTHER "\",\"protocol\":47,\"macs\":[\"52:54:00:00:00:01\"]},"
-				"{\"id\":\"" ID "\",\"origin\":\"inventory\",\"prefixes\":[\"0.0.0.0/0\",\"::/0\"],"
-				"\"protocol\":200,\"vlans\":[1,2],\"inner_vlans\":[3],\"direction\":\"from\","
-				"\"start\":\"1970-01-01T00:00:00.000000001Z\",\"end\":\"2261-12-31T23:59:59Z\","
-				"\"note\":\"Z\xc3\xbcrich \\\\ \\\"7\\\"\"},"
-				"{\"id\":\"ffffffff-ffff-ffff-ffff-ffffffffffff\",\"ports\":[\"0-65535\",7]}"),
-			&list, &serial, &err) == 0);
+	HOLDS(read_text(
+		      FILE_OF("{\"id\":\"" OTHER
+			      "\",\"protocol\":47,\"macs\":[\"52:54:00:00:00:01\"]},"
+			      "{\"id\":\"" ID
+			      "\",\"origin\":\"inventory\",\"prefixes\":[\"0.0.0.0/0\",\"::/0\"],"
+			      "\"protocol\":200,\"vlans\":[1,2],\"inner_vlans\":[3],\"direction\":\"from\","
+			      "\"start\":\"1970-01-01T00:00:00.000000001Z\",\"end\":\"2261-12-31T23:59:59Z\","
+			      "\"note\":\"Z\xc3\xbcrich \\\\ \\\"7\\\"\"},"
+			      "{\"id\":\"ffffffff-ffff-ffff-ffff-ffffffffffff\",\"ports\":[\"0-65535\",7]}"),
+		      &list, &serial, &err) == 0);
 	HOLDS(cap_target_file_write(directory, list.targets, list.count, 8, &err) == 0);
 	snprintf(path, sizeof(path), "%s/" CAP_TARGET_FILE_NAME, name);
 	HOLDS(cap_target_file_load(path, &again, &serial, &err) == 0);
@@ -273,7 +281,8 @@ static void damaged_files_are_told_or_read(void)
 {
 	static const char whole[] =
 		FILE_OF("{\"id\":\"" ID "\",\"prefixes\":[\"192.0.2.1/32\"],\"ports\":[\"1-2\",3]},"
-			"{\"id\":\"" OTHER "\",\"macs\":[\"52:54:00:00:00:01\"],\"end\":\"2026-12-01T00:00:00Z\"}");
+			"{\"id\":\"" OTHER
+			"\",\"macs\":[\"52:54:00:00:00:01\"],\"end\":\"2026-12-01T00:00:00Z\"}");
 	unsigned seed = 1;
 
 	for (unsigned round = 0; round < 20000; round++) {
