@@ -74,6 +74,41 @@ int cap_target_list_add(struct cap_target_list *list, const struct cap_target *t
 	return 0;
 }
 
+/* @return false when there is no memory */
+static bool own(struct cap_target_list *list, void *terms, size_t size)
+{
+	void **at = terms, *copy;
+
+	if (size == 0)
+		return true;
+	copy = cap_target_list_alloc(list, size);
+	if (copy)
+		memcpy(copy, *at, size);
+	*at = copy;
+	return copy;
+}
+
+int cap_target_list_copy(struct cap_target_list *list, const struct cap_target_list *from,
+			 struct cap_error *err)
+{
+	for (unsigned i = 0; i < from->count; i++) {
+		struct cap_target t = from->targets[i];
+		int rc;
+
+		if (!own(list, &t.prefixes, t.prefix_count * sizeof(*t.prefixes)) ||
+		    !own(list, &t.ports, t.port_count * sizeof(*t.ports)) ||
+		    !own(list, &t.macs, t.mac_count * sizeof(*t.macs)) ||
+		    !own(list, &t.outer_vlans, t.outer_vlan_count * sizeof(*t.outer_vlans)) ||
+		    !own(list, &t.inner_vlans, t.inner_vlan_count * sizeof(*t.inner_vlans)) ||
+		    !own(list, &t.note, t.note ? strlen(t.note) + 1 : 0))
+			return cap_fail(err, ENOMEM, "out of memory for %u targets", from->count);
+		rc = cap_target_list_add(list, &t, err);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
 static int by_id(const void *a, const void *b)
 {
 	return memcmp(((const struct cap_target *)a)->id, ((const struct cap_target *)b)->id,

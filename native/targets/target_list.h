@@ -29,6 +29,10 @@ void *cap_target_list_alloc(struct cap_target_list *list, size_t size);
 int cap_target_list_add(struct cap_target_list *list, const struct cap_target *target,
 			struct cap_error *err);
 
+/** Append all of @p from with their terms, which are this list's own from then on. */
+int cap_target_list_copy(struct cap_target_list *list, const struct cap_target_list *from,
+			 struct cap_error *err);
+
 /** Order by id. @return 0, or -EEXIST with a sentence: one id is there twice */
 int cap_target_list_sort(struct cap_target_list *list, struct cap_error *err);
 
