@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "log.h"
 #include "netdev.h"
+#include "target_force.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -124,30 +125,14 @@ static int take_interface(struct cap_running_port *port, struct cap_error *err)
 			strerror(errno));
 }
 
-/* Under the lock: nobody gives targets to a port that is being closed. */
+/* Under the lock, so that nobody gives targets to a port that is being closed. */
 static void close_driver(struct cap_running_port *port)
 {
-	pthread_mutex_lock(&port->targets_lock);
+	pthread_mutex_lock(&port->handle_lock);
 	if (port->handle)
 		port->config->driver->close(port->handle);
 	port->handle = NULL;
-	pthread_mutex_unlock(&port->targets_lock);
-}
-
-/* With the lock held. @return where packets of nobody are left; @p why says why not in the kernel */
-static const char *give_targets(struct cap_running_port *port, struct cap_error *why)
-{
-	const struct cap_driver *driver = port->config->driver;
-	const struct cap_port_targets *now = &port->targets;
-
-	why->text[0] = '\0';
-	if (!port->has_targets)
-		return "none";
-	if (!driver->set_targets)
-		return "engine";
-	return driver->set_targets(port->handle, now->targets, now->count, now->tunnels, why) ?
-		       "engine" :
-		       "kernel";
+	pthread_mutex_unlock(&port->handle_lock);
 }
 
 static void tell_targets(struct cap_running_port *port, const char *where,
@@ -171,16 +156,27 @@ static void tell_targets(struct cap_running_port *port, const char *where,
 }
 
 void cap_running_port_set_targets(struct cap_running_port *port,
-				  const struct cap_port_targets *targets)
+				  const struct cap_target *const *targets, unsigned count)
 {
-	struct cap_error why;
+	const struct cap_driver *driver = port->config->driver;
+	struct cap_error why = { "" };
 
-	pthread_mutex_lock(&port->targets_lock);
-	port->targets = *targets;
-	port->has_targets = true;
-	if (port->handle)
-		tell_targets(port, give_targets(port, &why), &why);
-	pthread_mutex_unlock(&port->targets_lock);
+	pthread_mutex_lock(&port->handle_lock);
+	if (port->handle && driver->set_targets)
+		tell_targets(port,
+			     driver->set_targets(port->handle, targets, count, port->config->tunnels,
+						 &why) ?
+				     "engine" :
+				     "kernel",
+			     &why);
+	else if (port->handle)
+		tell_targets(port, "engine", &why);
+	pthread_mutex_unlock(&port->handle_lock);
+}
+
+static void take_active(void *context, const struct cap_target *const *active, unsigned count)
+{
+	cap_running_port_set_targets(context, active, count);
 }
 
 static int open_driver(struct cap_running_port *port, struct cap_error *err)
@@ -189,7 +185,6 @@ static int open_driver(struct cap_running_port *port, struct cap_error *err)
 	struct cap_port_facts facts = { .filter_in = "none", .targets_in = "none" };
 	bool first = port->facts.effective_mode[0] == '\0';
 	struct cap_port *handle;
-	struct cap_error why;
 	int rc = driver->open(port->config, &handle, &facts, err);
 
 	if (rc)
@@ -205,10 +200,12 @@ static int open_driver(struct cap_running_port *port, struct cap_error *err)
 	pthread_mutex_lock(&port->facts_lock);
 	port->facts = facts;
 	pthread_mutex_unlock(&port->facts_lock);
-	pthread_mutex_lock(&port->targets_lock);
+	pthread_mutex_lock(&port->handle_lock);
 	port->handle = handle;
-	tell_targets(port, give_targets(port, &why), &why);
-	pthread_mutex_unlock(&port->targets_lock);
+	pthread_mutex_unlock(&port->handle_lock);
+	/* When the engine starts no set is read yet: all ports are told of the first one. */
+	if (!first && port->targets)
+		cap_target_force_tell(port->targets, take_active, port);
 	for (unsigned i = 0; i < port->config->queues; i++) {
 		port->workers[i].queue = driver->queue(port->handle, i);
 		port->workers[i].snaplen = port->facts.snaplen;
@@ -230,6 +227,40 @@ static int open_driver_patiently(struct cap_running_port *port, struct cap_error
 	return rc;
 }
 
+/* Where targets say what is captured: a matcher for each worker, and what they share. */
+static int make_matchers(struct cap_running_port *port, struct cap_error *err)
+{
+	const struct cap_port_config *config = port->config;
+
+	if (!port->workers[0].targets.current)
+		return 0;
+	if (!cap_match_link_type(port->facts.link_type))
+		return cap_fail(
+			err, EPROTONOSUPPORT,
+			"%s: targets are looked for in Ethernet frames and in raw IP packets, and its link type is %u: capture it without targets",
+			config->interface, port->facts.link_type);
+	port->fragments = cap_fragments_create(CAP_FRAGMENT_SLOTS);
+	if (!port->fragments)
+		return cap_fail(err, ENOMEM, "%s: out of memory", config->interface);
+	for (unsigned i = 0; i < config->queues; i++) {
+		port->workers[i].matcher =
+			cap_matcher_create(port->facts.link_type, config->tunnels, port->fragments);
+		if (!port->workers[i].matcher)
+			return cap_fail(err, ENOMEM, "%s: out of memory", config->interface);
+	}
+	return 0;
+}
+
+static void free_matchers(struct cap_running_port *port)
+{
+	for (unsigned i = 0; i < port->config->queues; i++) {
+		cap_matcher_free(port->workers[i].matcher);
+		port->workers[i].matcher = NULL;
+	}
+	cap_fragments_free(port->fragments);
+	port->fragments = NULL;
+}
+
 int cap_running_port_open(struct cap_running_port *port, const struct cap_port_config *config,
 			  struct cap_ledger_device *device, struct cap_error *err)
 {
@@ -240,7 +271,7 @@ int cap_running_port_open(struct cap_running_port *port, const struct cap_port_c
 	port->lock = -1;
 	port->link = CAP_LINK_UP;
 	pthread_mutex_init(&port->facts_lock, NULL);
-	pthread_mutex_init(&port->targets_lock, NULL);
+	pthread_mutex_init(&port->handle_lock, NULL);
 	if (cap_device_counters_begin(&port->counters, device))
 		return cap_fail(err, ENOMEM, "%s: out of memory", config->interface);
 	if (is_netdev(port))
@@ -254,7 +285,7 @@ int cap_running_port_open(struct cap_running_port *port, const struct cap_port_c
 	}
 	for (unsigned i = 0; rc == 0 && i < config->queues; i++)
 		port->workers[i].filter = port->filter;
-	return rc;
+	return rc ? rc : make_matchers(port, err);
 }
 
 /* A NIC whose counter went back was reset: what it has counted since then comes on top. */
@@ -495,13 +526,14 @@ void cap_running_port_close(struct cap_running_port *port)
 {
 	close_driver(port);
 	cap_device_counters_free(&port->counters);
+	free_matchers(port);
 	cap_filter_free(port->filter);
 	port->filter = NULL;
 	if (port->lock >= 0)
 		close(port->lock);
 	port->lock = -1;
 	pthread_mutex_destroy(&port->facts_lock);
-	pthread_mutex_destroy(&port->targets_lock);
+	pthread_mutex_destroy(&port->handle_lock);
 }
 
 bool cap_running_port_ended(const struct cap_running_port *port, int *error)

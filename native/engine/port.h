@@ -24,23 +24,16 @@ struct cap_nic_sum {
 	uint64_t at_arm; /**< the NIC's figure when this opening was armed */
 };
 
-/** Targets as a port's driver wants them; the array is the caller's. */
-struct cap_port_targets {
-	const struct cap_target *const *targets;
-	unsigned count;
-	uint32_t tunnels; /**< bits of enum cap_tunnel that this port looks into */
-};
-
 struct cap_running_port {
 	const struct cap_port_config *config;
 	struct cap_port_facts
 		facts; /**< changed under facts_lock: the writer reads them for its files */
 	pthread_mutex_t facts_lock;
 	struct cap_port *handle; /**< the driver's, NULL while closed */
-	struct cap_port_targets targets;
-	bool has_targets;	      /**< else everything is captured */
-	pthread_mutex_t targets_lock; /**< of these two, and of handle against another thread's use */
+	pthread_mutex_t handle_lock; /**< held where another thread than the main one uses it */
+	struct cap_target_force *targets; /**< in force, asked when the port is opened again; or NULL */
 	struct cap_filter *filter;
+	struct cap_fragments *fragments; /**< where targets say what is captured, else NULL */
 	struct cap_worker *workers;	 /**< config->queues of them; owned by the engine */
 	struct cap_ledger_queue *ledger; /**< of queue 0: carries the port's figures */
 	int order;			 /**< enum cap_order for the workers */
@@ -65,15 +58,13 @@ int cap_running_port_open(struct cap_running_port *port, const struct cap_port_c
 			  struct cap_ledger_device *device, struct cap_error *err);
 
 /**
- * Leave packets of nobody where the method can, from now on and whenever the port is opened again. What
- * it cannot is told by facts, and left to the engine's matcher. Before the port is armed, or while it
- * runs; any thread, one at a time, between open and close.
+ * Let the method leave packets of nobody where they are. What it cannot is told by facts and the log, and
+ * left to the engine's matcher. Any thread, one at a time, from open to close; first before arm.
  *
- * @param targets those in force now; what it points at must live until the next call has returned, or the
- *        port is closed
+ * @param targets those in force now, borrowed for the length of the call
  */
 void cap_running_port_set_targets(struct cap_running_port *port,
-				  const struct cap_port_targets *targets);
+				  const struct cap_target *const *targets, unsigned count);
 
 /** Begin counting, and let the workers run. */
 int cap_running_port_arm(struct cap_running_port *port, struct cap_error *err);
