@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Two slots, of which one is in force. A change fills the other slot's inner maps and plan, stores its number,
- * and then empties the slot before. Taking an inner map out waits until no program runs that could have found
- * it there: so each slot has a first table, empty if need be, and once that is out the slot is free.
+ * Two slots, of which one is in force. A change fills the other slot's tables and plan, stores its number, and
+ * then empties the slot before. A packet that was under way finds the number of the slot before: so its first
+ * table, which each slot has, is taken out first. That lets such a packet through unjudged, and the kernel returns
+ * from it only when no program runs any more that could have found it there. Then the slot is free.
+ *
+ * The kernel waits so for each call that changes a map of maps, some 10 ms: what can be is changed in one call.
  */
 #include "kernel_targets.h"
 
@@ -26,7 +29,21 @@ struct cap_kernel_targets {
 	struct cap_kernel_target_maps maps;
 	struct capstan_plan *plans; /* mapped */
 	uint32_t *current;
+	int no_hosts, no_prefixes;     /* tables without rows */
+	uint32_t used[CAPSTAN_SLOTS]; /* bits of the tables that each slot has */
 };
+
+static int create_inner(unsigned table, uint32_t rows)
+{
+	LIBBPF_OPTS(bpf_map_create_opts, trie, .map_flags = BPF_F_NO_PREALLOC);
+
+	if (table < CAPSTAN_HOST_TABLES)
+		return bpf_map_create(BPF_MAP_TYPE_HASH, "capstan_hosts",
+				      sizeof(struct capstan_address), sizeof(struct capstan_hold),
+				      rows, NULL);
+	return bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, "capstan_nets", sizeof(struct capstan_prefix),
+			      sizeof(struct capstan_hold), rows, &trie);
+}
 
 int cap_kernel_targets_open(const struct cap_kernel_target_maps *maps,
 			    struct cap_kernel_targets **opened, struct cap_error *err)
@@ -36,10 +53,13 @@ int cap_kernel_targets_open(const struct cap_kernel_target_maps *maps,
 	if (!made)
 		return cap_fail(err, ENOMEM, "out of memory");
 	made->maps = *maps;
+	made->no_hosts = create_inner(0, ROOM(0));
+	made->no_prefixes = create_inner(CAPSTAN_HOST_TABLES, ROOM(0));
 	made->plans = mmap(NULL, PLANS_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, maps->plans, 0);
 	made->current = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, maps->current, 0);
-	if (made->plans == MAP_FAILED || made->current == MAP_FAILED) {
-		int rc = cap_fail(err, errno, "cannot map the targets' tables: %s",
+	if (made->no_hosts < 0 || made->no_prefixes < 0 || made->plans == MAP_FAILED ||
+	    made->current == MAP_FAILED) {
+		int rc = cap_fail(err, errno, "the kernel gives no tables for targets: %s",
 				  strerror(errno));
 
 		cap_kernel_targets_close(made);
@@ -57,19 +77,11 @@ void cap_kernel_targets_close(struct cap_kernel_targets *tables)
 		munmap(tables->plans, PLANS_SIZE);
 	if (tables->current && tables->current != MAP_FAILED)
 		munmap(tables->current, PAGE);
+	if (tables->no_hosts >= 0)
+		close(tables->no_hosts);
+	if (tables->no_prefixes >= 0)
+		close(tables->no_prefixes);
 	free(tables);
-}
-
-static int create_inner(unsigned table, uint32_t rows)
-{
-	LIBBPF_OPTS(bpf_map_create_opts, trie, .map_flags = BPF_F_NO_PREALLOC);
-
-	if (table < CAPSTAN_HOST_TABLES)
-		return bpf_map_create(BPF_MAP_TYPE_HASH, "capstan_hosts",
-				      sizeof(struct capstan_address), sizeof(struct capstan_hold),
-				      rows, NULL);
-	return bpf_map_create(BPF_MAP_TYPE_LPM_TRIE, "capstan_nets", sizeof(struct capstan_prefix),
-			      sizeof(struct capstan_hold), rows, &trie);
 }
 
 /* Keys and values side by side, as one call wants them. */
@@ -112,49 +124,80 @@ static int make_inner(unsigned table, const struct cap_kernel_rows *from)
 	return rc;
 }
 
-static int outer_map(const struct cap_kernel_targets *tables, unsigned table, uint32_t slot,
-		     uint32_t *key)
+/* Tables of one outer map that a slot has: their places there, and what is put there. */
+struct places {
+	uint32_t keys[CAP_KERNEL_TABLES];
+	int inner[CAP_KERNEL_TABLES];
+	uint32_t count;
+};
+
+static void add_place(struct places outer[2], uint32_t slot, unsigned table, int inner)
 {
-	if (table < CAPSTAN_HOST_TABLES) {
-		*key = slot * CAPSTAN_HOST_TABLES + table;
-		return tables->maps.hosts;
-	}
-	*key = slot * CAPSTAN_PREFIX_TABLES + (table - CAPSTAN_HOST_TABLES);
-	return tables->maps.prefixes;
+	bool hosts = table < CAPSTAN_HOST_TABLES;
+	struct places *places = &outer[hosts ? 0 : 1];
+
+	places->keys[places->count] =
+		hosts ? slot * CAPSTAN_HOST_TABLES + table :
+			slot * CAPSTAN_PREFIX_TABLES + (table - CAPSTAN_HOST_TABLES);
+	places->inner[places->count++] = inner;
 }
 
-static void empty_slot(const struct cap_kernel_targets *tables, uint32_t slot)
-{
-	/* That there is none is no error. */
-	for (unsigned i = 0; i < CAP_KERNEL_TABLES; i++) {
-		uint32_t key;
-		int outer = outer_map(tables, i, slot, &key);
-
-		(void)bpf_map_delete_elem(outer, &key);
-	}
-}
-
-static int fill_slot(const struct cap_kernel_targets *tables, uint32_t slot,
-		     const struct cap_kernel_rows *rows)
+static int put_in_place(const struct cap_kernel_targets *tables, const struct places outer[2])
 {
 	int rc = 0;
 
-	for (unsigned i = 0; rc == 0 && i < CAP_KERNEL_TABLES; i++) {
-		uint32_t key;
-		int outer = outer_map(tables, i, slot, &key), inner;
+	for (unsigned i = 0; rc == 0 && i < 2; i++) {
+		uint32_t count = outer[i].count;
+		int map = i == 0 ? tables->maps.hosts : tables->maps.prefixes;
 
-		if (rows[i].count == 0 && i > 0)
-			continue;
-		inner = make_inner(i, &rows[i]);
-		if (inner < 0)
-			return inner;
-		rc = bpf_map_update_elem(outer, &key, &inner, BPF_ANY);
-		close(inner);
+		if (count)
+			rc = bpf_map_update_batch(map, outer[i].keys, outer[i].inner, &count, NULL);
 	}
 	return rc;
 }
 
-static int build(const struct cap_kernel_targets *tables, uint32_t slot,
+/* The first table goes, and then others give way to ones without rows. */
+static void empty_slot(struct cap_kernel_targets *tables, uint32_t slot)
+{
+	const uint32_t first = slot * CAPSTAN_HOST_TABLES;
+	struct places outer[2] = { 0 };
+
+	(void)bpf_map_delete_elem(tables->maps.hosts, &first);
+	for (unsigned i = 1; i < CAP_KERNEL_TABLES; i++)
+		if (tables->used[slot] & 1U << i)
+			add_place(outer, slot, i,
+				  i < CAPSTAN_HOST_TABLES ? tables->no_hosts :
+							    tables->no_prefixes);
+	/* If that fails their memory is held until the slot is filled again. */
+	(void)put_in_place(tables, outer);
+	tables->used[slot] = 0;
+}
+
+static int fill_slot(struct cap_kernel_targets *tables, uint32_t slot,
+		     const struct cap_kernel_rows *rows)
+{
+	int inner[CAP_KERNEL_TABLES], rc = 0;
+	struct places outer[2] = { 0 };
+	unsigned made = 0;
+
+	for (; rc == 0 && made < CAP_KERNEL_TABLES; made++) {
+		inner[made] = -1;
+		if (rows[made].count == 0 && made > 0)
+			continue;
+		inner[made] = make_inner(made, &rows[made]);
+		rc = inner[made] < 0 ? inner[made] : 0;
+		add_place(outer, slot, made, inner[made]);
+		tables->used[slot] |= 1U << made;
+	}
+	if (rc == 0)
+		rc = put_in_place(tables, outer);
+	for (unsigned i = 0; i < made; i++)
+		if (inner[i] >= 0)
+			close(inner[i]);
+	return rc;
+}
+
+static int build(struct cap_kernel_targets *tables, uint32_t slot,
 		 const struct cap_target *const *targets, unsigned count, uint32_t tunnels)
 {
 	struct cap_kernel_rows rows[CAP_KERNEL_TABLES];
