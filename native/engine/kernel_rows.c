@@ -119,16 +119,19 @@ static int allocate(const struct cap_target *const *targets, unsigned count,
 	return 0;
 }
 
-/* A network comes before those within it. */
-static int compare(const void *left, const void *right)
+int cap_kernel_row_compare(const struct cap_kernel_row *left, const struct cap_kernel_row *right)
 {
-	const struct capstan_prefix *a = &((const struct cap_kernel_row *)left)->key;
-	const struct capstan_prefix *b = &((const struct cap_kernel_row *)right)->key;
+	const struct capstan_prefix *a = &left->key, *b = &right->key;
 	int order = memcmp(&a->address, &b->address, sizeof(a->address));
 
 	if (order)
 		return order;
 	return (a->length > b->length) - (a->length < b->length);
+}
+
+static int compare(const void *left, const void *right)
+{
+	return cap_kernel_row_compare(left, right);
 }
 
 static void merge_equal(struct cap_kernel_rows *table)

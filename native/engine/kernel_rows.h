@@ -16,6 +16,9 @@ struct cap_kernel_row {
 	struct capstan_hold hold;
 };
 
+/** Order by key: a network comes before those within it. @return below 0, 0, or above */
+int cap_kernel_row_compare(const struct cap_kernel_row *left, const struct cap_kernel_row *right);
+
 /** One table's rows: sorted by key, each key once. */
 struct cap_kernel_rows {
 	struct cap_kernel_row *rows;
@@ -30,6 +33,8 @@ struct cap_kernel_rows {
  */
 int cap_kernel_rows_make(const struct cap_target *const *targets, unsigned count,
 			 struct cap_kernel_rows tables[CAP_KERNEL_TABLES]);
+
+/** Those that nobody took over. */
 void cap_kernel_rows_free(struct cap_kernel_rows tables[CAP_KERNEL_TABLES]);
 
 /**

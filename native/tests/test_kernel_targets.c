@@ -24,7 +24,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SETS 60U
+#define SETS 40U
 #define FRAMES 600U
 
 static const uint32_t all_tunnels = CAP_TUNNEL_MPLS | CAP_TUNNEL_GRE | CAP_TUNNEL_GTP_U |
@@ -177,11 +177,184 @@ static void the_kernel_rejects_nothing_that_the_engine_would_keep(void)
 	tear_down(&bench);
 }
 
+/* Of addresses alone, and a frame that is whole, the kernel knows as much as the engine. */
+static void whole_addresses_are_judged_exactly(void)
+{
+	struct hostile_set hostile;
+	unsigned rejected = 0;
+	struct bench bench;
+
+	set_up(&bench);
+	for (unsigned s = 0; s < SETS / 2; s++) {
+		hostile_targets(&hostile, HOSTILE_HOSTS | HOSTILE_PREFIXES | HOSTILE_DIRECTIONS);
+		put_in_force(&bench, &hostile, all_tunnels);
+		for (unsigned i = 0; i < FRAMES; i++) {
+			struct cap_kernel_selected before, after;
+			uint8_t frame[HOSTILE_LARGEST];
+			uint32_t len = hostile_frame(frame);
+			bool passes;
+
+			cap_kernel_select_counters(bench.select, 1, &before);
+			passes = socket_passes(&bench, frame, len);
+			cap_kernel_select_counters(bench.select, 1, &after);
+			rejected += !passes;
+			if (after.unjudged == before.unjudged && passes != exact(&bench, frame, len))
+				fail_frame("judged otherwise than by the engine", s, frame, len);
+		}
+	}
+	HOLDS(rejected > FRAMES);
+	tear_down(&bench);
+}
+
+/* What the engine keeps must not depend on whether it has seen what the kernel left. */
+static void fragments_are_kept_alike_with_and_without_the_kernel(void)
+{
+	struct hostile_set hostile;
+	unsigned left = 0;
+	struct bench all, some;
+
+	set_up(&all);
+	set_up(&some);
+	for (unsigned s = 0; s < SETS / 2; s++) {
+		hostile_targets(&hostile, HOSTILE_EVERYTHING & ~(HOSTILE_MACS | HOSTILE_VLANS));
+		put_in_force(&all, &hostile, all_tunnels);
+		put_in_force(&some, &hostile, all_tunnels);
+		for (unsigned i = 0; i < FRAMES; i++) {
+			uint8_t frame[HOSTILE_LARGEST];
+			uint32_t len = hostile_frame(frame);
+			bool passes = socket_passes(&some, frame, len);
+			bool wanted = exact(&all, frame, len);
+
+			left += !passes;
+			if (wanted != (passes && exact(&some, frame, len)))
+				fail_frame("kept or not, by what came before", s, frame, len);
+		}
+	}
+	HOLDS(left > FRAMES);
+	tear_down(&all);
+	tear_down(&some);
+}
+
+/* A set that grows and shrinks by one is changed in its place, and as good as a new one. */
+static void a_set_that_changes_a_little_is_judged_as_if_it_were_new(void)
+{
+	struct hostile_set hostile;
+	struct bench bench;
+	unsigned most;
+
+	set_up(&bench);
+	for (unsigned s = 0; s < SETS / 4; s++) {
+		hostile_targets(&hostile, HOSTILE_HOSTS | HOSTILE_PREFIXES);
+		most = hostile.count;
+		for (unsigned step = 0; step < 12; step++) {
+			hostile.count = 1 + hostile_random() % most;
+			put_in_force(&bench, &hostile, 0);
+			for (unsigned i = 0; i < FRAMES / 6; i++) {
+				uint8_t frame[HOSTILE_LARGEST];
+				uint32_t len = hostile_frame(frame);
+				bool passes = socket_passes(&bench, frame, len);
+
+				if (xdp_passes(&bench, frame, len) != passes)
+					fail_frame("XDP and socket differ", s, frame, len);
+				if (!passes && exact(&bench, frame, len))
+					fail_frame("rejected after a change", s, frame, len);
+			}
+		}
+	}
+	tear_down(&bench);
+}
+
+static void no_targets_are_nobodys_packets(void)
+{
+	struct hostile_set hostile = { 0 };
+	struct bench bench;
+
+	set_up(&bench);
+	put_in_force(&bench, &hostile, all_tunnels);
+	for (unsigned i = 0; i < FRAMES; i++) {
+		uint8_t frame[HOSTILE_LARGEST];
+		uint32_t len = hostile_frame(frame);
+
+		HOLDS(!socket_passes(&bench, frame, len) && !xdp_passes(&bench, frame, len));
+	}
+	tear_down(&bench);
+}
+
+/* As when the kernel has no memory: one of the maps is not to be had. */
+static void a_set_that_does_not_fit_lets_everything_through(void)
+{
+	struct cap_kernel_target_maps maps;
+	struct cap_kernel_targets *lame;
+	struct hostile_set hostile;
+	uint8_t frame[HOSTILE_LARGEST];
+	struct cap_error err;
+	struct bench bench;
+
+	set_up(&bench);
+	maps = (struct cap_kernel_target_maps){
+		.hosts = bpf_map__fd(bench.xdp->maps.capstan_hosts),
+		.prefixes = -1,
+		.plans = bpf_map__fd(bench.xdp->maps.capstan_plans),
+		.current = bpf_map__fd(bench.xdp->maps.capstan_current),
+	};
+	HOLDS(cap_kernel_targets_open(&maps, &lame, &err) == 0);
+	hostile_targets(&hostile, HOSTILE_PREFIXES);
+	HOLDS(cap_kernel_targets_set(lame, hostile.pointers, hostile.count, 0, &err) < 0);
+	HOLDS(strstr(err.text, "the engine alone selects their packets"));
+	for (unsigned i = 0; i < FRAMES; i++)
+		HOLDS(xdp_passes(&bench, frame, hostile_frame(frame)));
+	/* The next one that fits is judged again. */
+	HOLDS(cap_kernel_targets_set(lame, hostile.pointers, 0, 0, &err) == 0);
+	HOLDS(!xdp_passes(&bench, frame, hostile_frame(frame)));
+	cap_kernel_targets_close(lame);
+	tear_down(&bench);
+}
+
+static void nested_networks_say_what_those_around_them_say(void)
+{
+	struct hostile_set hostile = { .count = 4 };
+	uint8_t frame[60] = { [12] = 8, [14] = 0x45, [23] = 17 };
+	struct bench bench;
+
+	set_up(&bench);
+	/* The widest from one side, those within from the other: the longest that fits must tell of both. */
+	for (unsigned i = 0; i < 4; i++) {
+		struct cap_prefix *prefix = &hostile.prefixes[i][0];
+
+		*prefix = (struct cap_prefix){ .family = 4, .length = (uint8_t)(8 * i) };
+		memcpy(prefix->bytes, "\12\24\36", i);
+		hostile.targets[i] = (struct cap_target){
+			.any_protocol = true,
+			.end_ns = UINT64_MAX,
+			.prefix_count = 1,
+			.prefixes = prefix,
+			.direction = i == 0 ? CAP_DIRECTION_TO : CAP_DIRECTION_FROM,
+		};
+		hostile.pointers[i] = &hostile.targets[i];
+	}
+	put_in_force(&bench, &hostile, 0);
+	memcpy(frame + 26, "\300\1\1\1\12\24\36\1", 8);
+	HOLDS(exact(&bench, frame, sizeof(frame)));
+	HOLDS(socket_passes(&bench, frame, sizeof(frame)));
+	HOLDS(xdp_passes(&bench, frame, sizeof(frame)));
+	tear_down(&bench);
+}
+
 int main(void)
 {
 	static const struct sentence needs_bpf[] = {
 		{ "the kernel rejects nothing that the engine would keep",
 		  the_kernel_rejects_nothing_that_the_engine_would_keep },
+		{ "whole addresses are judged exactly", whole_addresses_are_judged_exactly },
+		{ "fragments are kept alike with and without the kernel",
+		  fragments_are_kept_alike_with_and_without_the_kernel },
+		{ "a set that changes a little is judged as if it were new",
+		  a_set_that_changes_a_little_is_judged_as_if_it_were_new },
+		{ "no targets are nobody's packets", no_targets_are_nobodys_packets },
+		{ "a set that does not fit lets everything through",
+		  a_set_that_does_not_fit_lets_everything_through },
+		{ "nested networks say what those around them say",
+		  nested_networks_say_what_those_around_them_say },
 	};
 
 	if (geteuid() != 0) {
