@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "target_read.h"
 
+#include "frame_view.h"
 #include "target_words.h"
 
 #include <errno.h>

@@ -234,12 +234,6 @@ const char *cap_protocol_name(uint8_t protocol)
 	return NULL;
 }
 
-bool cap_protocol_has_ports(uint8_t protocol)
-{
-	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE ||
-	       protocol == IPPROTO_SCTP || protocol == IPPROTO_DCCP;
-}
-
 /* Exactly @p digits of them. @return what is behind, or NULL */
 static const char *take_digits(const char *text, int digits, int *value)
 {

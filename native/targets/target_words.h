@@ -39,8 +39,6 @@ void cap_mac_text(const uint8_t mac[CAP_MAC_LEN], char text[CAP_MAC_TEXT]);
 bool cap_protocol_read(const char *name, uint8_t *protocol);
 /** @return its name, or NULL: it goes by its number */
 const char *cap_protocol_name(uint8_t protocol);
-/** @return whether the protocol's packets have ports */
-bool cap_protocol_has_ports(uint8_t protocol);
 
 /** RFC 3339 with Z or an offset, from 1970 to 2261; up to nine decimals. */
 bool cap_time_read(const char *text, uint64_t *ns);
