@@ -28,6 +28,13 @@ struct cap_output_config {
 	enum cap_switch direct_io;
 };
 
+/** Whose packets are captured. Neither directory nor file: everybody's. */
+struct cap_targets_config {
+	char *directory; /**< of the set in force and its log: changes are accepted */
+	char *file;	 /**< a set that is read once, and not changed */
+	bool streams;	 /**< a stream of files for each target */
+};
+
 struct cap_config {
 	char *instance;
 	char *netns; /**< path of a network namespace to enter, or NULL */
@@ -41,6 +48,7 @@ struct cap_config {
 	unsigned port_count;
 	struct cap_port_config ports[CAP_MAX_PORTS];
 	struct cap_output_config output;
+	struct cap_targets_config targets;
 
 	uint32_t block_size;
 	unsigned blocks_per_queue;
@@ -59,6 +67,12 @@ struct cap_config {
  */
 int cap_config_load(const char *path, struct cap_config *config, struct cap_error *err);
 void cap_config_free(struct cap_config *config);
+
+/** @return whether targets say what is captured */
+static inline bool cap_config_has_targets(const struct cap_config *config)
+{
+	return config->targets.directory || config->targets.file;
+}
 
 /** Queues of all ports together. */
 unsigned cap_config_queues(const struct cap_config *config);
