@@ -10,23 +10,7 @@
 #ifndef CAPSTAN_WRITER_H
 #define CAPSTAN_WRITER_H
 
-#include "block.h"
-#include "config.h"
-#include "ledger.h"
-#include "output.h"
-
-#include <stdbool.h>
-
-/** What the writer needs of one queue. All borrowed; they outlive the writer. */
-struct cap_stream_source {
-	struct cap_block_pool *pool;
-	struct cap_ledger_queue *ledger;
-	const struct cap_ledger_header *header;
-	const struct cap_port_config *port;
-	const struct cap_port_facts *facts; /**< changed when a port is opened again, under: */
-	pthread_mutex_t *facts_lock;
-	unsigned queue;
-};
+#include "stream_file.h"
 
 struct cap_writer;
 

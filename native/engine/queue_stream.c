@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "queue_stream.h"
+
+#include "clock.h"
+#include "log.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Blocks that a queue keeps free while its stream is blocked, so that its worker can go on. */
+#define KEEP_FREE 4U
+
+_Static_assert(CAP_STREAM_BATCH < CAP_IO_VECTORS, "a write has room for a batch and a head page");
+
+#define RETRY_NS (500 * CAP_NS_PER_MS)
+#define SPACE_CHECK_NS (200 * CAP_NS_PER_MS)
+
+static void give_back(struct cap_queue_stream *stream, struct cap_block *block)
+{
+	block->used = 0;
+	block->packets = 0;
+	block->bytes = 0;
+	block->last_of_file = false;
+	cap_spsc_push(&stream->from.pool->free, block);
+}
+
+static void delivered(struct cap_queue_stream *stream, struct cap_block *block)
+{
+	struct cap_ledger_writer *ledger = &stream->from.ledger->writer;
+
+	cap_count(&ledger->delivered_packets, block->packets);
+	cap_count(&ledger->delivered_bytes, block->bytes);
+	give_back(stream, block);
+}
+
+static bool means_full(int rc)
+{
+	return rc == -ENOSPC || rc == -EDQUOT;
+}
+
+static void dropped(struct cap_queue_stream *stream, struct cap_block *block)
+{
+	struct cap_ledger_writer *ledger = &stream->from.ledger->writer;
+
+	cap_count(means_full(stream->blocked_by) ? &ledger->sink_full : &ledger->sink_error,
+		  block->packets);
+	give_back(stream, block);
+}
+
+static void take_from_batch(struct cap_queue_stream *stream, unsigned n)
+{
+	stream->count -= n;
+	memmove(stream->batch, stream->batch + n, stream->count * sizeof(stream->batch[0]));
+}
+
+static void block_stream(struct cap_queue_stream *stream, int rc, const char *doing)
+{
+	cap_count(&stream->from.ledger->writer.write_errors, 1);
+	if (!stream->blocked)
+		cap_alert(
+			"sink_blocked",
+			"%s queue %u: %s in %s failed: %s: packets are held, then dropped as %s, until it works again",
+			stream->from.port->interface, stream->from.queue, doing,
+			stream->files->config->output.directory, strerror(-rc),
+			means_full(rc) ? "sink_full" : "sink_error");
+	stream->blocked = true;
+	stream->blocked_by = rc;
+	stream->retry_at = cap_monotonic_ns() + RETRY_NS;
+}
+
+static void unblock_stream(struct cap_queue_stream *stream)
+{
+	if (stream->blocked)
+		cap_info("sink_recovered", "%s queue %u: writing works again",
+			 stream->from.port->interface, stream->from.queue);
+	stream->blocked = false;
+}
+
+static int keep_space_free(struct cap_queue_stream *stream, uint64_t now)
+{
+	struct cap_ledger_writer *ledger = &stream->from.ledger->writer;
+	uint64_t removed = 0, bytes = 0;
+	int rc;
+
+	if (!stream->blocked && now - stream->space_checked < SPACE_CHECK_NS)
+		return 0;
+	stream->space_checked = now;
+	rc = cap_output_keep_free(stream->files->output, &removed, &bytes);
+	cap_count(&ledger->files_removed, removed);
+	cap_count(&ledger->removed_bytes, bytes);
+	return rc;
+}
+
+/* A block that only says "rotate" carries nothing to write. */
+static void gather(struct cap_queue_stream *stream)
+{
+	while (stream->count < CAP_STREAM_BATCH) {
+		struct cap_block *block = cap_spsc_pop(&stream->from.pool->full);
+
+		if (!block)
+			return;
+		stream->batch[stream->count++] = block;
+	}
+}
+
+static bool ends_file_at(const struct cap_queue_stream *stream, unsigned i)
+{
+	return stream->batch[i]->last_of_file;
+}
+
+/* Fill the operation with the blocks that still fit this file. @return false when the first does not */
+static bool fill_operation(struct cap_queue_stream *stream)
+{
+	struct cap_stream_file *file = stream->file;
+	struct cap_io_op *op = &file->op;
+	int64_t end;
+
+	cap_file_prepare(file);
+	end = file->offset + (int64_t)op->count * CAP_PAGE;
+	for (unsigned i = 0; i < stream->count; i++) {
+		struct cap_block *block = stream->batch[i];
+		bool empty_file = file->offset == 0 && i == 0;
+
+		if (!empty_file && (uint64_t)end + block->used + CAP_PAGE >
+					   stream->files->config->output.rotate_bytes)
+			return i > 0;
+		op->vectors[op->count++] = (struct iovec){ block->data, block->used };
+		end += block->used;
+		if (ends_file_at(stream, i))
+			break;
+	}
+	return true;
+}
+
+/* Without a disk to wait for. */
+static void deliver_to_null(struct cap_queue_stream *stream)
+{
+	for (unsigned i = 0; i < stream->count; i++) {
+		cap_count(&stream->from.ledger->writer.written_bytes, stream->batch[i]->used);
+		delivered(stream, stream->batch[i]);
+	}
+	stream->count = 0;
+}
+
+static bool write_batch(struct cap_queue_stream *stream)
+{
+	int rc;
+
+	if (stream->file && !fill_operation(stream))
+		cap_file_end(stream->files, stream->file);
+	if (!stream->file) {
+		rc = cap_file_begin(stream->files, &stream->from, ++stream->sequence,
+				    &stream->file);
+		if (rc) {
+			block_stream(stream, rc, "creating a file");
+			return false;
+		}
+		stream->file->owner = stream;
+		fill_operation(stream);
+	}
+	stream->in_flight = true;
+	cap_file_submit(stream->files, stream->file);
+	return true;
+}
+
+bool cap_queue_stream_advance(struct cap_queue_stream *stream, uint64_t now)
+{
+	int rc;
+
+	if (stream->in_flight || (stream->blocked && now < stream->retry_at))
+		return false;
+	gather(stream);
+	if (!stream->files->backend) {
+		bool any = stream->count > 0;
+
+		deliver_to_null(stream);
+		return any;
+	}
+	if (stream->file && cap_file_is_old(stream->files, stream->file, now))
+		cap_file_end(stream->files, stream->file);
+	/* Nothing but the wish to rotate. */
+	if (stream->count && stream->batch[0]->used == 0) {
+		struct cap_block *marker = stream->batch[0];
+
+		if (stream->file)
+			cap_file_end(stream->files, stream->file);
+		take_from_batch(stream, 1);
+		give_back(stream, marker);
+		return true;
+	}
+	if (stream->count == 0)
+		return false;
+	rc = keep_space_free(stream, now);
+	if (rc) {
+		block_stream(stream, rc, "keeping space free");
+		return false;
+	}
+	return write_batch(stream);
+}
+
+/* Blocks wholly inside the first @p bytes of the write are delivered. @return how many bytes they have */
+static int64_t settle_written(struct cap_queue_stream *stream, int64_t bytes)
+{
+	const struct cap_io_op *op = &stream->file->op;
+	unsigned blocks = 0, head = stream->file->offset == 0 ? 1 : 0;
+	int64_t settled = 0;
+
+	for (unsigned i = 0; i < op->count; i++) {
+		int64_t len = (int64_t)op->vectors[i].iov_len;
+
+		if (settled + len > bytes)
+			break;
+		settled += len;
+		if (i >= head)
+			blocks++;
+	}
+	/* A head page without a block is not worth keeping. */
+	if (blocks == 0)
+		return 0;
+	cap_count(&stream->from.ledger->writer.written_bytes, (uint64_t)settled);
+	for (unsigned i = 0; i < blocks; i++) {
+		stream->file->packets += stream->batch[i]->packets;
+		delivered(stream, stream->batch[i]);
+	}
+	take_from_batch(stream, blocks);
+	return settled;
+}
+
+void cap_queue_stream_written(struct cap_queue_stream *stream)
+{
+	struct cap_stream_file *file = stream->file;
+	int64_t result = file->op.result, asked = 0, settled;
+	unsigned last = file->op.count - (file->offset == 0 ? 2 : 1);
+	bool rotate = ends_file_at(stream, last);
+
+	stream->in_flight = false;
+	for (unsigned i = 0; i < file->op.count; i++)
+		asked += (int64_t)file->op.vectors[i].iov_len;
+	settled = settle_written(stream, result > 0 ? result : 0);
+	file->offset += settled;
+	if (result == asked) {
+		unblock_stream(stream);
+		if (rotate)
+			cap_file_end(stream->files, file);
+		return;
+	}
+	/*
+	 * A short write is how a disk that fills up begins; the next would say so. Whatever it was, no
+	 * half block stays in the file, which is ended here; the rest waits for the next one.
+	 */
+	cap_file_cut(file);
+	block_stream(stream, result < 0 ? (int)result : -ENOSPC, "writing");
+	if (settled > 0) {
+		stream->retry_at = 0; /* it may only have been this file's end */
+		stream->last_try = false;
+	}
+	cap_file_end(stream->files, file);
+}
+
+void cap_queue_stream_relieve(struct cap_queue_stream *stream, bool all)
+{
+	struct cap_block_pool *pool = stream->from.pool;
+
+	if (!stream->blocked || stream->in_flight)
+		return;
+	for (;;) {
+		struct cap_block *oldest;
+
+		gather(stream);
+		if (!stream->count ||
+		    (!all && stream->count + cap_spsc_count(&pool->full) + KEEP_FREE < pool->count))
+			return;
+		oldest = stream->batch[0];
+		take_from_batch(stream, 1);
+		dropped(stream, oldest);
+	}
+}
+
+bool cap_queue_stream_is_ready(struct cap_queue_stream *stream)
+{
+	return cap_spsc_count(&stream->from.pool->full) && !stream->blocked && !stream->in_flight;
+}
+
+bool cap_queue_stream_is_idle(struct cap_queue_stream *stream)
+{
+	return !stream->in_flight && !stream->count && !cap_spsc_count(&stream->from.pool->full);
+}
+
+bool cap_queue_stream_try_once_more(struct cap_queue_stream *stream)
+{
+	if (!stream->blocked || stream->in_flight || stream->last_try)
+		return false;
+	stream->last_try = true;
+	stream->retry_at = 0;
+	return true;
+}
+
+void cap_queue_stream_end(struct cap_queue_stream *stream)
+{
+	if (stream->file && cap_queue_stream_is_idle(stream))
+		cap_file_end(stream->files, stream->file);
+}
