@@ -246,8 +246,6 @@ static int read_top(json_t *root, struct cap_config *config, struct cap_error *e
 	if (rc == 0 && !version)
 		rc = cap_fail(err, EINVAL, "version: is missing: write %d", CAP_CONFIG_VERSION);
 	if (rc == 0)
-		rc = cap_settings_text(&in, "instance", &config->instance, err);
-	if (rc == 0)
 		rc = cap_settings_text(&in, "netns", &config->netns, err);
 	if (rc == 0)
 		rc = cap_settings_text(&in, "user", &config->user, err);
@@ -305,7 +303,6 @@ void cap_config_free(struct cap_config *config)
 		if (config->ports[i].options)
 			config->ports[i].driver->free_options(config->ports[i].options);
 	}
-	free(config->instance);
 	free(config->netns);
 	free(config->user);
 	free(config->group);

@@ -29,7 +29,6 @@ struct cap_output_config {
 };
 
 struct cap_config {
-	char *instance;
 	char *netns; /**< path of a network namespace to enter, or NULL */
 	char *user;  /**< to become after the ports are open, or NULL */
 	char *group;

@@ -121,7 +121,6 @@ def engine_json(plan: Plan, paths: Paths) -> dict[str, Any]:
     output, buffers = config.output, config.buffers
     return {
         "version": ENGINE_CONFIG_VERSION,
-        "instance": "capstan",
         **({"netns": str(namespaces.path_of(config.netns))} if config.netns else {}),
         "user": config.user,
         "group": config.group,
