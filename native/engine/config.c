@@ -16,6 +16,9 @@
 /* The smallest block must take the largest packet with its block's overhead. */
 #define LEAST_BLOCK (512 * 1024)
 
+/* One operation is under way for each, which the ring of io_uring has room for. */
+#define MOST_OPEN_FILES 4000
+
 static const char *const switch_words[] = { "auto", "on", "off", NULL };
 
 static int read_cores(struct cap_settings *in, int *cores, unsigned *count, struct cap_error *err)
@@ -158,7 +161,7 @@ static int read_output(struct cap_settings *top, struct cap_config *config, stru
 {
 	static const char *const sinks[] = { "file", "null", NULL };
 	struct cap_output_config *output = &config->output;
-	int64_t rotate_bytes = GIB, rotate_seconds = 3600, min_free = GIB;
+	int64_t rotate_bytes = GIB, rotate_seconds = 3600, min_free = GIB, open_files = 1024;
 	int sink = CAP_SINK_FILE, direct = CAP_SWITCH_AUTO;
 	struct cap_settings in;
 	int rc = cap_settings_open(&in, cap_settings_take(top, "output"), err, "output");
@@ -185,17 +188,30 @@ static int read_output(struct cap_settings *top, struct cap_config *config, stru
 		rc = cap_settings_int(&in, "min_free_bytes", 0, INT64_MAX / 2, &min_free, err);
 	if (rc == 0)
 		rc = cap_settings_word(&in, "direct_io", switch_words, &direct, err);
+	if (rc == 0)
+		rc = cap_settings_int(&in, "open_files", 16, MOST_OPEN_FILES, &open_files, err);
 	output->sink = (enum cap_sink)sink;
 	output->rotate_bytes = (uint64_t)rotate_bytes;
 	output->rotate_seconds = (uint64_t)rotate_seconds;
 	output->min_free_bytes = (uint64_t)min_free;
 	output->direct_io = (enum cap_switch)direct;
+	output->open_files = (unsigned)open_files;
+	return cap_settings_close(&in, rc, err);
+}
+
+static int read_targets(struct cap_settings *top, struct cap_config *config, struct cap_error *err)
+{
+	struct cap_settings in;
+	int rc = cap_settings_open(&in, cap_settings_take(top, "targets"), err, "targets");
+
+	if (rc == 0)
+		rc = cap_settings_bool(&in, "streams", &config->targets.streams, err);
 	return cap_settings_close(&in, rc, err);
 }
 
 static int read_buffers(struct cap_settings *top, struct cap_config *config, struct cap_error *err)
 {
-	int64_t block = MIB, count = 64;
+	int64_t block = MIB, count = 64, stream = 16 * MIB;
 	int huge = CAP_HUGEPAGES_AUTO;
 	struct cap_settings in;
 	int rc = cap_settings_open(&in, cap_settings_take(top, "buffers"), err, "buffers");
@@ -208,9 +224,13 @@ static int read_buffers(struct cap_settings *top, struct cap_config *config, str
 	if (rc == 0)
 		rc = cap_settings_int(&in, "blocks_per_queue", 4, 65536, &count, err);
 	if (rc == 0)
+		rc = cap_settings_int(&in, "stream_bytes", CAP_LEAST_STREAM_BYTES, GIB, &stream,
+				      err);
+	if (rc == 0)
 		rc = cap_settings_word(&in, "hugepages", switch_words, &huge, err);
 	config->block_size = (uint32_t)block;
 	config->blocks_per_queue = (unsigned)count;
+	config->stream_bytes = (uint64_t)stream & ~(uint64_t)(CAP_PAGE - 1);
 	config->hugepages = (enum cap_hugepages)huge;
 	return cap_settings_close(&in, rc, err);
 }
@@ -261,6 +281,8 @@ static int read_top(json_t *root, struct cap_config *config, struct cap_error *e
 		rc = read_ports(&in, config, err);
 	if (rc == 0)
 		rc = read_output(&in, config, err);
+	if (rc == 0)
+		rc = read_targets(&in, config, err);
 	if (rc == 0)
 		rc = read_buffers(&in, config, err);
 	/* Head page, one block, trailer. */

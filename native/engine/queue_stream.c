@@ -5,6 +5,7 @@
 #include "log.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 /* Blocks that a queue keeps free while its stream is blocked, so that its worker can go on. */
@@ -132,16 +133,20 @@ static bool fill_operation(struct cap_queue_stream *stream)
 	return true;
 }
 
-/* Without a disk to wait for. */
-static void deliver_to_null(struct cap_queue_stream *stream)
+/* Without a disk to wait for. @return true when there was anything */
+static bool deliver_to_null(struct cap_queue_stream *stream)
 {
+	const bool any = stream->count > 0;
+
 	for (unsigned i = 0; i < stream->count; i++) {
 		cap_count(&stream->from.ledger->writer.written_bytes, stream->batch[i]->used);
 		delivered(stream, stream->batch[i]);
 	}
 	stream->count = 0;
+	return any;
 }
 
+/* Whole blocks into the queue's file. @return true when something was done */
 static bool write_batch(struct cap_queue_stream *stream)
 {
 	int rc;
@@ -149,7 +154,7 @@ static bool write_batch(struct cap_queue_stream *stream)
 	if (stream->file && !fill_operation(stream))
 		cap_file_end(stream->files, stream->file);
 	if (!stream->file) {
-		rc = cap_file_begin(stream->files, &stream->from, ++stream->sequence,
+		rc = cap_file_begin(stream->files, &stream->from, NULL, &stream->sequence,
 				    &stream->file);
 		if (rc) {
 			block_stream(stream, rc, "creating a file");
@@ -163,39 +168,104 @@ static bool write_batch(struct cap_queue_stream *stream)
 	return true;
 }
 
+/* Without the packets that earlier rounds have counted. */
+static void drop_oldest(struct cap_queue_stream *stream)
+{
+	struct cap_block *oldest = stream->batch[0];
+
+	if (stream->targets) {
+		oldest->packets -= cap_target_streams_counted(stream->targets);
+		cap_target_streams_skip(stream->targets, oldest->packets);
+	}
+	take_from_batch(stream, 1);
+	dropped(stream, oldest);
+}
+
+/* @return true when a round was over, and its packets are counted */
+static bool settle_round(struct cap_queue_stream *stream)
+{
+	struct cap_ledger_writer *ledger = &stream->from.ledger->writer;
+	struct cap_round_end end;
+
+	if (!cap_round_settle(stream->targets, &end))
+		return false;
+	cap_count(&ledger->delivered_packets, end.packets);
+	cap_count(&ledger->delivered_bytes, end.bytes);
+	cap_count(means_full(stream->blocked_by) ? &ledger->sink_full : &ledger->sink_error,
+		  end.dropped);
+	cap_count(&ledger->sink_error, end.malformed);
+	cap_count(&ledger->partly_written, end.dropped_partly);
+	for (unsigned i = 0; i < end.blocks; i++)
+		give_back(stream, stream->batch[i]);
+	take_from_batch(stream, end.blocks);
+	if (end.any_written)
+		unblock_stream(stream);
+	if (end.rotate)
+		cap_files_end_all(stream->files, &stream->from);
+	return true;
+}
+
+/* Packets into the files of their targets. @return true when something was done */
+static bool write_apart(struct cap_queue_stream *stream)
+{
+	/* Where something fails, one write at a time tells when it works again. */
+	unsigned most = stream->blocked ? 1 : UINT_MAX, started = 0;
+	int rc = 0;
+
+	if (!cap_round_is_on(stream->targets))
+		rc = cap_round_begin(stream->targets, stream->batch, stream->count);
+	if (rc) {
+		block_stream(stream, rc, "taking blocks apart");
+		return false;
+	}
+	rc = cap_round_submit(stream->targets, most, &started, stream);
+	if (rc)
+		block_stream(stream, rc, "creating a file");
+	stream->in_flight = cap_round_in_flight(stream->targets) > 0;
+	return settle_round(stream) || started > 0;
+}
+
+static bool round_is_on(const struct cap_queue_stream *stream)
+{
+	return stream->targets && cap_round_is_on(stream->targets);
+}
+
+/* Nothing but the wish to rotate. @return true when there was one */
+static bool take_marker(struct cap_queue_stream *stream)
+{
+	struct cap_block *marker = stream->batch[0];
+
+	if (!stream->count || marker->used)
+		return false;
+	cap_files_end_all(stream->files, &stream->from);
+	take_from_batch(stream, 1);
+	give_back(stream, marker);
+	return true;
+}
+
 bool cap_queue_stream_advance(struct cap_queue_stream *stream, uint64_t now)
 {
 	int rc;
 
-	if (stream->in_flight || (stream->blocked && now < stream->retry_at))
+	if (stream->blocked && (stream->in_flight || now < stream->retry_at))
 		return false;
-	gather(stream);
-	if (!stream->files->backend) {
-		bool any = stream->count > 0;
-
-		deliver_to_null(stream);
-		return any;
+	if (!round_is_on(stream)) {
+		if (stream->in_flight)
+			return false;
+		gather(stream);
+		if (!stream->files->backend)
+			return deliver_to_null(stream);
+		if (take_marker(stream))
+			return true;
+		if (stream->count == 0)
+			return false;
 	}
-	if (stream->file && cap_file_is_old(stream->files, stream->file, now))
-		cap_file_end(stream->files, stream->file);
-	/* Nothing but the wish to rotate. */
-	if (stream->count && stream->batch[0]->used == 0) {
-		struct cap_block *marker = stream->batch[0];
-
-		if (stream->file)
-			cap_file_end(stream->files, stream->file);
-		take_from_batch(stream, 1);
-		give_back(stream, marker);
-		return true;
-	}
-	if (stream->count == 0)
-		return false;
 	rc = keep_space_free(stream, now);
 	if (rc) {
 		block_stream(stream, rc, "keeping space free");
 		return false;
 	}
-	return write_batch(stream);
+	return stream->targets ? write_apart(stream) : write_batch(stream);
 }
 
 /* Blocks wholly inside the first @p bytes of the write are delivered. @return how many bytes they have */
@@ -226,9 +296,8 @@ static int64_t settle_written(struct cap_queue_stream *stream, int64_t bytes)
 	return settled;
 }
 
-void cap_queue_stream_written(struct cap_queue_stream *stream)
+static void batch_written(struct cap_queue_stream *stream, struct cap_stream_file *file)
 {
-	struct cap_stream_file *file = stream->file;
 	int64_t result = file->op.result, asked = 0, settled;
 	unsigned last = file->op.count - (file->offset == 0 ? 2 : 1);
 	bool rotate = ends_file_at(stream, last);
@@ -257,6 +326,29 @@ void cap_queue_stream_written(struct cap_queue_stream *stream)
 	cap_file_end(stream->files, file);
 }
 
+static void run_written(struct cap_queue_stream *stream, struct cap_stream_file *file)
+{
+	bool retry_now = false;
+	int rc = cap_round_written(stream->targets, file, &retry_now);
+
+	stream->in_flight = cap_round_in_flight(stream->targets) > 0;
+	if (rc)
+		block_stream(stream, rc, "writing");
+	if (rc == 0 || retry_now) {
+		stream->retry_at = 0;
+		stream->last_try = false;
+	}
+	settle_round(stream);
+}
+
+void cap_queue_stream_written(struct cap_queue_stream *stream, struct cap_stream_file *file)
+{
+	if (stream->targets)
+		run_written(stream, file);
+	else
+		batch_written(stream, file);
+}
+
 void cap_queue_stream_relieve(struct cap_queue_stream *stream, bool all)
 {
 	struct cap_block_pool *pool = stream->from.pool;
@@ -264,21 +356,25 @@ void cap_queue_stream_relieve(struct cap_queue_stream *stream, bool all)
 	if (!stream->blocked || stream->in_flight)
 		return;
 	for (;;) {
-		struct cap_block *oldest;
-
 		gather(stream);
 		if (!stream->count ||
 		    (!all && stream->count + cap_spsc_count(&pool->full) + KEEP_FREE < pool->count))
 			return;
-		oldest = stream->batch[0];
-		take_from_batch(stream, 1);
-		dropped(stream, oldest);
+		if (round_is_on(stream)) {
+			cap_round_give_up(stream->targets);
+			settle_round(stream);
+			if (!stream->blocked)
+				return;
+		} else {
+			drop_oldest(stream);
+		}
 	}
 }
 
 bool cap_queue_stream_is_ready(struct cap_queue_stream *stream)
 {
-	return cap_spsc_count(&stream->from.pool->full) && !stream->blocked && !stream->in_flight;
+	return cap_spsc_count(&stream->from.pool->full) && !stream->blocked && !stream->in_flight &&
+	       !round_is_on(stream);
 }
 
 bool cap_queue_stream_is_idle(struct cap_queue_stream *stream)
@@ -297,6 +393,6 @@ bool cap_queue_stream_try_once_more(struct cap_queue_stream *stream)
 
 void cap_queue_stream_end(struct cap_queue_stream *stream)
 {
-	if (stream->file && cap_queue_stream_is_idle(stream))
-		cap_file_end(stream->files, stream->file);
+	if (cap_queue_stream_is_idle(stream))
+		cap_files_end_all(stream->files, &stream->from);
 }

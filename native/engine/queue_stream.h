@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * @file The stream of one queue: its full blocks, in their order, into files.
+ * @file The stream of one queue: its full blocks, in their order, into files; or taken apart into the
+ * files of targets.
  *
  * Where the disk fails, blocks are held as long as the pool has room and then dropped, oldest first,
  * each with its cause. Writer thread only.
@@ -8,7 +9,7 @@
 #ifndef CAPSTAN_QUEUE_STREAM_H
 #define CAPSTAN_QUEUE_STREAM_H
 
-#include "stream_file.h"
+#include "target_streams.h"
 
 /** Blocks in one write: with 1 MiB blocks large enough for any disk, small enough to be fair. */
 #define CAP_STREAM_BATCH 16U
@@ -16,8 +17,9 @@
 struct cap_queue_stream {
 	struct cap_files *files;
 	struct cap_stream_source from;
-	struct cap_stream_file *file; /**< being written, or NULL */
-	bool in_flight;		      /**< the file's operation is a write of `batch` */
+	struct cap_target_streams *targets; /**< NULL: blocks go into the queue's file as they are */
+	struct cap_stream_file *file;	    /**< being written, or NULL */
+	bool in_flight;			    /**< the file's operation is a write of `batch` */
 	struct cap_block *batch[CAP_STREAM_BATCH];
 	unsigned count;
 	uint32_t sequence;
@@ -31,8 +33,8 @@ struct cap_queue_stream {
 /** Take what waits, and write what may be written now. @return true when something was done */
 bool cap_queue_stream_advance(struct cap_queue_stream *stream, uint64_t now);
 
-/** The write of the stream's file is done, however it went. */
-void cap_queue_stream_written(struct cap_queue_stream *stream);
+/** The write of a file of the stream is done, however it went. */
+void cap_queue_stream_written(struct cap_queue_stream *stream, struct cap_stream_file *file);
 
 /**
  * While the stream is blocked its blocks are held; drop the oldest where the pool runs short.
@@ -50,7 +52,7 @@ bool cap_queue_stream_is_idle(struct cap_queue_stream *stream);
 /** At the end: let a blocked stream try once more. @return true while it has a try left */
 bool cap_queue_stream_try_once_more(struct cap_queue_stream *stream);
 
-/** At the end: end its file once all is in it. */
+/** At the end: end its files once all is in them. */
 void cap_queue_stream_end(struct cap_queue_stream *stream);
 
 #endif

@@ -77,6 +77,7 @@ static void remember_open(struct cap_files *files, struct cap_stream_file *file,
 	else
 		files->oldest = file;
 	files->newest = file;
+	files->open++;
 	pthread_mutex_unlock(&files->names_lock);
 }
 
@@ -88,6 +89,7 @@ static void forget_open(struct cap_files *files, struct cap_stream_file *file)
 	*(file->older ? &file->older->newer : &files->oldest) = file->newer;
 	*(file->newer ? &file->newer->older : &files->newest) = file->older;
 	file->older = file->newer = NULL;
+	files->open--;
 	pthread_mutex_unlock(&files->names_lock);
 }
 
@@ -99,8 +101,8 @@ static void remember_whole(struct cap_files *files, const char *name)
 	pthread_mutex_unlock(&files->names_lock);
 }
 
-int cap_file_begin(struct cap_files *files, const struct cap_stream_source *from, uint32_t sequence,
-		   struct cap_stream_file **holder)
+int cap_file_begin(struct cap_files *files, const struct cap_stream_source *from,
+		   const char *target, uint32_t *sequence, struct cap_stream_file **holder)
 {
 	struct cap_port_facts facts;
 	const struct cap_pcapng_interface interface = {
@@ -110,6 +112,7 @@ int cap_file_begin(struct cap_files *files, const struct cap_stream_source *from
 		.link_type = from->facts->link_type, /* the same at every opening */
 		.snaplen = from->facts->snaplen,
 		.fcs_len = from->facts->fcs_len,
+		.target = target,
 	};
 	struct cap_stream_file *file = calloc(1, sizeof(*file));
 	int rc;
@@ -118,8 +121,8 @@ int cap_file_begin(struct cap_files *files, const struct cap_stream_source *from
 		free(file);
 		return -ENOMEM;
 	}
-	rc = cap_output_create(files->output, from->port->interface, from->queue, sequence,
-			       &file->out);
+	rc = cap_output_create(files->output, target, from->port->interface, from->queue,
+			       *sequence + 1, &file->out);
 	if (rc) {
 		free_file(file);
 		return rc;
@@ -134,10 +137,58 @@ int cap_file_begin(struct cap_files *files, const struct cap_stream_source *from
 			file->out.name);
 	file->op.fd = file->out.fd;
 	file->from = from;
+	file->target = target;
+	file->sequence = sequence;
+	++*sequence;
 	file->opened_ns = cap_monotonic_ns();
 	remember_open(files, file, holder);
 	cap_count(&from->ledger->writer.files_opened, 1);
 	return 0;
+}
+
+bool cap_files_have_room(const struct cap_files *files)
+{
+	return !files->most_open || files->open + files->closing < files->most_open;
+}
+
+bool cap_files_end_least_used(struct cap_files *files)
+{
+	struct cap_stream_file *least = NULL;
+
+	for (struct cap_stream_file *file = files->oldest; file; file = file->newer)
+		if (!file->busy && (!least || file->last_use < least->last_use))
+			least = file;
+	if (!least)
+		return false;
+	cap_count(&least->from->ledger->writer.files_early, 1);
+	cap_file_end(files, least);
+	return true;
+}
+
+void cap_files_end_all(struct cap_files *files, const struct cap_stream_source *from)
+{
+	struct cap_stream_file *file, *newer;
+
+	for (file = files->oldest; file; file = newer) {
+		newer = file->newer;
+		if (file->from == from)
+			cap_file_end(files, file);
+	}
+}
+
+void cap_files_end_old(struct cap_files *files, uint64_t now)
+{
+	uint64_t limit = files->config->output.rotate_seconds * CAP_NS_PER_S;
+	struct cap_stream_file *file, *newer;
+
+	if (!limit)
+		return;
+	for (file = files->oldest; file && now > file->opened_ns && now - file->opened_ns >= limit;
+	     file = newer) {
+		newer = file->newer;
+		if (!file->busy)
+			cap_file_end(files, file);
+	}
 }
 
 /* The last page of a file: the ledger as it stands, for people in the comment as well. */
@@ -148,13 +199,18 @@ static void submit_trailer(struct cap_files *files, struct cap_stream_file *file
 	char *text = json_dumps(causes, JSON_COMPACT | JSON_SORT_KEYS);
 	struct cap_pcapng_statistics figures;
 	char comment[1024];
+	int len;
 
 	cap_stream_figures(file->from, &figures);
-	snprintf(comment, sizeof(comment),
-		 "capstan ledger: wire %llu, delivered %llu, filtered %llu, dropped %s",
-		 (unsigned long long)figures.ifrecv, (unsigned long long)figures.usrdeliv,
-		 (unsigned long long)(figures.ifrecv - figures.ifdrop - figures.filteraccept),
-		 text ? text : "?");
+	len = snprintf(comment, sizeof(comment),
+		       "capstan ledger: wire %llu, delivered %llu, filtered %llu, dropped %s",
+		       (unsigned long long)figures.ifrecv, (unsigned long long)figures.usrdeliv,
+		       (unsigned long long)(figures.ifrecv - figures.ifdrop - figures.filteraccept),
+		       text ? text : "?");
+	if (file->target && len > 0 && (size_t)len < sizeof(comment))
+		snprintf(comment + len, sizeof(comment) - (size_t)len,
+			 "; here %llu packets of target %s", (unsigned long long)file->packets,
+			 file->target);
 	cap_pcapng_statistics(page, CAP_PAGE, &figures, comment);
 	free(text);
 	json_decref(causes);
@@ -172,6 +228,7 @@ void cap_file_end(struct cap_files *files, struct cap_stream_file *file)
 	forget_open(files, file);
 	if (file->offset == 0) {
 		cap_output_discard(files->output, &file->out);
+		--*file->sequence;
 		free_file(file);
 		return;
 	}
@@ -190,6 +247,8 @@ void cap_file_prepare(struct cap_stream_file *file)
 
 void cap_file_submit(struct cap_files *files, struct cap_stream_file *file)
 {
+	file->busy = true;
+	file->last_use = ++files->uses;
 	files->backend->submit(files->io, &file->op);
 }
 
@@ -198,14 +257,6 @@ void cap_file_cut(const struct cap_stream_file *file)
 	if (ftruncate(file->op.fd, file->offset))
 		cap_alert("file_not_cut", "%s: cannot be cut to its last whole block: %s",
 			  file->out.name, strerror(errno));
-}
-
-bool cap_file_is_old(const struct cap_files *files, const struct cap_stream_file *file,
-		     uint64_t now)
-{
-	uint64_t limit = files->config->output.rotate_seconds * CAP_NS_PER_S;
-
-	return limit && now - file->opened_ns >= limit;
 }
 
 static void submit_sync(struct cap_files *files, struct cap_stream_file *file)
@@ -270,8 +321,10 @@ struct cap_stream_file *cap_files_written(struct cap_files *files, bool *any)
 		struct cap_stream_file *file = (struct cap_stream_file *)(void *)op;
 
 		*any = true;
-		if (file->state == CAP_FILE_WRITING)
+		if (file->state == CAP_FILE_WRITING) {
+			file->busy = false;
 			return file;
+		}
 		if (file->state == CAP_FILE_TRAILER)
 			trailer_done(files, file);
 		else if (op->result < 0)
@@ -284,13 +337,27 @@ struct cap_stream_file *cap_files_written(struct cap_files *files, bool *any)
 
 json_t *cap_files_open_names(struct cap_files *files)
 {
+	const struct cap_stream_file *file;
 	json_t *names = json_array();
+	unsigned told = 1;
 
 	pthread_mutex_lock(&files->names_lock);
-	for (const struct cap_stream_file *file = files->oldest; file; file = file->newer)
+	for (file = files->newest; file && file->older && told < CAP_RECENT_FILES; told++)
+		file = file->older;
+	for (; file; file = file->newer)
 		json_array_append_new(names, json_string(file->out.name));
 	pthread_mutex_unlock(&files->names_lock);
 	return names;
+}
+
+unsigned cap_files_open_count(struct cap_files *files)
+{
+	unsigned count;
+
+	pthread_mutex_lock(&files->names_lock);
+	count = files->open;
+	pthread_mutex_unlock(&files->names_lock);
+	return count;
 }
 
 json_t *cap_files_whole_names(struct cap_files *files)

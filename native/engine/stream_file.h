@@ -35,11 +35,14 @@ struct cap_files {
 	struct cap_output *output;
 	const struct cap_io_backend *backend; /**< NULL: the null sink */
 	struct cap_io *io;
-	unsigned closing; /**< files whose trailer or sync is under way */
+	unsigned open;	    /**< files that are being written to */
+	unsigned closing;   /**< files whose trailer or sync is under way */
+	unsigned most_open; /**< of both together, where targets have streams of their own */
+	uint64_t uses;	    /**< writes started: tells which file's was the longest ago */
 
 	pthread_mutex_t names_lock; /**< for status; nothing that is done for each packet takes it */
 	struct cap_stream_file *oldest, *newest; /**< open ones, by when they were begun */
-	char whole[CAP_RECENT_FILES][NAME_MAX + 1];
+	char whole[CAP_RECENT_FILES][CAP_OUTPUT_NAME_LEN];
 	unsigned whole_count;
 };
 
@@ -53,7 +56,12 @@ struct cap_stream_file {
 	int64_t offset; /**< bytes that are surely in it */
 	uint64_t packets;
 	uint64_t opened_ns;
-	uint8_t *pages;			 /**< CAP_PAGE for the head, CAP_PAGE for the trailer */
+	uint8_t *pages;	   /**< CAP_PAGE for the head, CAP_PAGE for the trailer */
+	bool busy;	   /**< a write of it is under way */
+	uint64_t last_use; /**< its last write, as `uses` was then */
+	unsigned tag;	   /**< the owner's: what is being written */
+	uint32_t *sequence;
+	const char *target;		 /**< UUID whose packets it has; NULL: the queue's */
 	void *owner;			 /**< stream whose it is, for who is told of its writes */
 	struct cap_stream_file **holder; /**< where its stream keeps it; NULL once it is ended */
 	struct cap_stream_file *older, *newer;
@@ -75,12 +83,29 @@ void cap_files_close(struct cap_files *files);
  * Begin a file.
  *
  * @param from queue whose packets it gets
- * @param sequence number of the file in its stream
+ * @param target UUID of the target whose packets alone it gets, kept by the caller; or NULL
+ * @param sequence number of the stream's last file; goes up by one, and back when nothing came into it
  * @param holder set to the file, and to NULL when it is ended
  * @return 0 or negative errno
  */
-int cap_file_begin(struct cap_files *files, const struct cap_stream_source *from, uint32_t sequence,
-		   struct cap_stream_file **holder);
+int cap_file_begin(struct cap_files *files, const struct cap_stream_source *from,
+		   const char *target, uint32_t *sequence, struct cap_stream_file **holder);
+
+/** @return whether one more file may be open */
+bool cap_files_have_room(const struct cap_files *files);
+
+/**
+ * End the open file that was written to the longest ago, and count that it was early.
+ *
+ * @return false when all have a write under way
+ */
+bool cap_files_end_least_used(struct cap_files *files);
+
+/** End all files of one queue. None of them has a write under way. */
+void cap_files_end_all(struct cap_files *files, const struct cap_stream_source *from);
+
+/** End the files that have been open as long as a file may, but those with a write under way. */
+void cap_files_end_old(struct cap_files *files, uint64_t now);
 
 /**
  * Take the file from its stream and let it end: with its trailer, synced, under its own name; or thrown
@@ -97,10 +122,6 @@ void cap_file_submit(struct cap_files *files, struct cap_stream_file *file);
 /** Cut the file to what is surely in it: no half block stays. */
 void cap_file_cut(const struct cap_stream_file *file);
 
-/** It has been open as long as a file may. */
-bool cap_file_is_old(const struct cap_files *files, const struct cap_stream_file *file,
-		     uint64_t now);
-
 /**
  * Go on with what has completed.
  *
@@ -113,8 +134,15 @@ struct cap_stream_file *cap_files_written(struct cap_files *files, bool *any);
 void cap_stream_figures(const struct cap_stream_source *from,
 			struct cap_pcapng_statistics *figures);
 
-/** Names for status; any thread. @return new reference */
+/**
+ * Names for status; any thread. Of open files the newest, as many as of whole ones.
+ *
+ * @return new reference
+ */
 json_t *cap_files_open_names(struct cap_files *files);
 json_t *cap_files_whole_names(struct cap_files *files);
+
+/** How many files are open now; any thread. */
+unsigned cap_files_open_count(struct cap_files *files);
 
 #endif

@@ -12,9 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define TICK_MS 50
+
+/* Descriptors of everything but files: ports, rings, clients, libraries. */
+#define OTHER_DESCRIPTORS 512U
 
 struct cap_writer {
 	const struct cap_config *config;
@@ -33,7 +37,7 @@ static bool reap(struct cap_writer *writer)
 	bool any = false;
 
 	while ((file = cap_files_written(&writer->files, &any)))
-		cap_queue_stream_written(file->owner);
+		cap_queue_stream_written(file->owner, file);
 	return any;
 }
 
@@ -74,6 +78,7 @@ static bool advance_all(struct cap_writer *writer)
 	uint64_t now = cap_monotonic_ns();
 	bool any = false;
 
+	cap_files_end_old(&writer->files, now);
 	for (unsigned i = 0; i < writer->stream_count; i++) {
 		any |= cap_queue_stream_advance(&writer->streams[i], now);
 		cap_queue_stream_relieve(&writer->streams[i], false);
@@ -140,6 +145,46 @@ static void *writer_main(void *argument)
 	return NULL;
 }
 
+/*
+ * A file of each target takes a descriptor. The limit that the process starts with is old and low; it may
+ * go up to the hard one by itself.
+ */
+static int allow_open_files(struct cap_files *files, struct cap_error *err)
+{
+	const unsigned wanted = files->config->output.open_files;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return cap_fail(err, errno, "getrlimit: %s", strerror(errno));
+	if (limit.rlim_cur < wanted + OTHER_DESCRIPTORS) {
+		limit.rlim_cur = limit.rlim_max < wanted + OTHER_DESCRIPTORS ?
+					 limit.rlim_max :
+					 wanted + OTHER_DESCRIPTORS;
+		if (setrlimit(RLIMIT_NOFILE, &limit))
+			return cap_fail(err, errno, "setrlimit: %s", strerror(errno));
+	}
+	if (limit.rlim_cur < wanted + OTHER_DESCRIPTORS)
+		return cap_fail(
+			err, EMFILE,
+			"output.open_files: %u files need a limit of %u open files, and this process may have %llu: lower it, or raise LimitNOFILE",
+			wanted, wanted + OTHER_DESCRIPTORS, (unsigned long long)limit.rlim_cur);
+	files->most_open = wanted;
+	return 0;
+}
+
+static int create_target_streams(struct cap_writer *writer, struct cap_error *err)
+{
+	int rc;
+
+	if (!writer->config->targets.streams || !writer->files.backend)
+		return 0;
+	rc = allow_open_files(&writer->files, err);
+	for (unsigned i = 0; rc == 0 && i < writer->stream_count; i++)
+		rc = cap_target_streams_create(&writer->streams[i].targets, &writer->files,
+					       &writer->streams[i].from, err);
+	return rc;
+}
+
 int cap_writer_create(struct cap_writer **out, const struct cap_config *config,
 		      struct cap_output *output, const struct cap_stream_source *sources,
 		      unsigned count, struct cap_error *err)
@@ -158,6 +203,8 @@ int cap_writer_create(struct cap_writer **out, const struct cap_config *config,
 		writer->streams[i].from = sources[i];
 	}
 	rc = cap_files_open(&writer->files, config, output, err);
+	if (rc == 0)
+		rc = create_target_streams(writer, err);
 	writer->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (rc == 0 && writer->event < 0)
 		rc = cap_fail(err, errno, "eventfd: %s", strerror(errno));
@@ -210,6 +257,8 @@ void cap_writer_free(struct cap_writer *writer)
 {
 	if (!writer)
 		return;
+	for (unsigned i = 0; i < writer->stream_count; i++)
+		cap_target_streams_free(writer->streams[i].targets);
 	cap_files_close(&writer->files);
 	if (writer->event >= 0)
 		close(writer->event);
@@ -225,4 +274,12 @@ json_t *cap_writer_open_files(struct cap_writer *writer)
 json_t *cap_writer_whole_files(struct cap_writer *writer)
 {
 	return cap_files_whole_names(&writer->files);
+}
+
+json_t *cap_writer_open_limits(struct cap_writer *writer)
+{
+	unsigned most = writer->files.most_open;
+
+	return json_pack("{s:i, s:o}", "open", (int)cap_files_open_count(&writer->files), "most",
+			 most ? json_integer(most) : json_null());
 }

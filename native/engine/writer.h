@@ -4,7 +4,8 @@
  *
  * Each queue has a stream of files of its own, so that a file's packets are in the order in which
  * their queue received them. One write is under way for each file at a time, of as many blocks as are
- * waiting: what is in a file is always a prefix of its stream. Where the disk fails, blocks are held
+ * waiting: what is in a file is always a prefix of its stream. Where targets have streams of their own,
+ * blocks are taken apart first (target_streams.h). Where the disk fails, blocks are held
  * as long as the pool has room and then dropped, oldest first, each with its cause.
  */
 #ifndef CAPSTAN_WRITER_H
@@ -39,5 +40,8 @@ void cap_writer_free(struct cap_writer *writer);
 /** Names for status; each is freed by the caller with json_decref. */
 json_t *cap_writer_open_files(struct cap_writer *writer);
 json_t *cap_writer_whole_files(struct cap_writer *writer);
+
+/** How many files are open, and how many may be: {"open": N, "most": N or null}. */
+json_t *cap_writer_open_limits(struct cap_writer *writer);
 
 #endif
