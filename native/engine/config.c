@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "settings.h"
+#include "target.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -39,6 +40,37 @@ static int read_cores(struct cap_settings *in, int *cores, unsigned *count, stru
 		cores[i] = (int)json_integer_value(item);
 	}
 	*count = (unsigned)json_array_size(list);
+	return 0;
+}
+
+static int read_tunnels(struct cap_settings *in, uint32_t *tunnels, struct cap_error *err)
+{
+	static const struct {
+		const char *name;
+		enum cap_tunnel bit;
+	} known[] = { { "mpls", CAP_TUNNEL_MPLS },
+		      { "gre", CAP_TUNNEL_GRE },
+		      { "gtp_u", CAP_TUNNEL_GTP_U },
+		      { "vxlan", CAP_TUNNEL_VXLAN } };
+	json_t *list = cap_settings_take(in, "tunnels"), *item;
+	size_t i;
+
+	if (list && !json_is_array(list))
+		return cap_fail(err, EINVAL,
+				"%s.tunnels: must be a list of some of: mpls, gre, gtp_u, vxlan",
+				in->where);
+	json_array_foreach(list, i, item) {
+		const uint32_t before = *tunnels;
+
+		for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++)
+			if (json_is_string(item) && !strcmp(json_string_value(item), known[k].name))
+				*tunnels |= known[k].bit;
+		if (*tunnels == before)
+			return cap_fail(
+				err, EINVAL,
+				"%s.tunnels[%zu]: must be one of: mpls, gre, gtp_u, vxlan, each once",
+				in->where, i);
+	}
 	return 0;
 }
 
@@ -81,6 +113,8 @@ static int read_port(json_t *object, struct cap_port_config *port, struct cap_er
 		rc = cap_settings_bool(&in, "promiscuous", &port->promiscuous, err);
 	if (rc == 0)
 		rc = cap_settings_text(&in, "filter", &port->filter, err);
+	if (rc == 0)
+		rc = read_tunnels(&in, &port->tunnels, err);
 	if (rc == 0) {
 		port->queues = (unsigned)queues;
 		port->snaplen = (uint32_t)snaplen;
@@ -201,11 +235,26 @@ static int read_output(struct cap_settings *top, struct cap_config *config, stru
 
 static int read_targets(struct cap_settings *top, struct cap_config *config, struct cap_error *err)
 {
+	struct cap_targets_config *targets = &config->targets;
+	json_t *object = cap_settings_take(top, "targets");
 	struct cap_settings in;
-	int rc = cap_settings_open(&in, cap_settings_take(top, "targets"), err, "targets");
+	int rc;
 
+	if (!object)
+		return 0;
+	rc = cap_settings_open(&in, object, err, "targets");
 	if (rc == 0)
-		rc = cap_settings_bool(&in, "streams", &config->targets.streams, err);
+		rc = cap_settings_text(&in, "directory", &targets->directory, err);
+	if (rc == 0)
+		rc = cap_settings_text(&in, "file", &targets->file, err);
+	if (rc == 0 && !targets->directory == !targets->file)
+		rc = cap_fail(
+			err, EINVAL,
+			"targets: write either directory, where they can be changed, or file, which is read once");
+	if (rc == 0 && targets->directory && *targets->directory != '/')
+		rc = cap_fail(err, EINVAL, "targets.directory: must be an absolute path");
+	if (rc == 0)
+		rc = cap_settings_bool(&in, "streams", &targets->streams, err);
 	return cap_settings_close(&in, rc, err);
 }
 
@@ -333,6 +382,8 @@ void cap_config_free(struct cap_config *config)
 	free(config->control_group);
 	free(config->output.directory);
 	free(config->output.prefix);
+	free(config->targets.directory);
+	free(config->targets.file);
 	*config = (struct cap_config){ 0 };
 }
 

@@ -32,9 +32,11 @@ struct cap_output_config {
 	unsigned open_files; /**< most files of targets that are open at once */
 };
 
-/** Whose packets are captured. */
+/** Whose packets are captured. Neither directory nor file: everybody's. */
 struct cap_targets_config {
-	bool streams; /**< a stream of files for each target */
+	char *directory; /**< of the set in force and its log: changes are accepted */
+	char *file;	 /**< a set that is read once, and not changed */
+	bool streams;	 /**< a stream of files for each target */
 };
 
 struct cap_config {
@@ -69,6 +71,12 @@ struct cap_config {
  */
 int cap_config_load(const char *path, struct cap_config *config, struct cap_error *err);
 void cap_config_free(struct cap_config *config);
+
+/** @return whether targets say what is captured */
+static inline bool cap_config_has_targets(const struct cap_config *config)
+{
+	return config->targets.directory || config->targets.file;
+}
 
 /** Queues of all ports together. */
 unsigned cap_config_queues(const struct cap_config *config);

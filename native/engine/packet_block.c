@@ -12,7 +12,11 @@ enum { BLOCK_PACKET = 6, OPT_END = 0, OPT_COMMENT = 1, EPB_DROPCOUNT = 4 };
 #define CLOSING 4U
 #define OPTION_HEAD 4U
 #define DROPCOUNT_LEN 8U
-#define TARGET_LEN (sizeof(CAP_TARGET_COMMENT) - 1)
+
+static const char target_word[] = "target ";
+
+#define TARGET_LEN (sizeof(target_word) - 1)
+_Static_assert(TARGET_LEN + CAP_FOLDER_LEN == CAP_TARGET_COMMENT_LEN, "a target's comment");
 
 /* An option in a block; `len` without its padding. */
 struct option {
@@ -38,16 +42,16 @@ static const char *named_target(const struct option *option)
 {
 	const char *text = (const char *)option->at + OPTION_HEAD;
 
-	if (option->code != OPT_COMMENT || option->len != TARGET_LEN + CAP_FOLDER_LEN ||
-	    memcmp(text, CAP_TARGET_COMMENT, TARGET_LEN) != 0)
+	if (option->code != OPT_COMMENT || option->len != CAP_TARGET_COMMENT_LEN ||
+	    memcmp(text, target_word, TARGET_LEN) != 0)
 		return NULL;
 	return cap_output_is_folder(text + TARGET_LEN, CAP_FOLDER_LEN) ? text + TARGET_LEN : NULL;
 }
 
 static bool says_more(const struct option *option)
 {
-	return option->code == OPT_COMMENT && option->len == sizeof(CAP_TARGET_COMMENT_MORE) - 1 &&
-	       !memcmp(option->at + OPTION_HEAD, CAP_TARGET_COMMENT_MORE, option->len);
+	return option->code == OPT_COMMENT && option->len == sizeof(CAP_MORE_COMMENT) - 1 &&
+	       !memcmp(option->at + OPTION_HEAD, CAP_MORE_COMMENT, option->len);
 }
 
 static const uint8_t *options_of(const uint8_t *at, const struct cap_epb_header *header)
@@ -91,7 +95,7 @@ int64_t cap_packet_block_read(const uint8_t *at, uint32_t room, struct cap_packe
 
 		if (option.code == EPB_DROPCOUNT && option.len == DROPCOUNT_LEN)
 			memcpy(&packet->dropped, option.at + OPTION_HEAD, DROPCOUNT_LEN);
-		else if (target && packet->target_count < CAP_PACKET_TARGETS)
+		else if (target && packet->target_count < CAP_MAX_MATCHES)
 			packet->targets[packet->target_count++] = target;
 		else if (target || says_more(&option))
 			packet->more = true;

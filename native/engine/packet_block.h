@@ -6,17 +6,10 @@
 #ifndef CAPSTAN_PACKET_BLOCK_H
 #define CAPSTAN_PACKET_BLOCK_H
 
+#include "comments.h"
+
 #include <stdbool.h>
 #include <stdint.h>
-
-/** What a packet's comment says of a target, with the target's UUID behind it. */
-#define CAP_TARGET_COMMENT "target "
-
-/** The comment of a packet that belongs to more targets than have a comment. */
-#define CAP_TARGET_COMMENT_MORE "target and more"
-
-/** Most targets that one packet's comments name. */
-#define CAP_PACKET_TARGETS 16U
 
 struct cap_packet_block {
 	const uint8_t *at; /**< NULL: not a packet's block */
@@ -25,7 +18,7 @@ struct cap_packet_block {
 	uint64_t timestamp_ns;
 	uint64_t dropped; /**< epb_dropcount */
 	unsigned target_count;
-	const char *targets[CAP_PACKET_TARGETS]; /**< UUIDs, CAP_FOLDER_LEN characters in the block */
+	const char *targets[CAP_MAX_MATCHES]; /**< UUIDs, CAP_FOLDER_LEN characters in the block */
 	bool more; /**< it belongs to others as well, which are not named */
 };
 

@@ -77,26 +77,33 @@ static json_t *status(const struct cap_engine *engine)
 	cap_rfc3339(header->started_realtime_ns, started);
 	for (unsigned p = 0; p < engine->config->port_count; p++)
 		json_array_append_new(ports, describe_port(&engine->ports[p]));
-	return json_pack("{s:b, s:s, s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:{s:I, s:i, s:b}}",
-			 "ok", 1, "version", CAP_VERSION, "pid", (int)getpid(), "state",
-			 cap_state_name((enum cap_ledger_state)header->state), "started", started,
-			 "netns", text_or_null(engine->config->netns), "user",
-			 text_or_null(*engine->user ? engine->user : NULL), "capabilities",
-			 cap_capability_names(), "ports", ports, "output", describe_output(engine),
-			 "buffers", "block_bytes", (json_int_t)engine->config->block_size,
-			 "blocks_per_queue", (int)engine->config->blocks_per_queue, "hugepages",
-			 engine->pools[0].hugepages);
+	return json_pack(
+		"{s:b, s:s, s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:I, s:i, s:b}}", "ok",
+		1, "version", CAP_VERSION, "pid", (int)getpid(), "state",
+		cap_state_name((enum cap_ledger_state)header->state), "started", started, "netns",
+		text_or_null(engine->config->netns), "user",
+		text_or_null(*engine->user ? engine->user : NULL), "capabilities",
+		cap_capability_names(), "ports", ports, "output", describe_output(engine),
+		"targets", cap_targets_json(engine->targets), "buffers", "block_bytes",
+		(json_int_t)engine->config->block_size, "blocks_per_queue",
+		(int)engine->config->blocks_per_queue, "hugepages", engine->pools[0].hugepages);
 }
 
-json_t *cap_status_answer(void *context, json_t *request)
+static const char commands[] = "status, rotate, stop, targets or targets_change";
+
+json_t *cap_status_answer(void *context, struct cap_control_call *call)
 {
 	struct cap_engine *engine = context;
-	const char *command = json_string_value(json_object_get(request, "cmd"));
+	const char *command = json_string_value(json_object_get(call->request, "cmd"));
 
-	if (json_object_size(request) != 1 || !command)
-		return cap_control_error("a request has one key, \"cmd\": status, rotate or stop");
+	if (command && !strcmp(command, "targets_change"))
+		return cap_targets_change(engine->targets, call);
+	if (json_object_size(call->request) != 1 || !command)
+		return cap_control_error("a request has one key, \"cmd\": %s", commands);
 	if (!strcmp(command, "status"))
 		return status(engine);
+	if (!strcmp(command, "targets"))
+		return cap_targets_answer(engine->targets);
 	if (!strcmp(command, "rotate")) {
 		cap_engine_rotate(engine);
 		return json_pack("{s:b}", "ok", 1);
@@ -105,5 +112,5 @@ json_t *cap_status_answer(void *context, json_t *request)
 		cap_engine_ask_stop(engine);
 		return json_pack("{s:b}", "ok", 1);
 	}
-	return cap_control_error("unknown command \"%.64s\": status, rotate or stop", command);
+	return cap_control_error("unknown command \"%.64s\": %s", command, commands);
 }

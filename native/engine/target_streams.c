@@ -17,7 +17,7 @@
 
 /* No packet's block is larger, with all of its comments. */
 #define MOST_BYTES (CAP_MAX_SNAPLEN + 4096U)
-_Static_assert((MOST_BYTES + CAP_ISB_RESERVE + CAP_PAGE) * (CAP_PACKET_TARGETS + 1U) <=
+_Static_assert((MOST_BYTES + CAP_ISB_RESERVE + CAP_PAGE) * (CAP_MAX_MATCHES + 1U) <=
 		       CAP_LEAST_STREAM_BYTES,
 	       "a round has room for any packet");
 
@@ -193,7 +193,7 @@ static struct target_stream *find_stream(struct cap_target_streams *streams, con
 
 /* The streams that a packet goes into. */
 struct found {
-	struct target_stream *streams[CAP_PACKET_TARGETS + 1];
+	struct target_stream *streams[CAP_MAX_MATCHES + 1];
 	unsigned count;
 };
 

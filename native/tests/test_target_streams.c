@@ -46,7 +46,7 @@ static void add_target(struct options *options, unsigned target)
 	char id[CAP_FOLDER_LEN + 1], comment[64];
 
 	name_target(id, target);
-	snprintf(comment, sizeof(comment), CAP_TARGET_COMMENT "%s", id);
+	snprintf(comment, sizeof(comment), "target %s", id);
 	add_comment(options, comment);
 }
 
@@ -220,7 +220,7 @@ static void a_targets_file_tells_nothing_of_another(void)
 	add_comment(&options, "color 7");
 	add_target(&options, 1);
 	add_target(&options, 2);
-	add_comment(&options, CAP_TARGET_COMMENT_MORE);
+	add_comment(&options, CAP_MORE_COMMENT);
 	bench_packet(&bench, block, PACKET, options.bytes, options.len);
 	bench_push(&bench, block, false);
 	cap_writer_finish(bench.writer);
@@ -229,8 +229,7 @@ static void a_targets_file_tells_nothing_of_another(void)
 
 	content = read_only_file(1, &len);
 	HOLDS(holds_text(content, len, one) && !holds_text(content, len, two));
-	HOLDS(holds_text(content, len, "color 7") &&
-	      !holds_text(content, len, CAP_TARGET_COMMENT_MORE));
+	HOLDS(holds_text(content, len, "color 7") && !holds_text(content, len, CAP_MORE_COMMENT));
 	HOLDS(holds_text(content, len, "here 1 packets of target 00000001-"));
 	free(content);
 	HOLDS(collect(1).packets == 1 && collect(2).packets == 1);
@@ -380,8 +379,7 @@ static void more_targets_than_files_may_be_open_lose_nothing(void)
 	for (unsigned i = 0; i < 3; i++) {
 		sent += push_turns(&bench, targets, 0, targets, false);
 		bench_wait_for(&ledger->writer.delivered_packets, sent);
-		HOLDS(json_integer_value(
-			      json_object_get(cap_writer_open_limits(bench.writer), "open")) <= 16);
+		HOLDS(open_files(&bench) <= 16);
 	}
 	cap_writer_finish(bench.writer);
 	balances(&bench, sent);
@@ -409,16 +407,16 @@ static void a_round_that_is_full_goes_on_in_the_next(void)
 	for (unsigned i = 0; i < 8; i++) {
 		block = bench_block(&bench);
 		for (unsigned k = 0; k < 250; k++, sent++)
-			put_packet(&bench, block, 0, CAP_PACKET_TARGETS);
+			put_packet(&bench, block, 0, CAP_MAX_MATCHES);
 		bench_push(&bench, block, false);
 	}
 	cap_writer_finish(bench.writer);
 	balances(&bench, sent);
 	HOLDS(bench.ledger.queues->writer.delivered_packets == sent);
-	HOLDS(bench.ledger.queues->writer.stream_copies == (uint64_t)sent * CAP_PACKET_TARGETS);
+	HOLDS(bench.ledger.queues->writer.stream_copies == (uint64_t)sent * CAP_MAX_MATCHES);
 	HOLDS(bench.ledger.queues->writer.written_bytes > CAP_LEAST_STREAM_BYTES);
 	bench_put_away(&bench);
-	for (unsigned target = 0; target < CAP_PACKET_TARGETS; target++) {
+	for (unsigned target = 0; target < CAP_MAX_MATCHES; target++) {
 		struct found found = collect(target);
 
 		HOLDS(is_whole(&found) && found.files == 1 && found.packets == sent);
