@@ -334,12 +334,12 @@ static int read_top(json_t *root, struct cap_config *config, struct cap_error *e
 		rc = read_targets(&in, config, err);
 	if (rc == 0)
 		rc = read_buffers(&in, config, err);
-	/* Head page, one block, trailer. */
-	if (rc == 0 && config->output.rotate_bytes < config->block_size + 2ULL * CAP_PAGE)
+	/* Head page, one that tells of a gap, one block, trailer. */
+	if (rc == 0 && config->output.rotate_bytes < config->block_size + 3ULL * CAP_PAGE)
 		rc = cap_fail(
 			err, EINVAL,
 			"output.rotate_bytes: must be above buffers.block_bytes (%u) by %u at least",
-			config->block_size, 2 * CAP_PAGE);
+			config->block_size, 3 * CAP_PAGE);
 	if (rc == 0)
 		rc = read_writer(&in, config, err);
 	return cap_settings_close(&in, rc, err);

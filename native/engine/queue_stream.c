@@ -11,7 +11,8 @@
 /* Blocks that a queue keeps free while its stream is blocked, so that its worker can go on. */
 #define KEEP_FREE 4U
 
-_Static_assert(CAP_STREAM_BATCH < CAP_IO_VECTORS, "a write has room for a batch and a head page");
+_Static_assert(CAP_STREAM_BATCH + 2 <= CAP_IO_VECTORS,
+	       "a write has room for a batch, a head page and one that tells of a gap");
 
 #define RETRY_NS (500 * CAP_NS_PER_MS)
 #define SPACE_CHECK_NS (200 * CAP_NS_PER_MS)
@@ -39,12 +40,18 @@ static bool means_full(int rc)
 	return rc == -ENOSPC || rc == -EDQUOT;
 }
 
+static const char *cause_of(int rc)
+{
+	return means_full(rc) ? "sink_full" : "sink_error";
+}
+
 static void dropped(struct cap_queue_stream *stream, struct cap_block *block)
 {
 	struct cap_ledger_writer *ledger = &stream->from.ledger->writer;
 
 	cap_count(means_full(stream->blocked_by) ? &ledger->sink_full : &ledger->sink_error,
 		  block->packets);
+	stream->lost += block->packets;
 	give_back(stream, block);
 }
 
@@ -62,8 +69,7 @@ static void block_stream(struct cap_queue_stream *stream, int rc, const char *do
 			"sink_blocked",
 			"%s queue %u: %s in %s failed: %s: packets are held, then dropped as %s, until it works again",
 			stream->from.port->interface, stream->from.queue, doing,
-			stream->files->config->output.directory, strerror(-rc),
-			means_full(rc) ? "sink_full" : "sink_error");
+			stream->files->config->output.directory, strerror(-rc), cause_of(rc));
 	stream->blocked = true;
 	stream->blocked_by = rc;
 	stream->retry_at = cap_monotonic_ns() + RETRY_NS;
@@ -117,6 +123,9 @@ static bool fill_operation(struct cap_queue_stream *stream)
 	int64_t end;
 
 	cap_file_prepare(file);
+	if (stream->lost)
+		cap_file_tell_gap(file, stream->lost, cause_of(stream->blocked_by));
+	stream->lead = op->count;
 	end = file->offset + (int64_t)op->count * CAP_PAGE;
 	for (unsigned i = 0; i < stream->count; i++) {
 		struct cap_block *block = stream->batch[i];
@@ -272,7 +281,7 @@ bool cap_queue_stream_advance(struct cap_queue_stream *stream, uint64_t now)
 static int64_t settle_written(struct cap_queue_stream *stream, int64_t bytes)
 {
 	const struct cap_io_op *op = &stream->file->op;
-	unsigned blocks = 0, head = stream->file->offset == 0 ? 1 : 0;
+	unsigned blocks = 0;
 	int64_t settled = 0;
 
 	for (unsigned i = 0; i < op->count; i++) {
@@ -281,12 +290,13 @@ static int64_t settle_written(struct cap_queue_stream *stream, int64_t bytes)
 		if (settled + len > bytes)
 			break;
 		settled += len;
-		if (i >= head)
+		if (i >= stream->lead)
 			blocks++;
 	}
 	/* A head page without a block is not worth keeping. */
 	if (blocks == 0)
 		return 0;
+	stream->lost = 0;
 	cap_count(&stream->from.ledger->writer.written_bytes, (uint64_t)settled);
 	for (unsigned i = 0; i < blocks; i++) {
 		stream->file->packets += stream->batch[i]->packets;
@@ -299,7 +309,7 @@ static int64_t settle_written(struct cap_queue_stream *stream, int64_t bytes)
 static void batch_written(struct cap_queue_stream *stream, struct cap_stream_file *file)
 {
 	int64_t result = file->op.result, asked = 0, settled;
-	unsigned last = file->op.count - (file->offset == 0 ? 2 : 1);
+	unsigned last = file->op.count - stream->lead - 1;
 	bool rotate = ends_file_at(stream, last);
 
 	stream->in_flight = false;

@@ -20,6 +20,8 @@ struct cap_queue_stream {
 	struct cap_target_streams *targets; /**< NULL: blocks go into the queue's file as they are */
 	struct cap_stream_file *file;	    /**< being written, or NULL */
 	bool in_flight;			    /**< the file's operation is a write of `batch` */
+	unsigned lead;			    /**< pages of that write in front of the blocks */
+	uint64_t lost;			    /**< packets dropped, which no file tells of yet */
 	struct cap_block *batch[CAP_STREAM_BATCH];
 	unsigned count;
 	uint32_t sequence;

@@ -10,6 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* A file's own pages: head, trailer, gap. */
+#define FILE_PAGES 3UL
+
 int cap_files_open(struct cap_files *files, const struct cap_config *config,
 		   struct cap_output *output, struct cap_error *err)
 {
@@ -117,7 +120,7 @@ int cap_file_begin(struct cap_files *files, const struct cap_stream_source *from
 	struct cap_stream_file *file = calloc(1, sizeof(*file));
 	int rc;
 
-	if (!file || posix_memalign((void **)&file->pages, CAP_PAGE, 2UL * CAP_PAGE)) {
+	if (!file || posix_memalign((void **)&file->pages, CAP_PAGE, FILE_PAGES * CAP_PAGE)) {
 		free(file);
 		return -ENOMEM;
 	}
@@ -243,6 +246,19 @@ void cap_file_prepare(struct cap_stream_file *file)
 	file->op.count = 0;
 	if (file->offset == 0)
 		file->op.vectors[file->op.count++] = (struct iovec){ file->pages, CAP_PAGE };
+}
+
+void cap_file_tell_gap(struct cap_stream_file *file, uint64_t lost, const char *cause)
+{
+	uint8_t *page = file->pages + 2UL * CAP_PAGE;
+	struct cap_pcapng_statistics figures;
+	char comment[128];
+
+	cap_stream_figures(file->from, &figures);
+	snprintf(comment, sizeof(comment), "capstan: %llu packets were lost here: %s",
+		 (unsigned long long)lost, cause);
+	cap_pcapng_statistics(page, CAP_PAGE, &figures, comment);
+	file->op.vectors[file->op.count++] = (struct iovec){ page, CAP_PAGE };
 }
 
 void cap_file_submit(struct cap_files *files, struct cap_stream_file *file)

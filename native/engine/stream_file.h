@@ -56,7 +56,7 @@ struct cap_stream_file {
 	int64_t offset; /**< bytes that are surely in it */
 	uint64_t packets;
 	uint64_t opened_ns;
-	uint8_t *pages;	   /**< CAP_PAGE for the head, CAP_PAGE for the trailer */
+	uint8_t *pages;	   /**< CAP_PAGE each for the head, the trailer and a gap */
 	bool busy;	   /**< a write of it is under way */
 	uint64_t last_use; /**< its last write, as `uses` was then */
 	unsigned tag;	   /**< the owner's: what is being written */
@@ -115,6 +115,15 @@ void cap_file_end(struct cap_files *files, struct cap_stream_file *file);
 
 /** Begin a write of the file: its head page where it has none yet. Vectors are then added to its `op`. */
 void cap_file_prepare(struct cap_stream_file *file);
+
+/**
+ * Add a page to a write that was prepared which tells where packets were lost, for readers and people: a
+ * statistics block with a comment.
+ *
+ * @param lost packets of the queue, since what was written before
+ * @param cause its name in the ledger
+ */
+void cap_file_tell_gap(struct cap_stream_file *file, uint64_t lost, const char *cause);
 
 /** Start the write that was prepared. */
 void cap_file_submit(struct cap_files *files, struct cap_stream_file *file);

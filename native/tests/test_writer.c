@@ -126,7 +126,7 @@ static void a_disk_that_fails_drops_by_name_and_comes_back(void)
 {
 	struct cap_ledger_queue *ledger;
 	struct bench bench;
-	unsigned sent = 0, delivered;
+	unsigned sent = 0, delivered, lost;
 
 	set_up(&bench, CAP_IO_PWRITE, UINT64_C(1) << 40);
 	ledger = bench.ledger.queues;
@@ -145,11 +145,13 @@ static void a_disk_that_fails_drops_by_name_and_comes_back(void)
 	      sent);
 	HOLDS(cap_ledger_unaccounted(ledger) == 0 && cap_ledger_pending(ledger) == 0);
 	delivered = (unsigned)ledger->writer.delivered_packets;
+	lost = (unsigned)cap_ledger_drops(ledger);
 	bench_put_away(&bench);
 
 	struct found found = collect();
 
 	HOLDS(found.packets == delivered && found.in_order && found.readable && found.hidden == 0);
+	HOLDS(lost > 0 && found.told_lost == lost);
 }
 
 static void the_end_names_what_a_dead_disk_did_not_take(void)

@@ -30,6 +30,7 @@ struct found {
 	unsigned files, hidden, packets;
 	bool in_order, readable;
 	uint32_t first, last; /**< numbers of packets */
+	uint64_t told_lost;   /**< by the comments where packets were lost */
 };
 
 /** Make the directory; once a program. */
