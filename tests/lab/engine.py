@@ -179,6 +179,14 @@ class Engine:
         """The hidden files that are being written."""
         return sorted(self.captures.glob(f".{PREFIX}-*.part"))
 
+    def target_files(self, target: str) -> list[Path]:
+        """The whole files of one target's stream, oldest first."""
+        return sorted((self.captures / target).glob(f"{PREFIX}-*.pcapng"), key=lambda path: path.name)
+
+    def target_parts(self) -> list[Path]:
+        """The hidden files of all targets that are being written."""
+        return sorted(self.captures.glob(f"*/.{PREFIX}-*.part"))
+
     def log_text(self) -> str:
         """What it has written to standard error."""
         return self.log_file.read_text() if self.log_file.exists() else ""
