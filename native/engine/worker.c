@@ -19,8 +19,12 @@
 #define IDLE_WAIT_MS 20
 #define PARKED_WAIT_NS (5 * CAP_NS_PER_MS)
 
-/* A source that waits for the engine may wait for the disk, too. */
+/*
+ * A source that waits for the engine may wait for the disk, too. It gains nothing from a long queue, and
+ * blocks that wait in one have left the processor's caches when their turn comes.
+ */
 #define BACKPRESSURE_NS 50000L
+#define PACED_BLOCKS 8U
 
 /* What the kernel has accepted must come out of its rings within this time. */
 #define DRAIN_NS (3 * CAP_NS_PER_S)
@@ -77,9 +81,10 @@ static void seal(struct cap_worker *worker)
 static struct cap_block *take_free_block(struct cap_worker *worker)
 {
 	const struct timespec pause = { .tv_nsec = BACKPRESSURE_NS };
+	const uint32_t limit = is_paced(worker) ? PACED_BLOCKS : UINT32_MAX;
 	struct cap_block *block;
 
-	while (!(block = cap_spsc_pop(&worker->pool->free)) && is_paced(worker))
+	while (!(block = cap_block_take(worker->pool, limit)) && is_paced(worker))
 		nanosleep(&pause, NULL);
 	return block;
 }
@@ -246,7 +251,7 @@ static void rotate_if_asked(struct cap_worker *worker)
 		worker->block->last_of_file = true;
 		seal(worker);
 	} else {
-		marker = worker->block ? worker->block : cap_spsc_pop(&worker->pool->free);
+		marker = worker->block ? worker->block : cap_block_take(worker->pool, UINT32_MAX);
 		if (!marker)
 			return; /* asked for again at the next chores */
 		worker->block = NULL;
