@@ -2,6 +2,7 @@
 #include "worker.h"
 
 #include "clock.h"
+#include "copy.h"
 #include "log.h"
 #include "pcapng.h"
 
@@ -162,7 +163,7 @@ static inline void store(struct cap_worker *worker, const struct cap_packet *pac
 	}
 	at = worker->block->data + worker->block->used;
 	if (plain) {
-		memcpy(at + sizeof(struct cap_epb_header), packet->data, captured);
+		cap_copy(at + sizeof(struct cap_epb_header), packet->data, captured);
 	} else {
 		uint32_t limit = worker->filter ? present : captured;
 
