@@ -123,9 +123,10 @@ struct cap_port_config {
 	int cores[CAP_MAX_QUEUES];
 	uint32_t snaplen;
 	bool promiscuous;
-	char *filter;	/**< pcap filter expression, or NULL */
-	void *options;	/**< the driver's own structure, from parse_options */
-	unsigned index; /**< position in the configuration */
+	char *filter;	  /**< pcap filter expression, or NULL */
+	uint32_t tunnels; /**< enum cap_tunnel: what the targets' packets may be inside of */
+	void *options;	  /**< the driver's own structure, from parse_options */
+	unsigned index;	  /**< position in the configuration */
 };
 
 /** An open port and one queue of it; the definitions are the driver's own. */

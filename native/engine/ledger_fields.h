@@ -16,8 +16,8 @@
 F(worker, wire_packets,     "wire",     "kernel", "packets", "offered to this queue, by the source's own counter; DPDK: taken from the ring, and at the end what the port's ipackets has beyond all queues' (queue 0); DAG: taken from the stream, and what the card says it lost") \
 F(worker, received_packets, "received", "engine", "packets", "taken out of the ring by the worker") \
 F(worker, received_bytes,   "info",     "",       "bytes",   "wire length of the packets taken out of the ring") \
-F(worker, filtered_kernel,  "filtered", "kernel", "packets", "rejected by the filter inside the kernel") \
-F(worker, filtered_engine,  "filtered", "engine", "packets", "rejected by the filter inside the engine") \
+F(worker, filtered_kernel,  "filtered", "kernel", "packets", "rejected by the filter inside the kernel, or no target's") \
+F(worker, filtered_engine,  "filtered", "engine", "packets", "rejected by the filter inside the engine, or no target's") \
 F(worker, kernel_dropped,   "drop",     "kernel", "packets", "no ring or frame memory left in the kernel: the engine was too slow") \
 F(worker, ring_full,        "drop",     "kernel", "packets", "the receive ring was full: the engine was too slow") \
 F(worker, unbound,          "drop",     "kernel", "packets", "arrived on a queue that no socket is bound to") \
@@ -27,6 +27,9 @@ F(worker, port_removed,     "drop",     "kernel", "packets", "taken by the kerne
 F(worker, no_block,         "drop",     "engine", "packets", "no free block: the disk was slower than the packets") \
 F(worker, cut_packets,      "info",     "",       "packets", "stored shorter than they were, by the snap length") \
 F(worker, short_packets,    "info",     "",       "packets", "arrived shorter than the snap length asks: cut by the ring's block size") \
+F(worker, target_packets,   "info",     "",       "packets", "of at least one target: 0 where no targets are set") \
+F(worker, target_unsure,    "info",     "",       "packets", "of these, kept because something that a target names could not be seen: a later fragment's ports without its first, or what a cut frame lacks") \
+F(worker, target_more,      "info",     "",       "packets", "of these, of more targets than are told in a packet's comments") \
 F(worker, freezes,          "info",     "",       "times",   "the kernel stopped a full ring") \
 F(worker, fill_empty,       "info",     "",       "times",   "the kernel found no free frame; attempts, not packets") \
 F(worker, untimed,          "info",     "",       "packets", "have the time of their burst: the NIC's driver has no room for a time stamp") \

@@ -21,7 +21,7 @@
 /** Type, length, interface, time stamp (2), captured and original length, closing length. */
 #define CAP_EPB_OVERHEAD 32U
 
-/** Room for an epb_dropcount option and the end of options; a note comes on top. */
+/** Room for an epb_dropcount option and the end of options; comments come on top. */
 #define CAP_EPB_OPTIONS 16U
 
 /** The statistics block that closes a run of packets: smallest size with all its figures. */
@@ -66,27 +66,38 @@ static inline uint32_t cap_epb_size(uint32_t captured)
 	return CAP_EPB_OVERHEAD + cap_pad4(captured);
 }
 
-/** Room for a packet's note: a comment option, beside CAP_EPB_OPTIONS. */
-static inline uint32_t cap_epb_note_size(uint32_t note_len)
+/** Room for a comment option, beside CAP_EPB_OPTIONS: a packet's note, or a target that it belongs to. */
+static inline uint32_t cap_epb_note_size(uint32_t len)
 {
-	return 4U + cap_pad4(note_len);
+	return 4U + cap_pad4(len);
+}
+
+/** Put a comment option of @p len bytes at @p at, cap_epb_note_size(len) bytes. @return behind it */
+static inline uint8_t *cap_put_comment(uint8_t *at, const char *text, uint32_t len)
+{
+	const uint16_t option[2] = { 1, (uint16_t)len };
+
+	memcpy(at, option, sizeof(option));
+	memcpy(at + 4, text, len);
+	memset(at + 4 + len, 0, cap_pad4(len) - len);
+	return at + cap_epb_note_size(len);
 }
 
 /**
  * Close an enhanced packet block whose packet bytes are already in place behind its header.
  *
  * @param at where the block begins; 4-byte aligned, cap_epb_size(captured) bytes of room,
- *        CAP_EPB_OPTIONS more when there is an option, and cap_epb_note_size(note_len) more for a note
+ *        CAP_EPB_OPTIONS more when there is an option, and @p comments_len more for comments
  * @param dropped packets lost since the one before, told in epb_dropcount when not 0
- * @param note comment of @p note_len bytes; none when that is 0
+ * @param comments whole options, as cap_put_comment puts them; none when @p comments_len is 0
  * @return size of the block in bytes
  */
-static inline uint32_t cap_epb_close_noted(uint8_t *at, uint32_t captured, uint32_t original,
-					   uint64_t timestamp_ns, uint64_t dropped,
-					   const char *note, uint32_t note_len)
+static inline uint32_t cap_epb_close_commented(uint8_t *at, uint32_t captured, uint32_t original,
+					       uint64_t timestamp_ns, uint64_t dropped,
+					       const uint8_t *comments, uint32_t comments_len)
 {
 	uint32_t padded = cap_pad4(captured);
-	uint32_t options = (dropped ? 12U : 0U) + (note_len ? cap_epb_note_size(note_len) : 0U);
+	uint32_t options = (dropped ? 12U : 0U) + comments_len;
 	uint32_t size = CAP_EPB_OVERHEAD + padded + (options ? options + 4U : 0U);
 	/* Member by member: made aside, it would be read back wider than it was written, which stalls. */
 	struct cap_epb_header *header = (struct cap_epb_header *)(void *)at;
@@ -109,13 +120,9 @@ static inline uint32_t cap_epb_close_noted(uint8_t *at, uint32_t captured, uint3
 		memcpy(end + 4, &dropped, sizeof(dropped));
 		end += 12;
 	}
-	if (note_len) {
-		const uint16_t option[2] = { 1, (uint16_t)note_len };
-
-		memcpy(end, option, sizeof(option));
-		memcpy(end + 4, note, note_len);
-		memset(end + 4 + note_len, 0, cap_pad4(note_len) - note_len);
-		end += cap_epb_note_size(note_len);
+	if (comments_len) {
+		memcpy(end, comments, comments_len);
+		end += comments_len;
 	}
 	if (options) {
 		memset(end, 0, 4);
@@ -125,11 +132,11 @@ static inline uint32_t cap_epb_close_noted(uint8_t *at, uint32_t captured, uint3
 	return size;
 }
 
-/** The same for a packet without a note. */
+/** The same for a packet without a comment. */
 static inline uint32_t cap_epb_close(uint8_t *at, uint32_t captured, uint32_t original,
 				     uint64_t timestamp_ns, uint64_t dropped)
 {
-	return cap_epb_close_noted(at, captured, original, timestamp_ns, dropped, NULL, 0);
+	return cap_epb_close_commented(at, captured, original, timestamp_ns, dropped, NULL, 0);
 }
 
 /**

@@ -165,6 +165,40 @@ static int open_driver_patiently(struct cap_running_port *port, struct cap_error
 	return rc;
 }
 
+/* Where targets say what is captured: a matcher for each worker, and what they share. */
+static int make_matchers(struct cap_running_port *port, struct cap_error *err)
+{
+	const struct cap_port_config *config = port->config;
+
+	if (!port->workers[0].targets.current)
+		return 0;
+	if (!cap_match_link_type(port->facts.link_type))
+		return cap_fail(
+			err, EPROTONOSUPPORT,
+			"%s: targets are looked for in Ethernet frames and in raw IP packets, and its link type is %u: capture it without targets",
+			config->interface, port->facts.link_type);
+	port->fragments = cap_fragments_create(CAP_FRAGMENT_SLOTS);
+	if (!port->fragments)
+		return cap_fail(err, ENOMEM, "%s: out of memory", config->interface);
+	for (unsigned i = 0; i < config->queues; i++) {
+		port->workers[i].matcher =
+			cap_matcher_create(port->facts.link_type, config->tunnels, port->fragments);
+		if (!port->workers[i].matcher)
+			return cap_fail(err, ENOMEM, "%s: out of memory", config->interface);
+	}
+	return 0;
+}
+
+static void free_matchers(struct cap_running_port *port)
+{
+	for (unsigned i = 0; i < port->config->queues; i++) {
+		cap_matcher_free(port->workers[i].matcher);
+		port->workers[i].matcher = NULL;
+	}
+	cap_fragments_free(port->fragments);
+	port->fragments = NULL;
+}
+
 int cap_running_port_open(struct cap_running_port *port, const struct cap_port_config *config,
 			  struct cap_ledger_device *device, struct cap_error *err)
 {
@@ -188,7 +222,7 @@ int cap_running_port_open(struct cap_running_port *port, const struct cap_port_c
 	}
 	for (unsigned i = 0; rc == 0 && i < config->queues; i++)
 		port->workers[i].filter = port->filter;
-	return rc;
+	return rc ? rc : make_matchers(port, err);
 }
 
 /* A NIC whose counter went back was reset: what it has counted since then comes on top. */
@@ -434,6 +468,7 @@ void cap_running_port_close(struct cap_running_port *port)
 		port->config->driver->close(port->handle);
 	port->handle = NULL;
 	cap_device_counters_free(&port->counters);
+	free_matchers(port);
 	cap_filter_free(port->filter);
 	port->filter = NULL;
 	if (port->lock >= 0)

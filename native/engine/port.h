@@ -30,6 +30,7 @@ struct cap_running_port {
 	pthread_mutex_t facts_lock;
 	struct cap_port *handle; /**< the driver's, NULL while closed */
 	struct cap_filter *filter;
+	struct cap_fragments *fragments; /**< where targets say what is captured, else NULL */
 	struct cap_worker *workers;	 /**< config->queues of them; owned by the engine */
 	struct cap_ledger_queue *ledger; /**< of queue 0: carries the port's figures */
 	int order;			 /**< enum cap_order for the workers */

@@ -37,7 +37,7 @@
 
 /* What a burst did, added to the ledger at its end. */
 struct tally {
-	uint64_t received, bytes, filtered, no_block, cut, too_short;
+	uint64_t bytes, filtered, no_block, cut, too_short, targets, unsure, more;
 };
 
 /* The port's device may vanish and come back; then the main thread mends the port. */
@@ -132,31 +132,35 @@ static uint32_t assemble(uint8_t *to, const struct cap_packet *packet, uint32_t 
 	return (uint32_t)(at - to);
 }
 
+static inline uint32_t tag_len(const struct cap_packet *packet)
+{
+	return packet->vlan_tpid ? VLAN_TAG_LEN : 0;
+}
+
+static inline bool is_plain(const struct cap_packet *packet)
+{
+	return !packet->vlan_tpid && packet->n_segments == 1;
+}
+
+/* @param match the packet's targets, or NULL where none are set */
 static inline void store(struct cap_worker *worker, const struct cap_packet *packet,
+			 const struct cap_target_set *set, const struct cap_match *match,
 			 struct tally *tally)
 {
-	const uint32_t tag = packet->vlan_tpid ? VLAN_TAG_LEN : 0;
+	const uint32_t tag = tag_len(packet);
 	const uint32_t wire = packet->wire_len + tag;
 	const uint32_t present = packet->len + tag < CAP_MAX_SNAPLEN ? packet->len + tag :
 								       CAP_MAX_SNAPLEN;
-	const bool plain = !tag && packet->n_segments == 1;
+	const bool plain = is_plain(packet);
 	uint32_t captured = present < worker->snaplen ? present : worker->snaplen;
-	uint32_t options = CAP_EPB_OPTIONS;
+	uint32_t comments = 0;
 	uint8_t *at;
 
-	tally->received++;
-	tally->bytes += wire;
-	worker->dropped_here += packet->lost_before;
-	if (worker->filter && plain &&
-	    !cap_filter_match(worker->filter, packet->data, wire, present)) {
-		tally->filtered++;
-		return;
-	}
-	if (packet->note_len)
-		options += cap_epb_note_size(packet->note_len);
+	if (packet->note_len || match)
+		comments = cap_comments_put(worker->comments, packet, set, match);
 	/* A frame in pieces is judged in its place in the block, whole, and cut afterwards. */
-	if (!make_room(worker,
-		       cap_epb_size(worker->filter && !plain ? present : captured) + options)) {
+	if (!make_room(worker, cap_epb_size(worker->filter && !plain ? present : captured) +
+				       CAP_EPB_OPTIONS + comments)) {
 		tally->no_block++;
 		worker->dropped_here++;
 		return;
@@ -175,25 +179,66 @@ static inline void store(struct cap_worker *worker, const struct cap_packet *pac
 			return;
 		}
 	}
-	worker->block->used += cap_epb_close_noted(at, captured, wire, packet->timestamp_ns,
-						   worker->dropped_here, packet->note,
-						   packet->note_len);
+	worker->block->used += cap_epb_close_commented(at, captured, wire, packet->timestamp_ns,
+						       worker->dropped_here, worker->comments,
+						       comments);
 	worker->block->packets++;
 	worker->block->bytes += wire;
 	worker->dropped_here = 0;
 	tally->cut += captured < wire && captured == worker->snaplen;
 	tally->too_short += present < wire && present < worker->snaplen;
+	if (match) {
+		tally->targets++;
+		tally->unsure += match->unsure;
+		tally->more += match->more;
+	}
 }
 
-static void store_burst(struct cap_worker *worker, const struct cap_packet *packets, unsigned n)
+/* Which of a burst's packets the filter rejects; those in pieces it cannot say before they are put together. */
+static uint64_t rejected(const struct cap_worker *worker, const struct cap_packet *packets,
+			 uint64_t wanted)
+{
+	uint64_t found = 0;
+
+	for (; wanted; wanted &= wanted - 1) {
+		const unsigned i = (unsigned)__builtin_ctzll(wanted);
+		const uint32_t len = packets[i].len < CAP_MAX_SNAPLEN ? packets[i].len :
+									CAP_MAX_SNAPLEN;
+
+		if (is_plain(&packets[i]) &&
+		    !cap_filter_match(worker->filter, packets[i].data, packets[i].wire_len, len))
+			found |= 1ULL << i;
+	}
+	return found;
+}
+
+/* What nobody wants costs no more than to be counted: all verdicts come first, then the copies. */
+static void store_burst(struct cap_worker *worker, const struct cap_target_set *set,
+			const struct cap_packet *packets, unsigned n)
 {
 	struct cap_ledger_worker *ledger = &worker->ledger->worker;
+	uint64_t wanted = ~0ULL >> (CAP_BURST - n);
 	struct tally tally = { 0 };
+	unsigned told = 0;
 
+	if (set)
+		wanted = cap_match_burst(worker->matcher, set, packets, n, worker->matches);
+	if (worker->filter)
+		wanted &= ~rejected(worker, packets, wanted);
+	tally.filtered = n - (unsigned)__builtin_popcountll(wanted);
 	for (unsigned i = 0; i < n; i++)
-		store(worker, &packets[i], &tally);
+		tally.bytes += packets[i].wire_len + tag_len(&packets[i]);
+	for (; wanted; wanted &= wanted - 1) {
+		const unsigned i = (unsigned)__builtin_ctzll(wanted);
 
-	cap_count(&ledger->received_packets, tally.received);
+		for (; told <= i; told++)
+			worker->dropped_here += packets[told].lost_before;
+		store(worker, &packets[i], set, set ? &worker->matches[i] : NULL, &tally);
+	}
+	for (; told < n; told++)
+		worker->dropped_here += packets[told].lost_before;
+
+	cap_count(&ledger->received_packets, n);
 	cap_count(&ledger->received_bytes, tally.bytes);
 	cap_count(&ledger->bursts, 1);
 	cap_publish(&ledger->last_packet_ns, packets[n - 1].timestamp_ns);
@@ -205,15 +250,22 @@ static void store_burst(struct cap_worker *worker, const struct cap_packet *pack
 		cap_count(&ledger->cut_packets, tally.cut);
 	if (tally.too_short)
 		cap_count(&ledger->short_packets, tally.too_short);
+	if (tally.targets)
+		cap_count(&ledger->target_packets, tally.targets);
+	if (tally.unsure)
+		cap_count(&ledger->target_unsure, tally.unsure);
+	if (tally.more)
+		cap_count(&ledger->target_more, tally.more);
 }
 
 /* @return one burst's size, 0, or the driver's error */
 static int receive(struct cap_worker *worker)
 {
 	int n = worker->driver->rx_burst(worker->queue, worker->packets, CAP_BURST);
+	const struct cap_target_set *set = cap_target_take(&worker->targets);
 
 	if (n > 0) {
-		store_burst(worker, worker->packets, (unsigned)n);
+		store_burst(worker, set, worker->packets, (unsigned)n);
 		worker->driver->release(worker->queue);
 	}
 	return n;
@@ -406,8 +458,10 @@ static void *worker_main(void *argument)
 	for (;;) {
 		enum cap_order order = order_of(worker);
 
+		cap_target_take(&worker->targets);
 		switch (cap_worker_state(worker)) {
 		case CAP_WORKER_ENDED:
+			cap_target_leave(&worker->targets);
 			return NULL;
 		case CAP_WORKER_LOST:
 			/* The driver may hold packets still; the main thread disarms it, then parks us. */

@@ -7,9 +7,12 @@
 #define CAPSTAN_WORKER_H
 
 #include "block.h"
+#include "comments.h"
 #include "config.h"
 #include "filter.h"
 #include "ledger.h"
+#include "match.h"
+#include "target_current.h"
 #include "writer.h"
 
 #include <pthread.h>
@@ -34,6 +37,7 @@ struct cap_worker {
 	const struct cap_driver *driver;
 	struct cap_queue *queue;
 	const struct cap_filter *filter; /**< exact filter, or NULL */
+	struct cap_matcher *matcher;	 /**< where targets say what is captured, else NULL */
 	const int *order;		 /**< enum cap_order, shared by the port's workers */
 	const bool *gone; /**< the interface is: what the kernel owes will not come */
 	uint32_t snaplen;
@@ -45,8 +49,9 @@ struct cap_worker {
 	struct cap_writer *writer;
 
 	/* Shared, each with one writing thread. */
-	int state;	       /**< enum cap_worker_state; written by the worker */
-	int error;	       /**< negative errno when a finite source failed, else 0 */
+	int state; /**< enum cap_worker_state; written by the worker */
+	int error; /**< negative errno when a finite source failed, else 0 */
+	struct cap_target_reader targets;
 	unsigned rotate_asked; /**< counted up by the main thread */
 
 	/* The worker's own. */
@@ -58,6 +63,8 @@ struct cap_worker {
 	uint64_t received_before; /**< received_packets when this opening of the port was armed */
 	struct cap_source_counters before;    /**< sums of earlier openings */
 	struct cap_packet packets[CAP_BURST]; /**< of the burst in hand; zeroed before the first */
+	struct cap_match matches[CAP_BURST];  /**< of those packets in it that are a target's */
+	uint8_t comments[CAP_COMMENTS_ROOM];  /**< of the packet in hand */
 	pthread_t thread;
 	bool started;
 } __attribute__((aligned(64)));

@@ -4,34 +4,45 @@
 #define CAPSTAN_MATCH_H
 
 #include "driver.h"
+#include "fragments.h"
 #include "target_set.h"
 
 /** Most targets that one packet is told to belong to; what has more is counted. */
 #define CAP_MAX_MATCHES 16U
 
-/** What was found of one packet. */
+/** What was found of a packet that is somebody's. */
 struct cap_match {
-	uint32_t count; /**< targets, 0: nobody's */
+	uint32_t count; /**< targets that are told, at least 1 */
 	bool more;	/**< belongs to more than fit here */
-	bool unsure;	/**< one of them could not be judged whole, see target.h */
-	uint32_t targets[CAP_MAX_MATCHES]; /**< positions in the set, ascending */
+	bool unsure;	/**< one of those told could not be judged whole, see target.h */
+	uint32_t targets[CAP_MAX_MATCHES]; /**< positions in the set, ascending: the lowest ones */
 };
 
-/** What one worker remembers between bursts: the first fragments that it has seen. */
+/** One worker's: room for the burst in hand. */
 struct cap_matcher;
 
-/** @param fragments most first fragments remembered at once; the oldest goes */
-struct cap_matcher *cap_matcher_create(uint32_t tunnels, unsigned fragments);
+/** @return can packets of this LINKTYPE_ value be matched? Ethernet and raw IP can */
+bool cap_match_link_type(uint32_t link_type);
+
+/**
+ * @param link_type see cap_match_link_type
+ * @param tunnels bits of enum cap_tunnel: which are looked into
+ * @param fragments shared by the port's workers; outlives the matcher
+ * @return NULL: no memory
+ */
+struct cap_matcher *cap_matcher_create(uint32_t link_type, uint32_t tunnels,
+				       struct cap_fragments *fragments);
 void cap_matcher_free(struct cap_matcher *matcher);
 
 /**
  * Match a burst. The worker's thread; allocates nothing.
  *
  * @param packets as a driver hands them out: in segments, their VLAN tag aside or in the frame
- * @param found set for each of the @p n packets (at most CAP_BURST)
- * @return how many packets are somebody's
+ * @param n at most CAP_BURST
+ * @param found room for @p n; set for those packets that are somebody's
+ * @return bit i: packet i is somebody's
  */
-unsigned cap_match_burst(struct cap_matcher *matcher, const struct cap_target_set *set,
+uint64_t cap_match_burst(struct cap_matcher *matcher, const struct cap_target_set *set,
 			 const struct cap_packet *packets, unsigned n, struct cap_match *found);
 
 #endif

@@ -8,9 +8,10 @@
  * packet's source (`from`), its destination (`to`), or either. Protocol, VLAN ids and time are the
  * packet's own and not a side's. At least one of prefixes, ports, MAC addresses and VLAN ids is named.
  *
- * Two things cannot be known of every packet: the ports of a later fragment whose first one was never
- * seen, and what lies beyond the end of a frame that was cut. What cannot be known holds, and is counted:
- * to lose a target's packet would be the failure. An address that is not in the frame holds never.
+ * Some things cannot be known of every packet: ports of a later fragment whose first one was never seen (and
+ * IPv6's protocol of such a fragment), and what lies beyond the end of the frame, be it that the frame was cut
+ * or that its sender made it so (frame_view.h has the bounds). What cannot be known holds, and is counted:
+ * to lose a target's packet would be the failure. An address that is not whole in the frame holds never.
  */
 #ifndef CAPSTAN_TARGET_H
 #define CAPSTAN_TARGET_H

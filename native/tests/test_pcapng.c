@@ -101,7 +101,7 @@ static void a_packet_block_has_the_size_it_promises(void)
 static void a_note_comes_as_the_packets_comment(void)
 {
 	char note[CAP_MAX_NOTE];
-	uint8_t room[512];
+	uint8_t room[512], comment[4 + CAP_MAX_NOTE];
 
 	memset(note, 'n', sizeof(note));
 	for (uint32_t len = 1; len <= CAP_MAX_NOTE; len++)
@@ -112,7 +112,10 @@ static void a_note_comes_as_the_packets_comment(void)
 				room + sizeof(struct cap_epb_header) + 64 + (dropped ? 12 : 0);
 
 			memset(room, 0xee, sizeof(room));
-			HOLDS(cap_epb_close_noted(room, 61, 61, STAMP, dropped, note, len) == size);
+			HOLDS(cap_put_comment(comment, note, len) ==
+			      comment + cap_epb_note_size(len));
+			HOLDS(cap_epb_close_commented(room, 61, 61, STAMP, dropped, comment,
+						      cap_epb_note_size(len)) == size);
 			HOLDS(size <= cap_epb_size(61) + CAP_EPB_OPTIONS + cap_epb_note_size(len));
 			HOLDS(walk(room, size) == 1 && room[size] == 0xee);
 			HOLDS(option[0] == 1 && option[1] == 0 && option[2] == len && !option[3]);

@@ -59,13 +59,15 @@ struct bench {
 	struct cap_output output;
 	struct cap_config config;
 	struct cap_filter *filter;
+	struct cap_target_current current;
+	struct cap_fragments *fragments;
 	int order;
 	bool gone;
 };
 
-/* Run @p count packets through a worker until it has ended. */
-static void run(struct bench *bench, struct cap_packet *packets, unsigned count, uint32_t snaplen,
-		const char *filter)
+/* Run @p count packets through a worker until it has ended. @param targets NULL: everybody's are wanted */
+static void run_for(struct bench *bench, struct cap_packet *packets, unsigned count,
+		    uint32_t snaplen, const char *filter, const struct cap_target_set *targets)
 {
 	struct cap_queue queue = { packets, count, 0 };
 	struct cap_error err;
@@ -93,11 +95,25 @@ static void run(struct bench *bench, struct cap_packet *packets, unsigned count,
 		.header = bench->ledger.header,
 		.writer = bench->writer,
 	};
+	if (targets) {
+		bench->current.set = targets;
+		bench->worker.targets.current = &bench->current;
+		bench->fragments = cap_fragments_create(64);
+		bench->worker.matcher = cap_matcher_create(1, 0, bench->fragments);
+		HOLDS(bench->fragments && bench->worker.matcher);
+	}
 	HOLDS(cap_worker_start(&bench->worker, &err) == 0);
 	while (cap_sample(&bench->ledger.queues->worker.received_packets) < count)
 		wait(&queue, 1);
 	__atomic_store_n(&bench->order, CAP_ORDER_STOP, __ATOMIC_RELEASE);
 	cap_worker_join(&bench->worker);
+	HOLDS(!targets || cap_target_passed(&bench->worker.targets));
+}
+
+static void run(struct bench *bench, struct cap_packet *packets, unsigned count, uint32_t snaplen,
+		const char *filter)
+{
+	run_for(bench, packets, count, snaplen, filter, NULL);
 }
 
 static void put_away(struct bench *bench)
@@ -106,6 +122,8 @@ static void put_away(struct bench *bench)
 	cap_block_pool_free(&bench->pool);
 	cap_ledger_close(&bench->ledger);
 	cap_filter_free(bench->filter);
+	cap_matcher_free(bench->worker.matcher);
+	cap_fragments_free(bench->fragments);
 	remove("/tmp/capstan-test-worker");
 }
 
@@ -292,6 +310,106 @@ static void what_the_source_lost_and_notes_goes_into_the_file(void)
 	put_away(&bench);
 }
 
+/* Targets 0, 1, ... each with the id of its number, @p count of them, and all the same prefix. */
+static struct cap_target_set *targets_of(const struct cap_prefix *prefix, unsigned count)
+{
+	static struct cap_target targets[CAP_MAX_MATCHES + 4];
+	struct cap_target_set *set;
+	struct cap_prefix copy = *prefix;
+	struct cap_error err;
+
+	for (unsigned i = 0; i < count; i++)
+		targets[i] = (struct cap_target){ .id = { [15] = (uint8_t)i },
+						  .any_protocol = true,
+						  .end_ns = UINT64_MAX,
+						  .prefix_count = 1,
+						  .prefixes = &copy };
+	HOLDS(cap_target_set_build(targets, count, &set, &err) == 0);
+	return set;
+}
+
+static void a_targets_packet_tells_whose_it_is(void)
+{
+	static const struct cap_prefix prefix = { 4, 32, { 192, 0, 2, 1 } };
+	uint8_t his[60] = { [12] = 8, 0, 0x45, [23] = 17, [26] = 192, 0, 2, 1, 198, 51, 100, 1 };
+	uint8_t other[60] = { [12] = 8, 0, 0x45, [23] = 17, [26] = 192, 0, 2, 2, 198, 51, 100, 1 };
+	static const char note[] = "erf: colour 0x0001";
+	struct cap_packet packets[4] = { packet_of(other, 60), packet_of(his, 60),
+					 packet_of(other, 60), packet_of(his, 60) };
+	struct cap_target_set *set = targets_of(&prefix, 2);
+	struct cap_ledger_worker *ledger;
+	struct bench bench;
+	struct stored stored;
+	struct cap_block *block;
+	uint32_t at = 0;
+
+	packets[0].lost_before = 3;
+	packets[3].note = note;
+	packets[3].note_len = sizeof(note) - 1;
+	run_for(&bench, packets, 4, 65535, NULL, set);
+	ledger = &bench.ledger.queues->worker;
+	HOLDS(ledger->filtered_engine == 2 && ledger->target_packets == 2);
+	HOLDS(ledger->target_unsure == 0 && ledger->target_more == 0);
+	HOLDS(cap_ledger_unaccounted(bench.ledger.queues) == 0);
+	block = cap_spsc_pop(&bench.pool.full);
+	HOLDS(block->packets == 2 && next_packet(block, &at, &stored) && stored.dropped == 3);
+	HOLDS(!memcmp(stored.bytes + 72,
+		      "\x01\0\x2b\0target 00000000-0000-0000-0000-000000000000\0"
+		      "\x01\0\x2b\0target 00000000-0000-0000-0000-000000000001\0\0\0\0\0",
+		      100));
+	HOLDS(next_packet(block, &at, &stored));
+	HOLDS(!memcmp(stored.bytes + 60,
+		      "\x01\0\x12\0erf: colour 0x0001\0\0"
+		      "\x01\0\x2b\0target 00000000-0000-0000-0000-000000000000\0",
+		      72));
+	HOLDS(!next_packet(block, &at, &stored));
+	put_away(&bench);
+
+	/* With a filter, too, both must hold. */
+	run_for(&bench, packets, 4, 65535, "dst host 198.51.100.2", set);
+	HOLDS(bench.ledger.queues->worker.filtered_engine == 4);
+	HOLDS(bench.ledger.queues->worker.target_packets == 0);
+	put_away(&bench);
+	cap_target_set_free(set);
+}
+
+static void more_targets_than_are_told_are_told_of(void)
+{
+	static const struct cap_prefix prefix = { 4, 0, { 0 } };
+	uint8_t bytes[60] = { [12] = 8, 0, 0x45, [23] = 17 };
+	struct cap_packet packet = packet_of(bytes, 60);
+	struct cap_target_set *set = targets_of(&prefix, CAP_MAX_MATCHES + 1);
+	struct bench bench;
+	struct stored stored;
+	uint32_t at = 0;
+
+	run_for(&bench, &packet, 1, 65535, NULL, set);
+	HOLDS(bench.ledger.queues->worker.target_more == 1);
+	HOLDS(next_packet(cap_spsc_pop(&bench.pool.full), &at, &stored));
+	HOLDS(stored.header.total_len == cap_epb_size(60) + CAP_MAX_MATCHES * 48 + 20 + 4);
+	HOLDS(!memcmp(stored.bytes + 60 + (CAP_MAX_MATCHES - 1) * 48,
+		      "\x01\0\x2b\0target 00000000-0000-0000-0000-00000000000f\0"
+		      "\x01\0\x0f\0target and more\0",
+		      68));
+	put_away(&bench);
+	cap_target_set_free(set);
+}
+
+static void without_any_target_nothing_is_kept(void)
+{
+	static const struct cap_prefix prefix = { 4, 0, { 0 } };
+	uint8_t bytes[60] = { [12] = 8, 0, 0x45, [23] = 17 };
+	struct cap_packet packet = packet_of(bytes, 60);
+	struct cap_target_set *set = targets_of(&prefix, 0);
+	struct bench bench;
+
+	run_for(&bench, &packet, 1, 65535, NULL, set);
+	HOLDS(bench.ledger.queues->worker.filtered_engine == 1);
+	HOLDS(!cap_spsc_pop(&bench.pool.full));
+	put_away(&bench);
+	cap_target_set_free(set);
+}
+
 static void what_finds_no_block_is_counted_and_its_place_marked(void)
 {
 	static uint8_t bytes[1500];
@@ -364,6 +482,10 @@ int main(void)
 		{ "the filter sees the frame of the wire", the_filter_sees_the_frame_of_the_wire },
 		{ "what the source lost and notes goes into the file",
 		  what_the_source_lost_and_notes_goes_into_the_file },
+		{ "a target's packet tells whose it is", a_targets_packet_tells_whose_it_is },
+		{ "more targets than are told are told of",
+		  more_targets_than_are_told_are_told_of },
+		{ "without any target nothing is kept", without_any_target_nothing_is_kept },
 		{ "what finds no block is counted and its place marked",
 		  what_finds_no_block_is_counted_and_its_place_marked },
 		{ "the first packet after a loss tells how many",
