@@ -68,5 +68,5 @@ int main(void)
 		{ "no more blocks than the limit are in use", no_more_than_the_limit_are_in_use },
 	};
 
-	return hold_all(sentences, sizeof(sentences) / sizeof(sentences[0]));
+	return HOLD_ALL(sentences);
 }
