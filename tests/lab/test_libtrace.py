@@ -53,7 +53,8 @@ def splitting(uri: str, lab: Lab, out: Path) -> Iterator[None]:
     before = lab.promiscuity()
     process = subprocess.Popen(words)
     try:
-        wait_until(lambda: lab.promiscuity() > before, "it has opened its socket")
+        # Between this and its reading it throws away what has come.
+        wait_until(lambda: lab.promiscuity() > before and is_idle(process.pid), "it waits for packets")
         yield
         # What its ring holds when it is interrupted it does not read.
         wait_until(lambda: is_idle(process.pid), "it has read what there is")
