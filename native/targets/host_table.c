@@ -7,8 +7,8 @@
 /* Half full: about one host in fifty then lies in the bucket next to its own. */
 #define HOSTS_PER_BUCKET (CAP_BUCKET_WAYS / 2)
 
-/* 16 bits of filter for each host. */
-#define HOSTS_PER_WORD 4U
+/* 32 bits of filter for each host. */
+#define HOSTS_PER_WORD 2U
 
 bool cap_host_table_init(struct cap_host_table *table, uint32_t hosts)
 {
@@ -46,9 +46,9 @@ static uint32_t behind(const struct cap_host_table *table, uint32_t bucket)
 
 void cap_host_table_add(struct cap_host_table *table, uint64_t hash, uint32_t tag, uint32_t entry)
 {
-	uint32_t at = cap_host_place(hash, table->bucket_count), way = 0;
+	uint32_t at = cap_filter_word(hash, table->bucket_count), way = 0;
 
-	table->filter[cap_host_place(hash, table->filter_words)] |= cap_host_filter_bits(hash);
+	table->filter[cap_filter_word(hash, table->filter_words)] |= cap_filter_bits(hash);
 	while (table->buckets[at].entries[CAP_BUCKET_WAYS - 1])
 		at = behind(table, at);
 	while (table->buckets[at].entries[way])

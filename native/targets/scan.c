@@ -210,17 +210,16 @@ static uint64_t find_hosts4(const struct cap_scan *scan, const struct cap_target
 
 static uint64_t find_prefixes4(const struct cap_scan *scan, const struct cap_target_index *index)
 {
-	const uint32_t *tops = index->prefixes4.tops;
+	const struct cap_prefix_filter *filter = &index->prefixes4.filter;
 	uint64_t found = 0;
 
 	for (uint32_t k = 0; k < scan->count4; k++) {
-		const bool from = tops[scan->four[k][0] >> 16] != CAP_TOP_ONE;
-		const bool to = tops[scan->four[k][1] >> 16] != CAP_TOP_ONE;
+		const bool from = cap_prefix_filter_maybe(filter, &index->seed,
+							  (uint64_t)scan->four[k][0] << 32);
+		const bool to = cap_prefix_filter_maybe(filter, &index->seed,
+							(uint64_t)scan->four[k][1] << 32);
 
-		/* In one of these 65 536 addresses a prefix begins or ends, or they are all in one. */
-		if (from | to && (cap_index_prefix4(index, scan->four[k][0]) ||
-				  cap_index_prefix4(index, scan->four[k][1])))
-			found |= 1ULL << scan->whose4[k];
+		found |= (uint64_t)(from | to) << scan->whose4[k];
 	}
 	return found;
 }
@@ -242,37 +241,48 @@ static uint64_t find_hosts6(const struct cap_scan *scan, const struct cap_target
 
 static uint64_t find_prefixes6(const struct cap_scan *scan, const struct cap_target_index *index)
 {
-	const struct cap_range_tree *upper = &index->prefixes6.upper;
+	const struct cap_prefix_filter *filter = &index->prefixes6.filter;
 	uint64_t found = 0;
 
 	for (uint32_t k = 0; k < scan->count6; k++) {
-		const uint8_t *addresses = scan->six[k];
-		const bool from = cap_range_tree_find(upper, be64toh(load64(addresses)));
-		const bool to = cap_range_tree_find(upper, be64toh(load64(addresses + 16)));
+		const bool from = cap_prefix_filter_maybe(filter, &index->seed,
+							  be64toh(load64(scan->six[k])));
+		const bool to = cap_prefix_filter_maybe(filter, &index->seed,
+							be64toh(load64(scan->six[k] + 16)));
 
 		found |= (uint64_t)(from | to) << scan->whose6[k];
 	}
 	return found;
 }
 
-/* Of those that the filter of hosts lets through, the ones whose address is in the table. */
-static uint64_t confirm_hosts4(const struct cap_scan *scan, const struct cap_target_index *index,
-			       uint64_t maybe)
+/* Of those that the filters let through, the ones whose address is in the index. */
+static uint64_t confirm4(const struct cap_scan *scan, const struct cap_target_index *index,
+			 uint64_t maybe)
 {
-	for (uint32_t k = 0; maybe && k < scan->count4; k++)
-		if (maybe >> scan->whose4[k] & 1 && !cap_index_host4(index, scan->four[k][0]) &&
-		    !cap_index_host4(index, scan->four[k][1]))
+	for (uint32_t k = 0; maybe && k < scan->count4; k++) {
+		const uint32_t *addresses = scan->four[k];
+
+		if (maybe >> scan->whose4[k] & 1 && !cap_index_host4(index, addresses[0]) &&
+		    !cap_index_host4(index, addresses[1]) &&
+		    !cap_index_prefix4(index, addresses[0]) &&
+		    !cap_index_prefix4(index, addresses[1]))
 			maybe &= ~(1ULL << scan->whose4[k]);
+	}
 	return maybe;
 }
 
-static uint64_t confirm_hosts6(const struct cap_scan *scan, const struct cap_target_index *index,
-			       uint64_t maybe)
+static uint64_t confirm6(const struct cap_scan *scan, const struct cap_target_index *index,
+			 uint64_t maybe)
 {
-	for (uint32_t k = 0; maybe && k < scan->count6; k++)
-		if (maybe >> scan->whose6[k] & 1 && !cap_index_host6(index, scan->six[k]) &&
-		    !cap_index_host6(index, scan->six[k] + 16))
+	for (uint32_t k = 0; maybe && k < scan->count6; k++) {
+		const uint8_t *addresses = scan->six[k];
+
+		if (maybe >> scan->whose6[k] & 1 && !cap_index_host6(index, addresses) &&
+		    !cap_index_host6(index, addresses + 16) &&
+		    !cap_index_prefix6(index, addresses) &&
+		    !cap_index_prefix6(index, addresses + 16))
 			maybe &= ~(1ULL << scan->whose6[k]);
+	}
 	return maybe;
 }
 
@@ -280,15 +290,16 @@ uint64_t cap_scan_burst(struct cap_scan *scan, const struct cap_target_index *in
 			uint32_t link_type, uint32_t tunnels, const struct cap_packet *packets,
 			unsigned n)
 {
-	uint64_t found = gather_burst(scan, link_type, tunnels, packets, n);
+	const uint64_t in_full = gather_burst(scan, link_type, tunnels, packets, n);
+	uint64_t maybe4 = 0, maybe6 = 0;
 
-	if (scan->count4 && index->hosts4.bucket_count)
-		found |= confirm_hosts4(scan, index, find_hosts4(scan, index));
-	if (scan->count4 && index->prefixes4.tops)
-		found |= find_prefixes4(scan, index);
-	if (scan->count6 && index->hosts6.bucket_count)
-		found |= confirm_hosts6(scan, index, find_hosts6(scan, index));
-	if (scan->count6 && index->prefixes6.upper.nodes)
-		found |= find_prefixes6(scan, index);
-	return found;
+	if (index->hosts4.bucket_count)
+		maybe4 |= find_hosts4(scan, index);
+	if (index->prefixes4.tops)
+		maybe4 |= find_prefixes4(scan, index);
+	if (index->hosts6.bucket_count)
+		maybe6 |= find_hosts6(scan, index);
+	if (index->prefixes6.upper.nodes)
+		maybe6 |= find_prefixes6(scan, index);
+	return in_full | confirm4(scan, index, maybe4) | confirm6(scan, index, maybe6);
 }

@@ -20,6 +20,8 @@ void cap_target_index_free(struct cap_target_index *index)
 	free(index->prefixes6.parts);
 	free(index->prefixes6.lasts);
 	free(index->prefixes6.values);
+	cap_prefix_filter_free(&index->prefixes4.filter);
+	cap_prefix_filter_free(&index->prefixes6.filter);
 	cap_host_table_free(&index->macs);
 	free(index->vlans[0]);
 	free(index->vlans[1]);
@@ -36,6 +38,7 @@ size_t cap_target_index_memory(const struct cap_target_index *index)
 
 	sum += cap_host_table_memory(&index->hosts4) + cap_host_table_memory(&index->hosts6) +
 	       cap_host_table_memory(&index->macs);
+	sum += cap_prefix_filter_memory(&four->filter) + cap_prefix_filter_memory(&six->filter);
 	if (four->tops)
 		sum += 65536 * sizeof(*four->tops) + four->part_count * sizeof(*four->parts) +
 		       four->range_count * (sizeof(*four->lasts) + sizeof(*four->values));
@@ -81,7 +84,8 @@ uint32_t cap_index_prefix4(const struct cap_target_index *index, uint32_t addres
 	const uint16_t *lasts;
 	uint32_t top, from, n;
 
-	if (!prefixes->tops)
+	if (!prefixes->tops ||
+	    !cap_prefix_filter_maybe(&prefixes->filter, &index->seed, (uint64_t)address << 32))
 		return 0;
 	top = prefixes->tops[address >> 16];
 	if (top & CAP_TOP_ONE)
@@ -112,6 +116,8 @@ uint32_t cap_index_prefix6(const struct cap_target_index *index, const uint8_t *
 	if (!prefixes->upper.nodes)
 		return 0;
 	memcpy(half, address, sizeof(half));
+	if (!cap_prefix_filter_maybe(&prefixes->filter, &index->seed, be64toh(half[0])))
+		return 0;
 	found = cap_range_tree_find(&prefixes->upper, be64toh(half[0]));
 	return found & CAP_DEEP ? find_deep(prefixes, found & ~CAP_DEEP, be64toh(half[1])) : found;
 }

@@ -10,6 +10,7 @@
 #define CAPSTAN_TARGET_INDEX_H
 
 #include "host_table.h"
+#include "prefix_filter.h"
 #include "range_tree.h"
 #include "seed.h"
 #include "target.h"
@@ -27,6 +28,7 @@ struct cap_prefixes4 {
 	uint16_t *lasts;  /**< of the ranges in a part: the last 16 bits of the last address */
 	uint32_t *values; /**< entries of the ranges */
 	uint32_t part_count, range_count;
+	struct cap_prefix_filter filter;
 };
 
 #define CAP_TOP_ONE 0x80000000U
@@ -39,6 +41,7 @@ struct cap_prefixes6 {
 	uint64_t *lasts;
 	uint32_t *values;
 	uint32_t part_count, range_count;
+	struct cap_prefix_filter filter;
 };
 
 #define CAP_DEEP 0x80000000U

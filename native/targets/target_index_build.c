@@ -221,6 +221,24 @@ static bool sweep_end(struct sweep *sweep)
 	return cut(sweep, sweep->last);
 }
 
+/* The filter in front of the ranges. @param six else IPv4 */
+static bool build_filter(const struct builder *builder, const struct cap_term *terms, uint32_t n,
+			 bool six, struct cap_prefix_filter *filter)
+{
+	uint32_t counts[CAP_FILTER_LENGTHS] = { 0 };
+
+	for (uint32_t i = 0; i < n; i++)
+		counts[terms[i].length < 64 ? terms[i].length : 64]++;
+	if (!cap_prefix_filter_init(filter, counts))
+		return false;
+	for (uint32_t i = 0; i < n; i++)
+		cap_prefix_filter_add(filter, &builder->index->seed,
+				      six ? half_of(&terms[i], 0) :
+					    (uint64_t)number_of(&terms[i]) << 32,
+				      terms[i].length);
+	return true;
+}
+
 /* By the first 16 bits: one range as it is, or where the ranges are that share them. */
 static bool lay_out4(struct cap_prefixes4 *prefixes, const struct cap_range *range, uint32_t count)
 {
@@ -262,13 +280,14 @@ static bool build_prefixes4(struct builder *builder)
 	const struct cap_term *at, *end;
 	uint32_t n = gather(builder, CAP_TERM_PREFIX4, &at);
 	struct sweep *sweep;
-	bool ok = true;
+	bool ok;
 
 	if (!n)
 		return true;
 	sweep = calloc(1, sizeof(*sweep));
 	if (!sweep)
 		return false;
+	ok = build_filter(builder, at, n, false, &index->prefixes4.filter);
 	sweep_begin(sweep, UINT32_MAX, 0);
 	for (end = at + n; ok && at < end;) {
 		const uint32_t first = number_of(at);
@@ -330,6 +349,8 @@ static bool sweep_prefixes6(struct builder *builder, struct sweep *upper, struct
 
 	if (!n)
 		return true;
+	if (!build_filter(builder, at, n, true, &prefixes->filter))
+		return false;
 	sweep_begin(upper, UINT64_MAX, 0);
 	for (end = at + n; at && at < end;) {
 		const uint64_t first = half_of(at, 0);
