@@ -1,19 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * @file A table of whole addresses: IPv4 and IPv6 hosts, MAC addresses.
- *
- * Most packets are nobody's, and the table is larger than a core's own cache. So a filter of a few bits a host,
- * which fits, is asked first: it says no to 999 of 1000 that are not in the table. The table's buckets are one
- * cache line each. Names are hashed with a secret (seed.h).
+ * @file A table of whole addresses: IPv4 and IPv6 hosts, MAC addresses. Its buckets are one cache line each. Names are
+ * hashed with a secret (seed.h).
  */
 #ifndef CAPSTAN_HOST_TABLE_H
 #define CAPSTAN_HOST_TABLE_H
 
-#include "prefix_filter.h"
+#include "seed.h"
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 #define CAP_BUCKET_WAYS 8U
 
@@ -23,9 +19,8 @@ struct cap_host_bucket {
 } __attribute__((aligned(64)));
 
 struct cap_host_table {
-	uint64_t *filter;
 	struct cap_host_bucket *buckets;
-	uint32_t filter_words, bucket_count; /**< 0: nobody is in it */
+	uint32_t bucket_count; /**< 0: nobody is in it */
 };
 
 /** @return false: no memory */
@@ -40,14 +35,6 @@ size_t cap_host_table_memory(const struct cap_host_table *table);
  */
 void cap_host_table_add(struct cap_host_table *table, uint64_t hash, uint32_t tag, uint32_t entry);
 
-/** @return false: certainly not in the table, which is not empty */
-static inline bool cap_host_maybe(const struct cap_host_table *table, uint64_t hash)
-{
-	const uint64_t bits = cap_filter_bits(hash);
-
-	return (table->filter[cap_filter_word(hash, table->filter_words)] & bits) == bits;
-}
-
 /** Where a search is. */
 struct cap_host_search {
 	uint32_t bucket, way;
@@ -56,7 +43,7 @@ struct cap_host_search {
 static inline struct cap_host_search cap_host_begin(const struct cap_host_table *table,
 						    uint64_t hash)
 {
-	return (struct cap_host_search){ cap_filter_word(hash, table->bucket_count), 0 };
+	return (struct cap_host_search){ cap_hash_place(hash, table->bucket_count), 0 };
 }
 
 /** @return the next entry with this tag, whose name the caller compares, or 0: there is no further one */

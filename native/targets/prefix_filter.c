@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "prefix_filter.h"
 
+#include <endian.h>
 #include <float.h>
 #include <stdlib.h>
 
-/* 32 bits for each prefix: about one in a thousand that are not in the filter seems to be. */
-#define PREFIXES_PER_WORD 2U
+/* 32 bits for each: about one in a thousand names that are not in the filter seems to be. */
+#define NAMES_PER_WORD 2U
 
 /*
  * What one more level costs each packet, in the same measure as what is let through: where one packet in a hundred
@@ -46,7 +47,16 @@ static void plan_levels(const uint32_t *counts, unsigned levels,
 	}
 }
 
-static void choose_levels(struct cap_prefix_filter *filter, const uint32_t *counts, uint32_t total)
+/* The first @p length bits of an address of @p bits, as it is taken. */
+static uint64_t mask_of(unsigned length, unsigned bits)
+{
+	if (!length)
+		return 0;
+	return bits == 32 ? UINT32_MAX << (32 - length) : htobe64(UINT64_MAX << (64 - length));
+}
+
+static void choose_levels(struct cap_prefix_filter *filter, const uint32_t *counts, uint32_t total,
+			  unsigned bits)
 {
 	struct plan plans[CAP_FILTER_LEVELS + 1][CAP_FILTER_LENGTHS + 1];
 	unsigned at = 0, k = 1;
@@ -58,25 +68,31 @@ static void choose_levels(struct cap_prefix_filter *filter, const uint32_t *coun
 		if (plans[more][at].cost + more * LEVEL_COST * total <
 		    plans[k][at].cost + k * LEVEL_COST * total)
 			k = more;
-	for (; at < CAP_FILTER_LENGTHS && k; at = plans[k--][at].next) {
-		filter->masks[filter->levels] = at ? UINT64_MAX << (64 - at) : 0;
+	for (; at <= bits && k; at = plans[k--][at].next) {
+		filter->masks[filter->levels] = mask_of(at, bits);
 		filter->lengths[filter->levels++] = (uint8_t)at;
 	}
 }
 
+bool cap_prefix_filter_init_plain(struct cap_prefix_filter *filter, uint32_t count)
+{
+	if (!count)
+		return true;
+	filter->word_count = count / NAMES_PER_WORD + 1;
+	filter->words = calloc(filter->word_count, sizeof(*filter->words));
+	return filter->words;
+}
+
 bool cap_prefix_filter_init(struct cap_prefix_filter *filter,
-			    const uint32_t counts[CAP_FILTER_LENGTHS])
+			    const uint32_t counts[CAP_FILTER_LENGTHS], unsigned bits)
 {
 	uint32_t total = 0;
 
 	for (unsigned i = 0; i < CAP_FILTER_LENGTHS; i++)
 		total += counts[i];
-	if (!total)
-		return true;
-	choose_levels(filter, counts, total);
-	filter->word_count = total / PREFIXES_PER_WORD + 1;
-	filter->words = calloc(filter->word_count, sizeof(*filter->words));
-	return filter->words;
+	if (total)
+		choose_levels(filter, counts, total, bits);
+	return cap_prefix_filter_init_plain(filter, total);
 }
 
 void cap_prefix_filter_free(struct cap_prefix_filter *filter)
@@ -89,14 +105,16 @@ size_t cap_prefix_filter_memory(const struct cap_prefix_filter *filter)
 	return filter->word_count * sizeof(*filter->words);
 }
 
-void cap_prefix_filter_add(struct cap_prefix_filter *filter, const struct cap_seed *seed,
-			   uint64_t number, unsigned length)
+uint32_t cap_prefix_filter_level(const struct cap_prefix_filter *filter, unsigned length)
 {
 	uint32_t level = filter->levels - 1;
-	uint64_t hash;
 
 	while (filter->lengths[level] > length)
 		level--;
-	hash = cap_prefix_filter_hash(seed, level, number & filter->masks[level]);
-	filter->words[cap_filter_word(hash, filter->word_count)] |= cap_filter_bits(hash);
+	return level;
+}
+
+void cap_prefix_filter_add(struct cap_prefix_filter *filter, uint64_t hash)
+{
+	filter->words[cap_hash_place(hash, filter->word_count)] |= cap_filter_bits(hash);
 }

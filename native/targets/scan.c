@@ -121,7 +121,10 @@ static inline enum look gather6(struct cap_scan *scan, unsigned i, const uint8_t
 	if (left < IPV6_HEADER || (tunnels && may_tunnel6(ip, left, tunnels)))
 		return LOOK_IN_FULL;
 	scan->whose6[scan->count6] = (uint8_t)i;
-	scan->six[scan->count6] = ip + 8;
+	for (unsigned side = 0; side < 2; side++) {
+		scan->six_upper[scan->count6][side] = load64(ip + 8 + 16 * side);
+		scan->six_lower[scan->count6][side] = load64(ip + 16 + 16 * side);
+	}
 	scan->count6++;
 	return LOOK_UP;
 }
@@ -193,113 +196,76 @@ static uint64_t gather_burst(struct cap_scan *scan, uint32_t link_type, uint32_t
 	return in_full;
 }
 
-static uint64_t find_hosts4(const struct cap_scan *scan, const struct cap_target_index *index)
+/* @param whose positions of @p count packets. @return bits of the burst for bits of the gathered */
+static uint64_t spread(uint64_t gathered, const uint8_t *whose, uint32_t count)
 {
-	uint64_t found = 0;
+	uint64_t burst = 0;
 
-	for (uint32_t k = 0; k < scan->count4; k++) {
-		const bool from =
-			cap_host_maybe(&index->hosts4, cap_hash32(&index->seed, scan->four[k][0]));
-		const bool to =
-			cap_host_maybe(&index->hosts4, cap_hash32(&index->seed, scan->four[k][1]));
-
-		found |= (uint64_t)(from | to) << scan->whose4[k];
-	}
-	return found;
-}
-
-static uint64_t find_prefixes4(const struct cap_scan *scan, const struct cap_target_index *index)
-{
-	const struct cap_prefix_filter *filter = &index->prefixes4.filter;
-	uint64_t found = 0;
-
-	for (uint32_t k = 0; k < scan->count4; k++) {
-		const bool from = cap_prefix_filter_maybe(filter, &index->seed,
-							  (uint64_t)scan->four[k][0] << 32);
-		const bool to = cap_prefix_filter_maybe(filter, &index->seed,
-							(uint64_t)scan->four[k][1] << 32);
-
-		found |= (uint64_t)(from | to) << scan->whose4[k];
-	}
-	return found;
-}
-
-static uint64_t find_hosts6(const struct cap_scan *scan, const struct cap_target_index *index)
-{
-	uint64_t found = 0;
-
-	for (uint32_t k = 0; k < scan->count6; k++) {
-		const bool from =
-			cap_host_maybe(&index->hosts6, cap_hash128(&index->seed, scan->six[k]));
-		const bool to = cap_host_maybe(&index->hosts6,
-					       cap_hash128(&index->seed, scan->six[k] + 16));
-
-		found |= (uint64_t)(from | to) << scan->whose6[k];
-	}
-	return found;
-}
-
-static uint64_t find_prefixes6(const struct cap_scan *scan, const struct cap_target_index *index)
-{
-	const struct cap_prefix_filter *filter = &index->prefixes6.filter;
-	uint64_t found = 0;
-
-	for (uint32_t k = 0; k < scan->count6; k++) {
-		const bool from = cap_prefix_filter_maybe(filter, &index->seed,
-							  be64toh(load64(scan->six[k])));
-		const bool to = cap_prefix_filter_maybe(filter, &index->seed,
-							be64toh(load64(scan->six[k] + 16)));
-
-		found |= (uint64_t)(from | to) << scan->whose6[k];
-	}
-	return found;
+	/* All of the burst's packets are alike, mostly. */
+	if (count && whose[count - 1] == count - 1)
+		return gathered;
+	for (; gathered; gathered &= gathered - 1)
+		burst |= 1ULL << whose[__builtin_ctzll(gathered)];
+	return burst;
 }
 
 /* Of those that the filters let through, the ones whose address is in the index. */
 static uint64_t confirm4(const struct cap_scan *scan, const struct cap_target_index *index,
 			 uint64_t maybe)
 {
-	for (uint32_t k = 0; maybe && k < scan->count4; k++) {
+	uint64_t sure = maybe;
+
+	for (; maybe; maybe &= maybe - 1) {
+		const unsigned k = (unsigned)__builtin_ctzll(maybe);
 		const uint32_t *addresses = scan->four[k];
 
-		if (maybe >> scan->whose4[k] & 1 && !cap_index_host4(index, addresses[0]) &&
+		if (!cap_index_host4(index, addresses[0]) &&
 		    !cap_index_host4(index, addresses[1]) &&
 		    !cap_index_prefix4(index, addresses[0]) &&
 		    !cap_index_prefix4(index, addresses[1]))
-			maybe &= ~(1ULL << scan->whose4[k]);
+			sure &= ~(1ULL << k);
 	}
-	return maybe;
+	return sure;
+}
+
+static bool is_in6(const struct cap_target_index *index, uint64_t upper, uint64_t lower)
+{
+	const uint64_t halves[2] = { upper, lower };
+	uint8_t address[16];
+
+	memcpy(address, halves, sizeof(address));
+	return cap_index_host6(index, address) || cap_index_prefix6(index, address);
 }
 
 static uint64_t confirm6(const struct cap_scan *scan, const struct cap_target_index *index,
 			 uint64_t maybe)
 {
-	for (uint32_t k = 0; maybe && k < scan->count6; k++) {
-		const uint8_t *addresses = scan->six[k];
+	uint64_t sure = maybe;
 
-		if (maybe >> scan->whose6[k] & 1 && !cap_index_host6(index, addresses) &&
-		    !cap_index_host6(index, addresses + 16) &&
-		    !cap_index_prefix6(index, addresses) &&
-		    !cap_index_prefix6(index, addresses + 16))
-			maybe &= ~(1ULL << scan->whose6[k]);
+	for (; maybe; maybe &= maybe - 1) {
+		const unsigned k = (unsigned)__builtin_ctzll(maybe);
+
+		if (!is_in6(index, scan->six_upper[k][0], scan->six_lower[k][0]) &&
+		    !is_in6(index, scan->six_upper[k][1], scan->six_lower[k][1]))
+			sure &= ~(1ULL << k);
 	}
-	return maybe;
+	return sure;
 }
 
-uint64_t cap_scan_burst(struct cap_scan *scan, const struct cap_target_index *index,
-			uint32_t link_type, uint32_t tunnels, const struct cap_packet *packets,
-			unsigned n)
+uint64_t cap_scan_burst(struct cap_scan *scan, const struct cap_probes *probes,
+			const struct cap_target_index *index, uint32_t link_type, uint32_t tunnels,
+			const struct cap_packet *packets, unsigned n)
 {
-	const uint64_t in_full = gather_burst(scan, link_type, tunnels, packets, n);
-	uint64_t maybe4 = 0, maybe6 = 0;
+	uint64_t found = gather_burst(scan, link_type, tunnels, packets, n);
+	uint64_t maybe6 = 0;
 
-	if (index->hosts4.bucket_count)
-		maybe4 |= find_hosts4(scan, index);
-	if (index->prefixes4.tops)
-		maybe4 |= find_prefixes4(scan, index);
-	if (index->hosts6.bucket_count)
-		maybe6 |= find_hosts6(scan, index);
-	if (index->prefixes6.upper.nodes)
-		maybe6 |= find_prefixes6(scan, index);
-	return in_full | confirm4(scan, index, maybe4) | confirm6(scan, index, maybe6);
+	if (scan->count4 && index->filter4.word_count)
+		found |= spread(confirm4(scan, index,
+					 probes->four(scan, &index->filter4, &index->seed)),
+				scan->whose4, scan->count4);
+	if (scan->count6 && index->filter6.word_count)
+		maybe6 |= probes->six(scan, &index->filter6, &index->seed);
+	if (scan->count6 && index->filter6_hosts.word_count)
+		maybe6 |= probes->six_hosts(scan, &index->filter6_hosts, &index->seed);
+	return found | spread(confirm6(scan, index, maybe6), scan->whose6, scan->count6);
 }
