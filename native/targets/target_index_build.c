@@ -97,6 +97,12 @@ static uint64_t half_of(const struct cap_term *term, unsigned half)
 	return number;
 }
 
+/* A number of @p count ones, at most 64. */
+static uint64_t last_bits(unsigned count)
+{
+	return count ? UINT64_MAX >> (64 - count) : 0;
+}
+
 /* Hosts or MAC addresses, by hash. @param filter to be put before the table, or NULL */
 static bool build_table(struct builder *builder, enum cap_term_kind kind,
 			struct cap_host_table *table, struct cap_prefix_filter *filter)
@@ -280,8 +286,7 @@ static bool build_prefixes4(struct builder *builder)
 	sweep_begin(sweep, UINT32_MAX, 0);
 	for (end = at + n; ok && at < end;) {
 		const uint32_t first = number_of(at);
-		const uint32_t last = first |
-				      (at->length ? (1U << (32 - at->length)) - 1 : UINT32_MAX);
+		const uint32_t last = first | (uint32_t)last_bits(32U - at->length);
 		uint32_t entry;
 
 		at = enter(builder, at, end, &entry);
@@ -304,7 +309,7 @@ static const struct cap_term *build_part6(struct builder *builder, struct sweep 
 	sweep_begin(deep, UINT64_MAX, around);
 	while (at && at < end && half_of(at, 0) == top) {
 		const uint64_t first = half_of(at, 1);
-		const uint64_t last = first | (UINT64_MAX >> (at->length - 64));
+		const uint64_t last = first | last_bits(128U - at->length);
 		uint32_t entry;
 
 		at = enter(builder, at, end, &entry);
@@ -341,13 +346,13 @@ static bool sweep_prefixes6(struct builder *builder, struct sweep *upper, struct
 	sweep_begin(upper, UINT64_MAX, 0);
 	for (end = at + n; at && at < end;) {
 		const uint64_t first = half_of(at, 0);
-		const uint64_t last =
-			first | (at->length ? ~(UINT64_MAX << (64 - at->length)) : UINT64_MAX);
 
 		if (prefixes->part_count + 2 > part_room &&
 		    !grow(&prefixes->parts, &part_room, sizeof(*prefixes->parts)))
 			return false;
 		if (at->length <= 64) {
+			const uint64_t last = first | last_bits(64U - at->length);
+
 			at = enter(builder, at, end, &entry);
 			if (!at ||
 			    !sweep_open(upper, first, last, entry, &index->entries[entry].parent))
