@@ -126,7 +126,7 @@ def decrypted_text(host: str, loader: Any) -> Callable[[str], str]:
         try:
             return Path(loader.get_real_file(loader.path_dwim(path))).read_text(encoding="utf-8")
         except (AnsibleError, OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "message", None) or str(error)
+            reason = str(getattr(error, "message", None) or error).splitlines()[0].rstrip(".")
             raise AnsibleError(
                 f"host {host}: {TARGETS_FILE}: {path} can't be read on the controller ({reason}); "
                 "correct the path, or give the password of ansible-vault"
