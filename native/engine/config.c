@@ -17,6 +17,9 @@
 /* The smallest block must take the largest packet with its block's overhead. */
 #define LEAST_BLOCK (512 * 1024)
 
+/* One operation is under way for each, which the ring of io_uring has room for. */
+#define MOST_OPEN_FILES 4000
+
 static const char *const switch_words[] = { "auto", "on", "off", NULL };
 
 static int read_cores(struct cap_settings *in, int *cores, unsigned *count, struct cap_error *err)
@@ -192,7 +195,7 @@ static int read_output(struct cap_settings *top, struct cap_config *config, stru
 {
 	static const char *const sinks[] = { "file", "null", NULL };
 	struct cap_output_config *output = &config->output;
-	int64_t rotate_bytes = GIB, rotate_seconds = 3600, min_free = GIB;
+	int64_t rotate_bytes = GIB, rotate_seconds = 3600, min_free = GIB, open_files = 1024;
 	int sink = CAP_SINK_FILE, direct = CAP_SWITCH_AUTO;
 	struct cap_settings in;
 	int rc = cap_settings_open(&in, cap_settings_take(top, "output"), err, "output");
@@ -219,11 +222,14 @@ static int read_output(struct cap_settings *top, struct cap_config *config, stru
 		rc = cap_settings_int(&in, "min_free_bytes", 0, INT64_MAX / 2, &min_free, err);
 	if (rc == 0)
 		rc = cap_settings_word(&in, "direct_io", switch_words, &direct, err);
+	if (rc == 0)
+		rc = cap_settings_int(&in, "open_files", 16, MOST_OPEN_FILES, &open_files, err);
 	output->sink = (enum cap_sink)sink;
 	output->rotate_bytes = (uint64_t)rotate_bytes;
 	output->rotate_seconds = (uint64_t)rotate_seconds;
 	output->min_free_bytes = (uint64_t)min_free;
 	output->direct_io = (enum cap_switch)direct;
+	output->open_files = (unsigned)open_files;
 	return cap_settings_close(&in, rc, err);
 }
 
@@ -254,7 +260,7 @@ static int read_targets(struct cap_settings *top, struct cap_config *config, str
 
 static int read_buffers(struct cap_settings *top, struct cap_config *config, struct cap_error *err)
 {
-	int64_t block = MIB, count = 64;
+	int64_t block = MIB, count = 64, stream = 16 * MIB;
 	int huge = CAP_HUGEPAGES_AUTO;
 	struct cap_settings in;
 	int rc = cap_settings_open(&in, cap_settings_take(top, "buffers"), err, "buffers");
@@ -267,9 +273,13 @@ static int read_buffers(struct cap_settings *top, struct cap_config *config, str
 	if (rc == 0)
 		rc = cap_settings_int(&in, "blocks_per_queue", 4, 65536, &count, err);
 	if (rc == 0)
+		rc = cap_settings_int(&in, "stream_bytes", CAP_LEAST_STREAM_BYTES, GIB, &stream,
+				      err);
+	if (rc == 0)
 		rc = cap_settings_word(&in, "hugepages", switch_words, &huge, err);
 	config->block_size = (uint32_t)block;
 	config->blocks_per_queue = (unsigned)count;
+	config->stream_bytes = (uint64_t)stream & ~(uint64_t)(CAP_PAGE - 1);
 	config->hugepages = (enum cap_hugepages)huge;
 	return cap_settings_close(&in, rc, err);
 }
@@ -305,8 +315,6 @@ static int read_top(json_t *root, struct cap_config *config, struct cap_error *e
 	if (rc == 0 && !version)
 		rc = cap_fail(err, EINVAL, "version: is missing: write %d", CAP_CONFIG_VERSION);
 	if (rc == 0)
-		rc = cap_settings_text(&in, "instance", &config->instance, err);
-	if (rc == 0)
 		rc = cap_settings_text(&in, "netns", &config->netns, err);
 	if (rc == 0)
 		rc = cap_settings_text(&in, "user", &config->user, err);
@@ -326,12 +334,12 @@ static int read_top(json_t *root, struct cap_config *config, struct cap_error *e
 		rc = read_targets(&in, config, err);
 	if (rc == 0)
 		rc = read_buffers(&in, config, err);
-	/* Head page, one block, trailer. */
-	if (rc == 0 && config->output.rotate_bytes < config->block_size + 2ULL * CAP_PAGE)
+	/* Head page, one that tells of a gap, one block, trailer. */
+	if (rc == 0 && config->output.rotate_bytes < config->block_size + 3ULL * CAP_PAGE)
 		rc = cap_fail(
 			err, EINVAL,
 			"output.rotate_bytes: must be above buffers.block_bytes (%u) by %u at least",
-			config->block_size, 2 * CAP_PAGE);
+			config->block_size, 3 * CAP_PAGE);
 	if (rc == 0)
 		rc = read_writer(&in, config, err);
 	return cap_settings_close(&in, rc, err);
@@ -366,7 +374,6 @@ void cap_config_free(struct cap_config *config)
 		if (config->ports[i].options)
 			config->ports[i].driver->free_options(config->ports[i].options);
 	}
-	free(config->instance);
 	free(config->netns);
 	free(config->user);
 	free(config->group);

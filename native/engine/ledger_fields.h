@@ -51,6 +51,9 @@ F(writer, files_whole,       "info",      "",       "files",   "finished and ren
 F(writer, files_removed,     "info",      "",       "files",   "oldest whole files removed to keep space free") \
 F(writer, removed_bytes,     "info",      "",       "bytes",   "size of the files removed to keep space free") \
 F(writer, unsynced_packets,  "info",      "",       "packets", "delivered to a file that the disk did not confirm; it stays hidden") \
+F(writer, stream_copies,     "info",      "",       "packets", "in files of targets: a packet of two targets twice") \
+F(writer, partly_written,    "info",      "",       "packets", "dropped, although files of some of their targets have them") \
+F(writer, files_early,       "info",      "",       "files",   "ended before their time, because more targets had packets than files may be open") \
 F(writer, write_errors,      "info",      "",       "times",   "a write or open failed")
 
 #define CAP_LEDGER_MONITOR(F) \

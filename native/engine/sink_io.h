@@ -12,8 +12,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-/** Blocks, and a file's head page, in one write. */
-#define CAP_IO_VECTORS 17
+/** Blocks, a file's head page and one that tells of a gap, in one write. */
+#define CAP_IO_VECTORS 18
 
 enum cap_io_kind { CAP_IO_WRITE, CAP_IO_SYNC };
 

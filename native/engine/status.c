@@ -67,10 +67,12 @@ static json_t *describe_output(const struct cap_engine *engine)
 {
 	const struct cap_output_config *config = &engine->config->output;
 
-	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o}", "sink",
+	return json_pack("{s:s, s:s, s:b, s:o, s:b, s:o, s:o, s:o}", "sink",
 			 config->sink == CAP_SINK_NULL ? "null" : "file", "io",
 			 cap_writer_io_name(engine->writer), "direct_io", engine->output.direct,
-			 "directory", text_or_null(config->directory), "open_files",
+			 "directory", text_or_null(config->directory), "target_streams",
+			 engine->config->targets.streams, "files",
+			 cap_writer_open_limits(engine->writer), "open_files",
 			 cap_writer_open_files(engine->writer), "last_files",
 			 cap_writer_whole_files(engine->writer));
 }

@@ -115,6 +115,10 @@ class Output(Settings):
     """Free space kept on the file system: the oldest whole capture files are removed first."""
     direct_io: OnOffAuto = "auto"
     """Write past the page cache (O_DIRECT); "auto" does so where the file system can."""
+    by_target: bool = False
+    """Give each target a stream of files of its own, in a folder that has the target's UUID for its name."""
+    open_files: Annotated[Count, Field(ge=16, le=4000)] = 1024
+    """Files of targets open at once; with more targets at a time, files end early, and are counted as such."""
 
 
 class Buffers(Settings):
@@ -126,6 +130,8 @@ class Buffers(Settings):
     """Blocks of each queue; how long a slow disk is ridden out."""
     hugepages: OnOffAuto = "auto"
     """Take blocks from hugepages; "on" fails without them, "auto" takes ordinary pages then."""
+    stream_size: Annotated[Size, Field(ge=8 * MIB, le=GIB), WholeMebibytes] = 16 * MIB
+    """Memory of each queue to bring packets into targets' files; taken with output.by_target alone."""
 
 
 class AfPacket(Settings):

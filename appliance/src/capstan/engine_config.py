@@ -121,7 +121,6 @@ def engine_json(plan: Plan, paths: Paths) -> dict[str, Any]:
     output, buffers = config.output, config.buffers
     return {
         "version": ENGINE_CONFIG_VERSION,
-        "instance": "capstan",
         **({"netns": str(namespaces.path_of(config.netns))} if config.netns else {}),
         "user": config.user,
         "group": config.group,
@@ -134,11 +133,13 @@ def engine_json(plan: Plan, paths: Paths) -> dict[str, Any]:
             "rotate_seconds": output.rotate_seconds,
             "min_free_bytes": output.min_free,
             "direct_io": output.direct_io,
+            "open_files": output.open_files,
         },
         "buffers": {
             "block_bytes": buffers.block_size,
             "blocks_per_queue": buffers.blocks_per_queue,
             "hugepages": buffers.hugepages,
+            "stream_bytes": buffers.stream_size,
         },
         "writer": {"cores": list(plan.writers)},
         **({"targets": {"directory": str(paths.targets)}} if config.has_targets else {}),
