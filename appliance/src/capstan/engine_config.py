@@ -141,6 +141,7 @@ def engine_json(plan: Plan, paths: Paths) -> dict[str, Any]:
             "hugepages": buffers.hugepages,
         },
         "writer": {"cores": list(plan.writers)},
+        **({"targets": {"directory": str(paths.targets)}} if config.has_targets else {}),
     }
 
 
@@ -153,6 +154,7 @@ def _port_json(config: CaptureConfig, port: Port, entry: Interface) -> dict[str,
         "snaplen": config.snaplen,
         "promiscuous": config.promiscuous,
         "filter": config.filter,
+        "tunnels": list(entry.tunnels) or None,
         "options": options(config, port.method, entry),
     }
     return {key: value for key, value in described.items() if value is not None}
