@@ -77,7 +77,8 @@ struct extension {
 	__be32 id;
 };
 
-#define IPV6_FRAGMENTED bpf_htons(0xfff9) /* the offset in units of 8 bytes, and whether more follow */
+#define IPV6_FRAGMENTED \
+	bpf_htons(0xfff9) /* the offset in units of 8 bytes, and whether more follow */
 #define IPV6_OFFSET bpf_htons(0xfff8)
 
 struct ports {
@@ -106,7 +107,7 @@ struct gtp_u {
 };
 
 #define GTP_U_KIND_MASK 0xf0
-#define GTP_U_KIND 0x30 /* version 1, and the protocol type that is not GTP' */
+#define GTP_U_KIND 0x30	    /* version 1, and the protocol type that is not GTP' */
 #define GTP_U_OPTIONAL 0x07 /* any of these flags: four bytes more */
 #define GTP_U_EXTENDED 0x04
 #define GTP_U_PACKET 255

@@ -31,7 +31,7 @@
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, CAPSTAN_SLOTS * CAPSTAN_HOST_TABLES);
+	__uint(max_entries, CAPSTAN_SLOTS *CAPSTAN_HOST_TABLES);
 	__type(key, __u32);
 	__array(
 		values, struct {
@@ -44,7 +44,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
-	__uint(max_entries, CAPSTAN_SLOTS * CAPSTAN_PREFIX_TABLES);
+	__uint(max_entries, CAPSTAN_SLOTS *CAPSTAN_PREFIX_TABLES);
 	__type(key, __u32);
 	__array(
 		values, struct {
@@ -75,13 +75,13 @@ struct {
 /* What is known of one packet so far, and where to go on. No padding: the verifier wants every byte set. */
 struct look {
 	__u32 slot, kinds, tunnels;
-	__u32 at;	  /* where the next header begins */
-	__u32 verdict;	  /* enum capstan_verdict */
-	__u32 tag;	  /* the outer tag, where it is not in the frame; 0: there is none */
-	__be16 type;	  /* of the next header, as an EtherType; 0: there is none */
+	__u32 at;      /* where the next header begins */
+	__u32 verdict; /* enum capstan_verdict */
+	__u32 tag;     /* the outer tag, where it is not in the frame; 0: there is none */
+	__be16 type;   /* of the next header, as an EtherType; 0: there is none */
 	__u8 protocol;
-	__u8 known;	  /* the protocol is */
-	__u8 fragment;	  /* the packet is one */
+	__u8 known;    /* the protocol is */
+	__u8 fragment; /* the packet is one */
 	__u8 reserved[3];
 	struct capstan_hold from, to; /* addresses that count if protocol and ports do */
 };

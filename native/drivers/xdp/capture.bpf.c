@@ -33,7 +33,7 @@ static __always_inline long capstan_load_plain(struct xdp_md *ctx, __u32 at, voi
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 
-	DIRECTLY(0U) /* Ethernet */
+	DIRECTLY(0U)  /* Ethernet */
 	DIRECTLY(14U) /* IP */
 	DIRECTLY(18U) /* IP behind a tag */
 	DIRECTLY(34U) /* behind IPv4 */
