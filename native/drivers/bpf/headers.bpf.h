@@ -34,11 +34,18 @@
 #define PORT_GTP_U 2152
 #define PORT_VXLAN 4789
 
+/* A header on the stack, with room for reading it by 8 bytes at a time. */
+#define IN_EIGHTS(type)                               \
+	union {                                       \
+		type header;                          \
+		__u64 eights[(sizeof(type) + 7) / 8]; \
+	}
+
 struct ethernet {
-	__u8 to[6];
-	__u8 from[6];
+	__u16 to[3];
+	__u16 from[3];
 	__be16 type;
-} __attribute__((packed));
+};
 
 struct tag {
 	__be16 tci;
@@ -62,7 +69,8 @@ struct ipv4 {
 #define IPV4_OFFSET bpf_htons(0x1fff)
 
 struct ipv6 {
-	__be32 version_flow;
+	__u8 version_class;
+	__u8 flow[3];
 	__be16 length; /* behind this header */
 	__u8 next;
 	__u8 hops;
