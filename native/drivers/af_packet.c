@@ -326,7 +326,8 @@ static int load_select(struct cap_port *port, struct cap_error *err)
 	for (unsigned i = 0; rc == 0 && port->filter_in_kernel && i < port->queue_count; i++) {
 		rc = cap_kernel_select_chain(port->select, i, port->queues[i].filter);
 		if (rc)
-			cap_fail(err, -rc, "the filter does not go with the program for targets: %s",
+			cap_fail(err, -rc,
+				 "the filter does not go with the program for targets: %s",
 				 strerror(-rc));
 	}
 	if (rc) {
@@ -345,7 +346,8 @@ static int set_targets(struct cap_port *port, const struct cap_target *const *ta
 	if (!port->armed && !port->select)
 		rc = load_select(port, err);
 	else if (!port->select)
-		rc = cap_fail(err, EBUSY, "the kernel refused the program for targets at the start");
+		rc = cap_fail(err, EBUSY,
+			      "the kernel refused the program for targets at the start");
 	port->snaplen = CAP_MAX_SNAPLEN;
 	if (rc == 0)
 		rc = cap_kernel_select_set(port->select, targets, count, tunnels, err);
