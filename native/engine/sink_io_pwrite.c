@@ -15,15 +15,26 @@ static int pwrite_open(struct cap_io **out, struct cap_error *err)
 	return *out ? 0 : cap_fail(err, ENOMEM, "out of memory");
 }
 
-static void pwrite_submit(struct cap_io *io, struct cap_io_op *op)
+void cap_io_write_at_once(struct cap_io_op *op)
 {
-	do {
-		op->result = op->kind == CAP_IO_SYNC ?
-				     fsync(op->fd) :
-				     pwritev(op->fd, op->vectors, (int)op->count, op->offset);
-	} while (op->result < 0 && errno == EINTR);
+	do
+		op->result = pwritev(op->fd, op->vectors, (int)op->count, op->offset);
+	while (op->result < 0 && errno == EINTR);
 	if (op->result < 0)
 		op->result = -errno;
+}
+
+static void pwrite_submit(struct cap_io *io, struct cap_io_op *op)
+{
+	if (op->kind == CAP_IO_SYNC) {
+		do
+			op->result = fsync(op->fd);
+		while (op->result < 0 && errno == EINTR);
+		if (op->result < 0)
+			op->result = -errno;
+	} else {
+		cap_io_write_at_once(op);
+	}
 	op->next = io->done;
 	io->done = op;
 }

@@ -63,6 +63,7 @@ struct cap_writer {
 	unsigned stream_count;
 	unsigned closing; /* files whose trailer or sync is under way */
 	int event;
+	bool at_once; /* there is but one file at a time, and a write of it is a copy in memory */
 	bool sleeping, stop;
 	pthread_t thread;
 	bool started;
@@ -297,6 +298,7 @@ static int begin_file(struct cap_writer *writer, struct stream *stream)
 			"%s: the filter is too long for the file's header; it applies all the same",
 			file->out.name);
 	file->op.fd = file->out.fd;
+	file->op.at_once = writer->at_once;
 	file->stream = stream;
 	file->opened_ns = cap_monotonic_ns();
 	set_current_file(writer, stream, file);
@@ -699,6 +701,7 @@ int cap_writer_create(struct cap_writer **out, const struct cap_config *config,
 	writer->config = config;
 	writer->output = output;
 	writer->stream_count = count;
+	writer->at_once = count == 1 && output->copies;
 	pthread_mutex_init(&writer->names_lock, NULL);
 	for (unsigned i = 0; i < count; i++)
 		writer->streams[i].from = sources[i];
