@@ -442,12 +442,32 @@ static int device_counters(struct cap_port *port, struct cap_device_counter *out
 	return sum.bytes ? (int)cap_erf_counters(&sum, out, max) : 0;
 }
 
+static const struct cap_mode modes[] = {
+	{ .name = "file",
+	  .asked_by = "file",
+	  .features = CAP_FEATURE_PACED_BY_ENGINE,
+	  .queues = "one: a file has one order",
+	  .time = "the file's, nanoseconds" },
+	{ .name = "memory",
+	  .asked_by = "generate",
+	  .features = CAP_FEATURE_MULTI_QUEUE | CAP_FEATURE_PACED_BY_ENGINE,
+	  .queues = "any number, each with packets of its own",
+	  .time = "the system clock's, read once a burst, and a nanosecond later for each packet of it" },
+	{ 0 },
+};
+
+static const char *const drops[] = { "other_link", NULL };
+
 const struct cap_driver cap_driver_replay = {
 	.name = "replay",
 	.summary =
 		"a pcap, pcapng or ERF file, or packets generated in memory; loses nothing, waits for the engine",
-	.sees = "nothing to see: the source waits for the engine",
+	.wire = "packets read or generated",
+	.sees = "nothing is lost: the source waits for the engine",
+	.drops = drops,
+	.blind = "nothing; what an ERF file's loss counters tell of never reached this engine",
 	.features = CAP_FEATURE_MULTI_QUEUE | CAP_FEATURE_PACED_BY_ENGINE,
+	.modes = modes,
 	.parse_options = parse_options,
 	.free_options = free_options,
 	.open = port_open,

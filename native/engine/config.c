@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "settings.h"
+#include "target.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -15,6 +16,9 @@
 
 /* The smallest block must take the largest packet with its block's overhead. */
 #define LEAST_BLOCK (512 * 1024)
+
+/* One operation is under way for each, which the ring of io_uring has room for. */
+#define MOST_OPEN_FILES 4000
 
 static const char *const switch_words[] = { "auto", "on", "off", NULL };
 
@@ -36,6 +40,37 @@ static int read_cores(struct cap_settings *in, int *cores, unsigned *count, stru
 		cores[i] = (int)json_integer_value(item);
 	}
 	*count = (unsigned)json_array_size(list);
+	return 0;
+}
+
+static int read_tunnels(struct cap_settings *in, uint32_t *tunnels, struct cap_error *err)
+{
+	static const struct {
+		const char *name;
+		enum cap_tunnel bit;
+	} known[] = { { "mpls", CAP_TUNNEL_MPLS },
+		      { "gre", CAP_TUNNEL_GRE },
+		      { "gtp_u", CAP_TUNNEL_GTP_U },
+		      { "vxlan", CAP_TUNNEL_VXLAN } };
+	json_t *list = cap_settings_take(in, "tunnels"), *item;
+	size_t i;
+
+	if (list && !json_is_array(list))
+		return cap_fail(err, EINVAL,
+				"%s.tunnels: must be a list of some of: mpls, gre, gtp_u, vxlan",
+				in->where);
+	json_array_foreach(list, i, item) {
+		const uint32_t before = *tunnels;
+
+		for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++)
+			if (json_is_string(item) && !strcmp(json_string_value(item), known[k].name))
+				*tunnels |= known[k].bit;
+		if (*tunnels == before)
+			return cap_fail(
+				err, EINVAL,
+				"%s.tunnels[%zu]: must be one of: mpls, gre, gtp_u, vxlan, each once",
+				in->where, i);
+	}
 	return 0;
 }
 
@@ -78,6 +113,8 @@ static int read_port(json_t *object, struct cap_port_config *port, struct cap_er
 		rc = cap_settings_bool(&in, "promiscuous", &port->promiscuous, err);
 	if (rc == 0)
 		rc = cap_settings_text(&in, "filter", &port->filter, err);
+	if (rc == 0)
+		rc = read_tunnels(&in, &port->tunnels, err);
 	if (rc == 0) {
 		port->queues = (unsigned)queues;
 		port->snaplen = (uint32_t)snaplen;
@@ -158,7 +195,7 @@ static int read_output(struct cap_settings *top, struct cap_config *config, stru
 {
 	static const char *const sinks[] = { "file", "null", NULL };
 	struct cap_output_config *output = &config->output;
-	int64_t rotate_bytes = GIB, rotate_seconds = 3600, min_free = GIB;
+	int64_t rotate_bytes = GIB, rotate_seconds = 3600, min_free = GIB, open_files = 1024;
 	int sink = CAP_SINK_FILE, direct = CAP_SWITCH_AUTO;
 	struct cap_settings in;
 	int rc = cap_settings_open(&in, cap_settings_take(top, "output"), err, "output");
@@ -185,17 +222,45 @@ static int read_output(struct cap_settings *top, struct cap_config *config, stru
 		rc = cap_settings_int(&in, "min_free_bytes", 0, INT64_MAX / 2, &min_free, err);
 	if (rc == 0)
 		rc = cap_settings_word(&in, "direct_io", switch_words, &direct, err);
+	if (rc == 0)
+		rc = cap_settings_int(&in, "open_files", 16, MOST_OPEN_FILES, &open_files, err);
 	output->sink = (enum cap_sink)sink;
 	output->rotate_bytes = (uint64_t)rotate_bytes;
 	output->rotate_seconds = (uint64_t)rotate_seconds;
 	output->min_free_bytes = (uint64_t)min_free;
 	output->direct_io = (enum cap_switch)direct;
+	output->open_files = (unsigned)open_files;
+	return cap_settings_close(&in, rc, err);
+}
+
+static int read_targets(struct cap_settings *top, struct cap_config *config, struct cap_error *err)
+{
+	struct cap_targets_config *targets = &config->targets;
+	json_t *object = cap_settings_take(top, "targets");
+	struct cap_settings in;
+	int rc;
+
+	if (!object)
+		return 0;
+	rc = cap_settings_open(&in, object, err, "targets");
+	if (rc == 0)
+		rc = cap_settings_text(&in, "directory", &targets->directory, err);
+	if (rc == 0)
+		rc = cap_settings_text(&in, "file", &targets->file, err);
+	if (rc == 0 && !targets->directory == !targets->file)
+		rc = cap_fail(
+			err, EINVAL,
+			"targets: write either directory, where they can be changed, or file, which is read once");
+	if (rc == 0 && targets->directory && *targets->directory != '/')
+		rc = cap_fail(err, EINVAL, "targets.directory: must be an absolute path");
+	if (rc == 0)
+		rc = cap_settings_bool(&in, "streams", &targets->streams, err);
 	return cap_settings_close(&in, rc, err);
 }
 
 static int read_buffers(struct cap_settings *top, struct cap_config *config, struct cap_error *err)
 {
-	int64_t block = MIB, count = 64;
+	int64_t block = MIB, count = 64, stream = 16 * MIB;
 	int huge = CAP_HUGEPAGES_AUTO;
 	struct cap_settings in;
 	int rc = cap_settings_open(&in, cap_settings_take(top, "buffers"), err, "buffers");
@@ -208,9 +273,13 @@ static int read_buffers(struct cap_settings *top, struct cap_config *config, str
 	if (rc == 0)
 		rc = cap_settings_int(&in, "blocks_per_queue", 4, 65536, &count, err);
 	if (rc == 0)
+		rc = cap_settings_int(&in, "stream_bytes", CAP_LEAST_STREAM_BYTES, GIB, &stream,
+				      err);
+	if (rc == 0)
 		rc = cap_settings_word(&in, "hugepages", switch_words, &huge, err);
 	config->block_size = (uint32_t)block;
 	config->blocks_per_queue = (unsigned)count;
+	config->stream_bytes = (uint64_t)stream & ~(uint64_t)(CAP_PAGE - 1);
 	config->hugepages = (enum cap_hugepages)huge;
 	return cap_settings_close(&in, rc, err);
 }
@@ -246,8 +315,6 @@ static int read_top(json_t *root, struct cap_config *config, struct cap_error *e
 	if (rc == 0 && !version)
 		rc = cap_fail(err, EINVAL, "version: is missing: write %d", CAP_CONFIG_VERSION);
 	if (rc == 0)
-		rc = cap_settings_text(&in, "instance", &config->instance, err);
-	if (rc == 0)
 		rc = cap_settings_text(&in, "netns", &config->netns, err);
 	if (rc == 0)
 		rc = cap_settings_text(&in, "user", &config->user, err);
@@ -264,13 +331,15 @@ static int read_top(json_t *root, struct cap_config *config, struct cap_error *e
 	if (rc == 0)
 		rc = read_output(&in, config, err);
 	if (rc == 0)
+		rc = read_targets(&in, config, err);
+	if (rc == 0)
 		rc = read_buffers(&in, config, err);
-	/* Head page, one block, trailer. */
-	if (rc == 0 && config->output.rotate_bytes < config->block_size + 2ULL * CAP_PAGE)
+	/* Head page, one that tells of a gap, one block, trailer. */
+	if (rc == 0 && config->output.rotate_bytes < config->block_size + 3ULL * CAP_PAGE)
 		rc = cap_fail(
 			err, EINVAL,
 			"output.rotate_bytes: must be above buffers.block_bytes (%u) by %u at least",
-			config->block_size, 2 * CAP_PAGE);
+			config->block_size, 3 * CAP_PAGE);
 	if (rc == 0)
 		rc = read_writer(&in, config, err);
 	return cap_settings_close(&in, rc, err);
@@ -305,7 +374,6 @@ void cap_config_free(struct cap_config *config)
 		if (config->ports[i].options)
 			config->ports[i].driver->free_options(config->ports[i].options);
 	}
-	free(config->instance);
 	free(config->netns);
 	free(config->user);
 	free(config->group);
@@ -314,6 +382,8 @@ void cap_config_free(struct cap_config *config)
 	free(config->control_group);
 	free(config->output.directory);
 	free(config->output.prefix);
+	free(config->targets.directory);
+	free(config->targets.file);
 	*config = (struct cap_config){ 0 };
 }
 

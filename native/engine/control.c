@@ -19,6 +19,9 @@
 struct client {
 	int fd;	      /* -1: free */
 	bool refused; /* gets one answer, that it is not permitted */
+	struct ucred peer;
+	int file;	 /* passed along with what was read last, or -1 */
+	uint64_t ticket; /* of the request that is to be answered later; 0: there is none */
 	uint64_t heard_ns;
 	char line[CAP_CONTROL_LINE];
 	size_t used;
@@ -29,6 +32,8 @@ struct cap_control {
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	uid_t uid;
 	gid_t gid;
+	uint64_t last_ticket;
+	bool left_over; /* some client's line may be whole, and unanswered */
 	struct client clients[CAP_CONTROL_CLIENTS];
 };
 
@@ -117,7 +122,7 @@ int cap_control_create(struct cap_control **out, const struct cap_config *config
 	control->gid = identity->gid;
 	control->listener = -1;
 	for (unsigned i = 0; i < CAP_CONTROL_CLIENTS; i++)
-		control->clients[i].fd = -1;
+		control->clients[i].fd = control->clients[i].file = -1;
 	control->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (control->epoll < 0)
 		rc = cap_fail(err, errno, "epoll: %s", strerror(errno));
@@ -155,11 +160,29 @@ int cap_control_fd(const struct cap_control *control)
 	return control->epoll;
 }
 
+static void drop_file(struct client *client)
+{
+	if (client->file >= 0)
+		close(client->file);
+	client->file = -1;
+}
+
 static void drop_client(struct client *client)
 {
 	close(client->fd); /* leaves the epoll set by itself */
 	client->fd = -1;
 	client->used = 0;
+	client->ticket = 0;
+	drop_file(client);
+}
+
+/* What a client writes while an answer is owed to it stays where it is. */
+static void listen_to(const struct cap_control *control, struct client *client, bool wanted)
+{
+	struct epoll_event event = { .events = wanted ? EPOLLIN : 0, .data.fd = client->fd };
+
+	if (epoll_ctl(control->epoll, EPOLL_CTL_MOD, client->fd, &event))
+		drop_client(client);
 }
 
 /* A reply goes out at once or not at all: a client that does not read must not hold the engine up. */
@@ -192,6 +215,12 @@ static bool is_member(const struct cap_control *control, const struct ucred *pee
 	return false;
 }
 
+/* Those that wait for us are not idle. */
+static bool is_staler(const struct client *a, const struct client *b)
+{
+	return !a->ticket != !b->ticket ? !a->ticket : a->heard_ns < b->heard_ns;
+}
+
 /* With every place taken the client that has been silent longest goes: idle ones lock nobody out. */
 static struct client *free_place(struct cap_control *control)
 {
@@ -202,7 +231,7 @@ static struct client *free_place(struct cap_control *control)
 
 		if (client->fd < 0)
 			return client;
-		if (client->heard_ns < oldest->heard_ns)
+		if (is_staler(client, oldest))
 			oldest = client;
 	}
 	drop_client(oldest);
@@ -211,29 +240,52 @@ static struct client *free_place(struct cap_control *control)
 
 static void accept_client(struct cap_control *control)
 {
-	struct ucred peer = { 0 };
-	socklen_t size = sizeof(peer);
 	int fd = accept4(control->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct client *client;
+	socklen_t size = sizeof(client->peer);
 
 	if (fd < 0)
 		return;
 	client = free_place(control);
-	*client = (struct client){ .fd = fd, .heard_ns = cap_monotonic_ns() };
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) ||
-	    !is_member(control, &peer, fd)) {
+	*client = (struct client){ .fd = fd, .file = -1, .heard_ns = cap_monotonic_ns() };
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &client->peer, &size) ||
+	    !is_member(control, &client->peer, fd)) {
 		cap_warn(
 			"control_refused",
 			"control socket: uid %u is neither root, the engine's user nor in its group",
-			peer.uid);
+			client->peer.uid);
 		client->refused = true;
 	}
 	if (watch(control, fd))
 		drop_client(client);
 }
 
-static void answer_line(struct client *client, char *line, size_t len, cap_control_handler handler,
-			void *context)
+static void answer_request(struct cap_control *control, struct client *client, json_t *request,
+			   cap_control_handler handler, void *context)
+{
+	struct cap_control_call call = {
+		.request = request,
+		.uid = client->peer.uid,
+		.pid = client->peer.pid,
+		.file = client->file,
+		.ticket = ++control->last_ticket,
+	};
+	json_t *answer;
+
+	client->file = -1;
+	answer = handler(context, &call);
+	if (call.file >= 0)
+		close(call.file);
+	if (answer) {
+		reply(client, answer);
+	} else {
+		client->ticket = call.ticket;
+		listen_to(control, client, false);
+	}
+}
+
+static void answer_line(struct cap_control *control, struct client *client, const char *line,
+			size_t len, cap_control_handler handler, void *context)
 {
 	json_error_t where;
 	json_t *request;
@@ -252,15 +304,59 @@ static void answer_line(struct client *client, char *line, size_t len, cap_contr
 		      cap_control_error(
 			      "a request is one JSON object a line, such as {\"cmd\":\"status\"}"));
 	else
-		reply(client, handler(context, request));
+		answer_request(control, client, request, handler, context);
 	json_decref(request);
 }
 
-static void read_client(struct client *client, cap_control_handler handler, void *context)
+/* The lines that are there, until one is to be answered later. */
+static void answer_lines(struct cap_control *control, struct client *client,
+			 cap_control_handler handler, void *context)
 {
-	ssize_t n = recv(client->fd, client->line + client->used,
-			 sizeof(client->line) - client->used, 0);
-	char *end;
+	const char *end;
+
+	while (client->fd >= 0 && !client->ticket &&
+	       (end = memchr(client->line, '\n', client->used))) {
+		size_t len = (size_t)(end - client->line);
+
+		answer_line(control, client, client->line, len, handler, context);
+		client->used = client->fd < 0 ? 0 : client->used - len - 1;
+		memmove(client->line, end + 1, client->used);
+	}
+	if (client->fd >= 0 && !client->ticket && client->used == sizeof(client->line)) {
+		reply(client,
+		      cap_control_error("the request is longer than %d bytes", CAP_CONTROL_LINE));
+		if (client->fd >= 0)
+			drop_client(client);
+	}
+}
+
+/* A file that is passed along stays until the request that it came with is read; of several the last one. */
+static ssize_t receive(struct client *client)
+{
+	union {
+		char room[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr aligned;
+	} control;
+	struct iovec line = { client->line + client->used, sizeof(client->line) - client->used };
+	struct msghdr message = { .msg_iov = &line,
+				  .msg_iovlen = 1,
+				  .msg_control = control.room,
+				  .msg_controllen = sizeof(control.room) };
+	ssize_t n = recvmsg(client->fd, &message, MSG_CMSG_CLOEXEC);
+	struct cmsghdr *header = n >= 0 ? CMSG_FIRSTHDR(&message) : NULL;
+
+	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+	    header->cmsg_len == CMSG_LEN(sizeof(int))) {
+		drop_file(client);
+		memcpy(&client->file, CMSG_DATA(header), sizeof(int));
+	}
+	return n;
+}
+
+static void read_client(struct cap_control *control, struct client *client,
+			cap_control_handler handler, void *context)
+{
+	ssize_t n = receive(client);
 
 	if (n <= 0) {
 		if (n == 0 || (errno != EAGAIN && errno != EINTR))
@@ -269,19 +365,18 @@ static void read_client(struct client *client, cap_control_handler handler, void
 	}
 	client->used += (size_t)n;
 	client->heard_ns = cap_monotonic_ns();
-	while (client->fd >= 0 && (end = memchr(client->line, '\n', client->used))) {
-		size_t len = (size_t)(end - client->line);
+	answer_lines(control, client, handler, context);
+}
 
-		answer_line(client, client->line, len, handler, context);
-		client->used = client->fd < 0 ? 0 : client->used - len - 1;
-		memmove(client->line, end + 1, client->used);
-	}
-	if (client->fd >= 0 && client->used == sizeof(client->line)) {
-		reply(client,
-		      cap_control_error("the request is longer than %d bytes", CAP_CONTROL_LINE));
-		if (client->fd >= 0)
-			drop_client(client);
-	}
+/* Lines that were read behind one whose answer has been given since. */
+static void serve_left_over(struct cap_control *control, cap_control_handler handler, void *context)
+{
+	if (!control->left_over)
+		return;
+	control->left_over = false;
+	for (unsigned k = 0; k < CAP_CONTROL_CLIENTS; k++)
+		if (control->clients[k].fd >= 0)
+			answer_lines(control, &control->clients[k], handler, context);
 }
 
 void cap_control_serve(struct cap_control *control, cap_control_handler handler, void *context)
@@ -294,10 +389,36 @@ void cap_control_serve(struct cap_control *control, cap_control_handler handler,
 			accept_client(control);
 			continue;
 		}
-		for (unsigned k = 0; k < CAP_CONTROL_CLIENTS; k++)
-			if (control->clients[k].fd == events[i].data.fd)
-				read_client(&control->clients[k], handler, context);
+		for (unsigned k = 0; k < CAP_CONTROL_CLIENTS; k++) {
+			struct client *client = &control->clients[k];
+
+			if (client->fd != events[i].data.fd)
+				continue;
+			/* Nothing is asked of one that is owed an answer: it has hung up. */
+			if (client->ticket)
+				drop_client(client);
+			else
+				read_client(control, client, handler, context);
+		}
 	}
+	serve_left_over(control, handler, context);
+}
+
+void cap_control_answer(struct cap_control *control, uint64_t ticket, json_t *answer)
+{
+	for (unsigned k = 0; k < CAP_CONTROL_CLIENTS; k++) {
+		struct client *client = &control->clients[k];
+
+		if (client->fd < 0 || client->ticket != ticket)
+			continue;
+		client->ticket = 0;
+		client->heard_ns = cap_monotonic_ns();
+		listen_to(control, client, true);
+		if (client->fd >= 0)
+			reply(client, json_incref(answer));
+		control->left_over = true;
+	}
+	json_decref(answer);
 }
 
 void cap_control_close(struct cap_control *control)

@@ -16,16 +16,27 @@
 /** Clients at once; more are turned away. */
 #define CAP_CONTROL_CLIENTS 16
 
-/** Longest request line. */
+/** Longest request line; what is longer comes in a file that is passed along (SCM_RIGHTS). */
 #define CAP_CONTROL_LINE 4096
 
 struct cap_control;
 
+/** A request, and who makes it. */
+struct cap_control_call {
+	json_t *request; /**< a JSON object, borrowed */
+	uid_t uid;	 /**< of the client, as the kernel says */
+	pid_t pid;
+	int file;	 /**< that came with it, or -1; to be set to -1 by who takes it */
+	uint64_t ticket; /**< for an answer later on */
+};
+
 /**
- * Answers a request. @param request a JSON object with "cmd"
- * @return the reply, a new reference; never NULL
+ * Answers a request.
+ *
+ * @return the reply, a new reference; NULL: cap_control_answer gives it later, and until then this client's
+ *         next requests wait
  */
-typedef json_t *(*cap_control_handler)(void *context, json_t *request);
+typedef json_t *(*cap_control_handler)(void *context, struct cap_control_call *call);
 
 /** Bind and listen. A socket that a dead engine left is replaced; one with a live engine is an error. */
 int cap_control_create(struct cap_control **control, const struct cap_config *config,
@@ -36,6 +47,9 @@ int cap_control_fd(const struct cap_control *control);
 
 /** Serve what is waiting. */
 void cap_control_serve(struct cap_control *control, cap_control_handler handler, void *context);
+
+/** Answer a request that was put off. A client that is gone by then gets none. @param answer taken over */
+void cap_control_answer(struct cap_control *control, uint64_t ticket, json_t *answer);
 
 /** Close all, and remove the socket. */
 void cap_control_close(struct cap_control *control);

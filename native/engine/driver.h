@@ -11,6 +11,8 @@
  *     prepare, open (M, still privileged) -> arm (M) -> { rx_burst, release, wait, counters } (W), watch (M)
  *          -> disarm (M) -> the worker drains -> close (M)
  *
+ * Where targets are in force, set_targets comes between open and arm, and again whenever they change.
+ *
  * A port that vanishes is drained, closed, and opened again when it is back, by the same calls; then
  * `open` runs with only the capabilities that `cap_driver.privileges` names.
  */
@@ -18,6 +20,7 @@
 #define CAPSTAN_DRIVER_H
 
 #include "error.h"
+#include "target.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -68,7 +71,7 @@ struct cap_packet {
  */
 struct cap_source_counters {
 	uint64_t wire;	    /**< packets offered to the queue, by a counter apart from rx_burst */
-	uint64_t filtered;  /**< of these, rejected by the filter inside the kernel */
+	uint64_t filtered;  /**< of these, rejected by filter or targets inside the kernel */
 	uint64_t dropped;   /**< of these, dropped by the kernel for want of ring or frame memory */
 	uint64_t ring_full; /**< of these, dropped because the receive ring was full */
 	uint64_t unbound;   /**< of these, on a queue that no socket is bound to */
@@ -77,6 +80,7 @@ struct cap_source_counters {
 	uint64_t freezes;	/**< times that the kernel stopped a full ring (not packets) */
 	uint64_t fill_empty;	/**< attempts that found no free frame (not packets) */
 	uint64_t untimed;	/**< packets that have the time of their burst only */
+	uint64_t unjudged;	/**< packets that came up because the kernel could not tell whose */
 	uint64_t time_error_ns; /**< by how much a packet's time may be wrong at most, so far */
 };
 
@@ -103,10 +107,12 @@ struct cap_device_counter {
 /** Most sentences about less being delivered than asked for. */
 #define CAP_MAX_DEGRADED 4
 
-/** What `open` really got, for status and reports. Written by open and arm only. */
+/** What `open` really got, for status and reports. Written by open and arm only, targets by the engine. */
 struct cap_port_facts {
 	char effective_mode[128]; /**< for people, e.g. "native XDP, copy" */
 	const char *filter_in;	  /**< "none", "kernel" or "engine" */
+	const char *targets_in; /**< where packets of nobody are left: the same words; the engine's */
+	char targets_why[256];	/**< why that is not the kernel although the method can; "": it is */
 	uint32_t link_type;	  /**< LINKTYPE_ value for the file's interface block */
 	uint32_t fcs_len; /**< bytes of frame check sequence that end each packet; 0: none */
 	uint32_t snaplen; /**< bytes kept of each packet */
@@ -145,6 +151,19 @@ enum cap_feature {
 	CAP_FEATURE_NETDEV = 1U << 5, /**< the port is a network device of this host */
 };
 
+/**
+ * One way in which a method captures: what a setting or the kind of the port makes of it. Constant data, which
+ * `--methods --json` prints and the tables of the documentation are made of.
+ */
+struct cap_mode {
+	const char *name; /**< for people, unique within the method: "zero-copy" */
+	const char *
+		asked_by; /**< the port's settings in engine.json that ask for it: "mode zerocopy" */
+	uint32_t features;  /**< enum cap_feature, a part of cap_driver.features */
+	const char *queues; /**< how packets come to queues, and how many queues there may be */
+	const char *time;   /**< whose time stamps packets have, and how fine */
+};
+
 /** Bits of cap_driver.privileges: what `open` needs when it runs again after privileges were dropped. */
 enum cap_privilege {
 	CAP_PRIVILEGE_NET_RAW = 1U << 0,
@@ -160,11 +179,26 @@ struct cap_driver {
 	/** One line for `--methods`. */
 	const char *summary;
 
-	/** What its drop counters can and cannot see, one sentence for `--methods`. */
+	/** By what cap_source_counters.wire is counted. */
+	const char *wire;
+
+	/** What its drop counters see. */
 	const char *sees;
 
-	uint32_t features;   /**< enum cap_feature */
+	/** Names in the ledger (ledger_fields.h) under which that stands, ended by NULL. */
+	const char *const *drops;
+
+	/** What is lost without any counter of this method seeing it. */
+	const char *blind;
+
+	/** What the host needs that no package of Capstan's brings: module, library, licence. NULL: nothing. */
+	const char *needs;
+
+	uint32_t features;   /**< enum cap_feature: what any of its modes has */
 	uint32_t privileges; /**< enum cap_privilege */
+
+	/** The ways in which it captures, at least one, the best first; ended by an entry without a name. */
+	const struct cap_mode *modes;
 
 	/**
 	 * Read the port's "options" object strictly: an unknown key or a value out of range is an error.
@@ -198,6 +232,22 @@ struct cap_driver {
 
 	/** Queue @p index (below config->queues) of an open port; owned by the port. */
 	struct cap_queue *(*queue)(struct cap_port *port, unsigned index);
+
+	/**
+	 * Leave packets of nobody where they are, and count them as filtered. The engine's exact matcher
+	 * comes behind: this may let more through than that would, and never less. First called between
+	 * open and arm; from then on whole frames come up, whatever the snap length, for that matcher.
+	 * A packet is judged by the set before or by this one, and none is lost by the change.
+	 *
+	 * Not concurrently with itself or another call of the main thread; workers may run. NULL: the
+	 * method has no such place, and the engine's matcher does all.
+	 *
+	 * @param targets those in force now, borrowed until the return; none: every packet is nobody's
+	 * @param tunnels bits of enum cap_tunnel that are looked into
+	 * @return 0, or negative errno with a sentence: from now on every packet is let through
+	 */
+	int (*set_targets)(struct cap_port *port, const struct cap_target *const *targets,
+			   unsigned count, uint32_t tunnels, struct cap_error *err);
 
 	/** Begin counting on all queues. Packets from before are neither delivered nor counted. */
 	int (*arm)(struct cap_port *port, struct cap_error *err);

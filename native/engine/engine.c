@@ -151,6 +151,18 @@ static int prepare_methods(const struct cap_config *config, struct cap_error *er
 	return rc;
 }
 
+/* Workers know that there are targets before their ports are opened; which, the engine's own user may read. */
+static int expect_targets(struct cap_engine *engine, struct cap_error *err)
+{
+	engine->readers = calloc(engine->queue_count, sizeof(struct cap_target_reader *));
+	if (!engine->readers)
+		return cap_fail(err, ENOMEM, "out of memory");
+	for (unsigned i = 0; i < engine->queue_count; i++)
+		engine->readers[i] = &engine->workers[i].targets;
+	return cap_target_force_create(&engine->targets, &engine->config->targets, engine->readers,
+				       engine->queue_count, err);
+}
+
 /* With root's rights: everything that needs them. What opens a file on disk comes after the drop. */
 static int set_up(struct cap_engine *engine, pid_t parent, struct cap_error *err)
 {
@@ -171,8 +183,12 @@ static int set_up(struct cap_engine *engine, pid_t parent, struct cap_error *err
 				       config->port_count, identity.uid, identity.gid, err);
 	if (rc == 0)
 		label_queues(engine);
+	if (rc == 0 && cap_config_has_targets(config))
+		rc = expect_targets(engine, err);
 	if (rc == 0)
 		rc = prepare_methods(config, err);
+	for (unsigned p = 0; p < config->port_count; p++)
+		engine->ports[p].targets = engine->targets;
 	for (unsigned p = 0; rc == 0 && p < config->port_count; p++)
 		rc = cap_running_port_open(&engine->ports[p], &config->ports[p],
 					   &engine->ledger.devices[p], err);
@@ -184,6 +200,8 @@ static int set_up(struct cap_engine *engine, pid_t parent, struct cap_error *err
 		rc = stop_with(parent, err);
 	if (rc == 0)
 		rc = cap_output_open(&engine->output, &config->output, err);
+	if (rc == 0 && engine->targets)
+		rc = cap_target_force_load(engine->targets, err);
 	for (unsigned i = 0; rc == 0 && i < engine->queue_count; i++)
 		rc = cap_block_pool_init(&engine->pools[i], config->blocks_per_queue,
 					 config->block_size, config->hugepages, err);
@@ -203,10 +221,20 @@ static void *recover(void *argument)
 	return NULL;
 }
 
+static void set_targets(void *context, const struct cap_target *const *active, unsigned count)
+{
+	struct cap_engine *engine = context;
+
+	for (unsigned p = 0; p < engine->config->port_count; p++)
+		cap_running_port_set_targets(&engine->ports[p], active, count);
+}
+
 static int start(struct cap_engine *engine, struct cap_error *err)
 {
 	int rc = cap_writer_start(engine->writer, err);
 
+	if (rc == 0 && engine->targets)
+		rc = cap_target_force_start(engine->targets, set_targets, engine, err);
 	for (unsigned i = 0; rc == 0 && i < engine->queue_count; i++)
 		rc = cap_worker_start(&engine->workers[i], err);
 	for (unsigned p = 0; rc == 0 && p < engine->config->port_count; p++)
@@ -222,8 +250,22 @@ static int start(struct cap_engine *engine, struct cap_error *err)
 	return rc;
 }
 
+static void tell_targets(const struct cap_engine *engine)
+{
+	struct cap_target_summary summary;
+
+	if (!engine->targets)
+		return;
+	cap_target_force_summary(engine->targets, &summary);
+	cap_info("targets", "targets: serial %llu, %u in force, %u of them active now",
+		 (unsigned long long)summary.serial, summary.count, summary.active);
+	if (!summary.count)
+		cap_warn("no_targets", "there are no targets: nothing is captured");
+}
+
 static void tell_start(const struct cap_engine *engine)
 {
+	tell_targets(engine);
 	for (unsigned p = 0; p < engine->config->port_count; p++) {
 		const struct cap_running_port *port = &engine->ports[p];
 
@@ -273,9 +315,11 @@ static bool sources_ended(struct cap_engine *engine, int *error)
 
 static int supervise(struct cap_engine *engine, struct cap_error *err)
 {
-	struct pollfd ready[2] = {
+	struct pollfd ready[3] = {
 		{ .fd = engine->signals, .events = POLLIN },
 		{ .fd = cap_control_fd(engine->control), .events = POLLIN },
+		{ .fd = engine->targets ? cap_target_force_fd(engine->targets) : -1,
+		  .events = POLLIN },
 	};
 	uint64_t tick_at = 0;
 	int error = 0;
@@ -283,8 +327,9 @@ static int supervise(struct cap_engine *engine, struct cap_error *err)
 	while (!engine->stop_asked && !sources_ended(engine, &error)) {
 		uint64_t now;
 
-		poll(ready, 2, TICK_MS);
+		poll(ready, 3, TICK_MS);
 		take_signals(engine);
+		cap_targets_pass_answers(engine->targets, engine->control);
 		cap_control_serve(engine->control, cap_status_answer, engine);
 		now = cap_monotonic_ns();
 		if (now < tick_at)
@@ -308,6 +353,9 @@ static void stop(struct cap_engine *engine)
 		cap_running_port_stop(&engine->ports[p]);
 	for (unsigned i = 0; i < engine->queue_count; i++)
 		cap_worker_join(&engine->workers[i]);
+	/* A change in hand is finished, and answered. */
+	cap_target_force_stop(engine->targets);
+	cap_targets_pass_answers(engine->targets, engine->control);
 	for (unsigned p = 0; p < engine->config->port_count; p++)
 		cap_running_port_settle(&engine->ports[p]);
 	cap_writer_finish(engine->writer);
@@ -345,10 +393,12 @@ static void tear_down(struct cap_engine *engine)
 	for (unsigned i = 0; engine->pools && i < engine->queue_count; i++)
 		cap_block_pool_free(&engine->pools[i]);
 	cap_output_close(&engine->output);
+	cap_target_force_close(engine->targets);
 	cap_control_close(engine->control);
 	cap_ledger_close(&engine->ledger);
 	if (engine->signals >= 0)
 		close(engine->signals);
+	free(engine->readers);
 	free(engine->workers);
 	free(engine->pools);
 }

@@ -33,6 +33,7 @@ F(worker, target_more,      "info",     "",       "packets", "of these, of more 
 F(worker, freezes,          "info",     "",       "times",   "the kernel stopped a full ring") \
 F(worker, fill_empty,       "info",     "",       "times",   "the kernel found no free frame; attempts, not packets") \
 F(worker, untimed,          "info",     "",       "packets", "have the time of their burst: the NIC's driver has no room for a time stamp") \
+F(worker, kernel_unjudged,  "info",     "",       "packets", "taken up because the kernel could not tell whether they are a target's; the engine did") \
 F(worker, time_error_ns,    "info",     "",       "ns",      "the most by which a packet's time may be wrong, where that is known") \
 F(worker, bursts,           "info",     "",       "times",   "bursts that were not empty") \
 F(worker, sleeps,           "info",     "",       "times",   "the worker slept because its ring was empty") \
@@ -50,6 +51,9 @@ F(writer, files_whole,       "info",      "",       "files",   "finished and ren
 F(writer, files_removed,     "info",      "",       "files",   "oldest whole files removed to keep space free") \
 F(writer, removed_bytes,     "info",      "",       "bytes",   "size of the files removed to keep space free") \
 F(writer, unsynced_packets,  "info",      "",       "packets", "delivered to a file that the disk did not confirm; it stays hidden") \
+F(writer, stream_copies,     "info",      "",       "packets", "in files of targets: a packet of two targets twice") \
+F(writer, partly_written,    "info",      "",       "packets", "dropped, although files of some of their targets have them") \
+F(writer, files_early,       "info",      "",       "files",   "ended before their time, because more targets had packets than files may be open") \
 F(writer, write_errors,      "info",      "",       "times",   "a write or open failed")
 
 #define CAP_LEDGER_MONITOR(F) \

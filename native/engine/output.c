@@ -5,7 +5,6 @@
 #include "log.h"
 #include "pcapng.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -15,10 +14,10 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define FILE_MODE 0640
+#define FOLDER_MODE 0750
 #define SUFFIX ".pcapng"
 #define PART_SUFFIX ".pcapng.part"
 #define RECOVERED_SUFFIX "-recovered" SUFFIX
@@ -42,14 +41,19 @@ static int compile_patterns(struct cap_output *output, struct cap_error *err)
 	return 0;
 }
 
-static bool matches(const regex_t *pattern, const char *name)
+/* Where the name begins behind the folder's. */
+static int base_at(const char *name)
 {
-	return regexec(pattern, name, 0, NULL, 0) == 0;
+	const char *slash = strrchr(name, '/');
+
+	return slash ? (int)(slash + 1 - name) : 0;
 }
 
-static void part_name(const char *name, char out[NAME_MAX + 8])
+static void part_name(const char *name, char out[CAP_OUTPUT_NAME_LEN + 8])
 {
-	snprintf(out, NAME_MAX + 8, ".%s.part", name);
+	int base = base_at(name);
+
+	snprintf(out, CAP_OUTPUT_NAME_LEN + 8, "%.*s.%s.part", base, name, name + base);
 }
 
 /* Whether the file system takes O_DIRECT is only known by a write. */
@@ -146,6 +150,7 @@ static int64_t recover_one(struct cap_output *output, const char *part, char *na
 {
 	uint64_t packets = 0;
 	struct stat info;
+	int base = base_at(part);
 	int64_t whole;
 	int fd = openat(output->directory, part, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
@@ -157,15 +162,16 @@ static int64_t recover_one(struct cap_output *output, const char *part, char *na
 		return whole;
 	}
 	/* ".NAME.pcapng.part" becomes "NAME-recovered.pcapng". */
-	snprintf(name, NAME_MAX + 1, "%.*s%s", (int)(strlen(part) - 1 - strlen(PART_SUFFIX)),
-		 part + 1, RECOVERED_SUFFIX);
+	snprintf(name, CAP_OUTPUT_NAME_LEN, "%.*s%.*s%s", base, part,
+		 (int)(strlen(part + base) - 1 - strlen(PART_SUFFIX)), part + base + 1,
+		 RECOVERED_SUFFIX);
 	whole = cap_pcapng_whole_length(fd, &packets);
 	if (whole < 0 || fstat(fd, &info))
 		whole = -errno;
 	else if (packets == 0 && whole < info.st_size)
 		whole = -EBADMSG; /* bytes that nobody can read may still be evidence */
 	else if (packets == 0)
-		whole = unlinkat(output->directory, part, 0) ? -errno : 0;
+		whole = cap_output_remove(output, part);
 	else if (ftruncate(fd, whole) || fsync(fd) ||
 		 renameat(output->directory, part, output->directory, name))
 		whole = -errno;
@@ -177,35 +183,26 @@ static int64_t recover_one(struct cap_output *output, const char *part, char *na
 	return whole;
 }
 
+static void recover_visited(void *context, const char *part)
+{
+	char name[CAP_OUTPUT_NAME_LEN];
+	int64_t rc = recover_one(context, part, name);
+
+	/* EWOULDBLOCK: another engine is writing it. */
+	if (rc < 0 && rc != -EWOULDBLOCK)
+		cap_warn("recovery_failed",
+			 "%s: cannot be recovered: %s: its packets stay in that hidden file", part,
+			 strerror((int)-rc));
+}
+
 int cap_output_recover(struct cap_output *output, struct cap_error *err)
 {
-	struct dirent *entry;
-	DIR *list;
-	int copy;
+	int rc;
 
 	if (output->directory < 0)
 		return 0;
-	copy = openat(output->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	list = copy < 0 ? NULL : fdopendir(copy);
-	if (!list)
-		return cap_fail(err, errno, "output.directory: cannot be listed: %s",
-				strerror(errno));
-	while ((entry = readdir(list))) {
-		char name[NAME_MAX + 1];
-		int64_t rc;
-
-		if (!matches(&output->part, entry->d_name))
-			continue;
-		rc = recover_one(output, entry->d_name, name);
-		/* EWOULDBLOCK: another engine is writing it. */
-		if (rc < 0 && rc != -EWOULDBLOCK)
-			cap_warn(
-				"recovery_failed",
-				"%s: cannot be recovered: %s: its packets stay in that hidden file",
-				entry->d_name, strerror((int)-rc));
-	}
-	closedir(list);
-	return 0;
+	rc = cap_output_walk(output, &output->part, recover_visited, output);
+	return rc ? cap_fail(err, -rc, "output.directory: cannot be listed: %s", strerror(-rc)) : 0;
 }
 
 /* The directory was removed, and maybe made anew under its name. */
@@ -221,23 +218,43 @@ static int open_again(struct cap_output *output)
 	return rc;
 }
 
-int cap_output_create(struct cap_output *output, const char *interface, unsigned queue,
-		      uint32_t sequence, struct cap_output_file *file)
+/* What is missing on the way is made: the target's folder, or the directory opened again. */
+static bool make_way(struct cap_output *output, const char *folder)
 {
-	char stamp[CAP_RFC3339_LEN], part[NAME_MAX + 8];
-	int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | (output->direct ? O_DIRECT : 0);
+	if (folder && (mkdirat(output->directory, folder, FOLDER_MODE) == 0 || errno == EEXIST))
+		return true;
+	return errno == ENOENT && open_again(output) == 0;
+}
+
+static int open_part(struct cap_output *output, const char *folder, const char *part)
+{
+	const int flags = O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | (output->direct ? O_DIRECT : 0);
+	int fd = openat(output->directory, part, flags, FILE_MODE);
+
+	/* At most: a folder, the directory and the folder again. */
+	for (unsigned tries = 0; fd < 0 && errno == ENOENT && tries < 3; tries++) {
+		if (!make_way(output, folder))
+			break;
+		fd = openat(output->directory, part, flags, FILE_MODE);
+	}
+	return fd < 0 ? -errno : fd;
+}
+
+int cap_output_create(struct cap_output *output, const char *folder, const char *interface,
+		      unsigned queue, uint32_t sequence, struct cap_output_file *file)
+{
+	char stamp[CAP_RFC3339_LEN], part[CAP_OUTPUT_NAME_LEN + 8];
 	struct stat info;
 	int rc = 0;
 
 	cap_file_stamp(cap_realtime_ns(), stamp);
-	snprintf(file->name, sizeof(file->name), "%s-%s-q%u-%s-%06u%s", output->config->prefix,
-		 interface, queue, stamp, sequence, SUFFIX);
+	snprintf(file->name, sizeof(file->name), "%s%s%s-%s-q%u-%s-%06u%s", folder ? folder : "",
+		 folder ? "/" : "", output->config->prefix, interface, queue, stamp, sequence,
+		 SUFFIX);
 	part_name(file->name, part);
-	file->fd = openat(output->directory, part, flags, FILE_MODE);
-	if (file->fd < 0 && errno == ENOENT && open_again(output) == 0)
-		file->fd = openat(output->directory, part, flags, FILE_MODE);
+	file->fd = open_part(output, folder, part);
 	if (file->fd < 0)
-		return -errno;
+		return file->fd;
 	/* Another engine's recovery may have come between: then it has the lock, or the name is gone. */
 	if (flock(file->fd, LOCK_EX | LOCK_NB) || fstat(file->fd, &info))
 		rc = -errno;
@@ -256,7 +273,7 @@ void cap_output_abandon(struct cap_output_file *file)
 
 int cap_output_commit(struct cap_output *output, struct cap_output_file *file)
 {
-	char part[NAME_MAX + 8];
+	char part[CAP_OUTPUT_NAME_LEN + 8];
 	int rc = 0;
 
 	part_name(file->name, part);
@@ -270,64 +287,25 @@ int cap_output_commit(struct cap_output *output, struct cap_output_file *file)
 
 void cap_output_discard(struct cap_output *output, struct cap_output_file *file)
 {
-	char part[NAME_MAX + 8];
+	char part[CAP_OUTPUT_NAME_LEN + 8];
 
 	part_name(file->name, part);
-	unlinkat(output->directory, part, 0);
+	(void)cap_output_remove(output, part);
 	close(file->fd);
 	file->fd = -1;
 }
 
-/* Find the whole file of ours that was finished first. @return its size, or negative errno */
-static int64_t find_oldest(struct cap_output *output, char *name)
+int cap_output_remove(const struct cap_output *output, const char *name)
 {
-	struct timespec oldest = { 0 };
-	int64_t size = -ENOENT;
-	struct dirent *entry;
-	int copy = openat(output->directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *list = copy < 0 ? NULL : fdopendir(copy);
+	char folder[CAP_FOLDER_LEN + 1];
+	int base = base_at(name);
 
-	if (!list)
+	if (unlinkat(output->directory, name, 0))
 		return -errno;
-	while ((entry = readdir(list))) {
-		struct stat info;
-
-		if (!matches(&output->whole, entry->d_name) ||
-		    fstatat(output->directory, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) ||
-		    !S_ISREG(info.st_mode))
-			continue;
-		if (size >= 0 && (info.st_mtim.tv_sec > oldest.tv_sec ||
-				  (info.st_mtim.tv_sec == oldest.tv_sec &&
-				   info.st_mtim.tv_nsec >= oldest.tv_nsec)))
-			continue;
-		oldest = info.st_mtim;
-		size = info.st_size;
-		snprintf(name, NAME_MAX + 1, "%s", entry->d_name);
+	/* Refused while there is anything else in it; whoever makes a file there makes it again. */
+	if (base) {
+		snprintf(folder, sizeof(folder), "%.*s", base - 1, name);
+		(void)unlinkat(output->directory, folder, AT_REMOVEDIR);
 	}
-	closedir(list);
-	return size;
-}
-
-int cap_output_keep_free(struct cap_output *output, uint64_t *removed, uint64_t *removed_bytes)
-{
-	for (;;) {
-		char name[NAME_MAX + 1];
-		struct statvfs space;
-		int64_t size;
-
-		if (fstatvfs(output->directory, &space))
-			return -errno;
-		if ((uint64_t)space.f_bavail * space.f_frsize >= output->config->min_free_bytes)
-			return 0;
-		size = find_oldest(output, name);
-		if (size < 0)
-			return size == -ENOENT ? -ENOSPC : (int)size;
-		if (unlinkat(output->directory, name, 0))
-			return -errno;
-		++*removed;
-		*removed_bytes += (uint64_t)size;
-		cap_warn("file_removed", "%s: removed, the oldest of %s, to keep %llu bytes free",
-			 name, output->config->directory,
-			 (unsigned long long)output->config->min_free_bytes);
-	}
+	return 0;
 }

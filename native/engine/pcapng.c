@@ -136,7 +136,7 @@ int cap_pcapng_head(uint8_t *page, const struct cap_pcapng_interface *interface)
 	const uint16_t link[2] = { (uint16_t)interface->link_type, 0 };
 	struct utsname kernel;
 	struct cursor out;
-	char os[256];
+	char os[256], target[64];
 	uint32_t size, section_size;
 	bool filter_fits = true;
 
@@ -164,6 +164,10 @@ int cap_pcapng_head(uint8_t *page, const struct cap_pcapng_interface *interface)
 	put_u32(&out, UINT32_MAX);
 	put_text(&out, SHB_OS, os);
 	put_text(&out, SHB_USERAPPL, CAP_PROGRAM " " CAP_VERSION);
+	if (interface->target) {
+		snprintf(target, sizeof(target), "target %s", interface->target);
+		put_text(&out, OPT_COMMENT, target);
+	}
 	put_padding_and_close(&out, section_size);
 
 	open_block(&out, page + section_size, size, BLOCK_INTERFACE);

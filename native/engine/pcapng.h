@@ -34,6 +34,7 @@ struct cap_pcapng_interface {
 	const char *name;
 	const char *description; /**< method and mode */
 	const char *filter;	 /**< expression, or NULL */
+	const char *target;	 /**< UUID of the only target whose packets are here, or NULL */
 	uint32_t link_type;
 	uint32_t snaplen;
 	uint32_t fcs_len; /**< if_fcslen in bytes; 0: not said */

@@ -13,8 +13,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
-/** Blocks, and a file's head page, in one write. */
-#define CAP_IO_VECTORS 17
+/** Blocks, a file's head page and one that tells of a gap, in one write. */
+#define CAP_IO_VECTORS 18
 
 enum cap_io_kind { CAP_IO_WRITE, CAP_IO_SYNC };
 
@@ -49,8 +49,8 @@ struct cap_io_backend {
 	void (*close)(struct cap_io *io);
 };
 
-/** pwritev(2) of the whole operation, its result set. */
-void cap_io_write_at_once(struct cap_io_op *op);
+/** Carry out the operation in the calling thread, and set its result. */
+void cap_io_carry_out(struct cap_io_op *op);
 
 extern const struct cap_io_backend cap_io_uring;
 extern const struct cap_io_backend cap_io_pwrite;

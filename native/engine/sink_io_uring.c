@@ -52,7 +52,7 @@ static void uring_submit(struct cap_io *io, struct cap_io_op *op)
 	struct io_uring_sqe *entry;
 
 	if (op->kind == CAP_IO_WRITE && op->at_once) {
-		cap_io_write_at_once(op);
+		cap_io_carry_out(op);
 		hand_back(io, op);
 		return;
 	}

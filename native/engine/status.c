@@ -33,20 +33,29 @@ static json_t *counts_on(const struct cap_running_port *port)
 	return life == CAP_NIC_NONE ? json_null() : json_boolean(life == CAP_NIC_COUNTS_ON);
 }
 
-static json_t *describe_port(const struct cap_running_port *port)
+static json_t *describe_port(struct cap_running_port *port)
 {
+	struct cap_port_facts facts;
 	const struct cap_port_config *config = port->config;
 	json_t *degraded = json_array(), *cpus = json_array();
 
-	for (unsigned i = 0; i < port->facts.degraded_count; i++)
-		json_array_append_new(degraded, json_string(port->facts.degraded[i]));
+	pthread_mutex_lock(&port->facts_lock);
+	facts = port->facts;
+	pthread_mutex_unlock(&port->facts_lock);
+	for (unsigned i = 0; i < facts.degraded_count; i++)
+		json_array_append_new(degraded, json_string(facts.degraded[i]));
+	if (facts.targets_why[0])
+		json_array_append_new(degraded,
+				      json_sprintf("targets are matched in the engine, not in the kernel: %s",
+						   facts.targets_why));
 	for (unsigned i = 0; i < config->queues; i++)
 		json_array_append_new(cpus, json_integer(port->workers[i].cpu));
-	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:I, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:I}",
+	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:s, s:I, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:I}",
 			 "interface", config->interface, "method", config->driver->name,
-			 "effective_mode", port->facts.effective_mode, "filter",
-			 text_or_null(config->filter), "filter_in", port->facts.filter_in,
-			 "snaplen", (json_int_t)port->facts.snaplen, "link",
+			 "effective_mode", facts.effective_mode, "filter",
+			 text_or_null(config->filter), "filter_in", facts.filter_in,
+			 "targets_in", facts.targets_in,
+			 "snaplen", (json_int_t)facts.snaplen, "link",
 			 cap_link_name(port->link), "queues", (int)config->queues, "cpus", cpus,
 			 "degraded", degraded, "time_error_ns", time_error(port), "device_counters",
 			 cap_device_counters_json(port->counters.ledger), "counts_on",
@@ -58,15 +67,17 @@ static json_t *describe_output(const struct cap_engine *engine)
 {
 	const struct cap_output_config *config = &engine->config->output;
 
-	return json_pack("{s:s, s:s, s:b, s:o, s:o, s:o}", "sink",
+	return json_pack("{s:s, s:s, s:b, s:o, s:b, s:o, s:o, s:o}", "sink",
 			 config->sink == CAP_SINK_NULL ? "null" : "file", "io",
 			 cap_writer_io_name(engine->writer), "direct_io", engine->output.direct,
-			 "directory", text_or_null(config->directory), "open_files",
+			 "directory", text_or_null(config->directory), "target_streams",
+			 engine->config->targets.streams, "files",
+			 cap_writer_open_limits(engine->writer), "open_files",
 			 cap_writer_open_files(engine->writer), "last_files",
 			 cap_writer_whole_files(engine->writer));
 }
 
-static json_t *status(const struct cap_engine *engine)
+static json_t *status(struct cap_engine *engine)
 {
 	const struct cap_ledger_header *header = engine->ledger.header;
 	char started[CAP_RFC3339_LEN];
@@ -75,26 +86,33 @@ static json_t *status(const struct cap_engine *engine)
 	cap_rfc3339(header->started_realtime_ns, started);
 	for (unsigned p = 0; p < engine->config->port_count; p++)
 		json_array_append_new(ports, describe_port(&engine->ports[p]));
-	return json_pack("{s:b, s:s, s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:{s:I, s:i, s:b}}",
-			 "ok", 1, "version", CAP_VERSION, "pid", (int)getpid(), "state",
-			 cap_state_name((enum cap_ledger_state)header->state), "started", started,
-			 "netns", text_or_null(engine->config->netns), "user",
-			 text_or_null(*engine->user ? engine->user : NULL), "capabilities",
-			 cap_capability_names(), "ports", ports, "output", describe_output(engine),
-			 "buffers", "block_bytes", (json_int_t)engine->config->block_size,
-			 "blocks_per_queue", (int)engine->config->blocks_per_queue, "hugepages",
-			 engine->pools[0].hugepages);
+	return json_pack(
+		"{s:b, s:s, s:i, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:I, s:i, s:b}}", "ok",
+		1, "version", CAP_VERSION, "pid", (int)getpid(), "state",
+		cap_state_name((enum cap_ledger_state)header->state), "started", started, "netns",
+		text_or_null(engine->config->netns), "user",
+		text_or_null(*engine->user ? engine->user : NULL), "capabilities",
+		cap_capability_names(), "ports", ports, "output", describe_output(engine),
+		"targets", cap_targets_json(engine->targets), "buffers", "block_bytes",
+		(json_int_t)engine->config->block_size, "blocks_per_queue",
+		(int)engine->config->blocks_per_queue, "hugepages", engine->pools[0].hugepages);
 }
 
-json_t *cap_status_answer(void *context, json_t *request)
+static const char commands[] = "status, rotate, stop, targets or targets_change";
+
+json_t *cap_status_answer(void *context, struct cap_control_call *call)
 {
 	struct cap_engine *engine = context;
-	const char *command = json_string_value(json_object_get(request, "cmd"));
+	const char *command = json_string_value(json_object_get(call->request, "cmd"));
 
-	if (json_object_size(request) != 1 || !command)
-		return cap_control_error("a request has one key, \"cmd\": status, rotate or stop");
+	if (command && !strcmp(command, "targets_change"))
+		return cap_targets_change(engine->targets, call);
+	if (json_object_size(call->request) != 1 || !command)
+		return cap_control_error("a request has one key, \"cmd\": %s", commands);
 	if (!strcmp(command, "status"))
 		return status(engine);
+	if (!strcmp(command, "targets"))
+		return cap_targets_answer(engine->targets);
 	if (!strcmp(command, "rotate")) {
 		cap_engine_rotate(engine);
 		return json_pack("{s:b}", "ok", 1);
@@ -103,5 +121,5 @@ json_t *cap_status_answer(void *context, json_t *request)
 		cap_engine_ask_stop(engine);
 		return json_pack("{s:b}", "ok", 1);
 	}
-	return cap_control_error("unknown command \"%.64s\": status, rotate or stop", command);
+	return cap_control_error("unknown command \"%.64s\": %s", command, commands);
 }

@@ -3,7 +3,7 @@
 #ifndef CAPSTAN_STATUS_H
 #define CAPSTAN_STATUS_H
 
-#include "control.h"
+#include "control_targets.h"
 #include "ledger.h"
 #include "output.h"
 #include "port.h"
@@ -14,6 +14,8 @@ struct cap_engine {
 	const struct cap_config *config;
 	struct cap_ledger ledger;
 	struct cap_control *control;
+	struct cap_target_force *targets;   /**< NULL: everything is captured */
+	struct cap_target_reader **readers; /**< of the workers, one a queue */
 	struct cap_output output;
 	struct cap_writer *writer;
 	struct cap_running_port ports[CAP_MAX_PORTS];
@@ -32,7 +34,10 @@ void cap_engine_rotate(struct cap_engine *engine);
 
 void cap_engine_ask_stop(struct cap_engine *engine);
 
-/** Handler of the control socket: {"cmd": "status" | "rotate" | "stop"}. @param context the engine */
-json_t *cap_status_answer(void *context, json_t *request);
+/**
+ * Handler of the control socket: {"cmd": "status" | "rotate" | "stop" | "targets"}, and "targets_change" with keys of
+ * its own. @param context the engine
+ */
+json_t *cap_status_answer(void *context, struct cap_control_call *call);
 
 #endif

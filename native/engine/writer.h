@@ -4,29 +4,14 @@
  *
  * Each queue has a stream of files of its own, so that a file's packets are in the order in which
  * their queue received them. One write is under way for each file at a time, of as many blocks as are
- * waiting: what is in a file is always a prefix of its stream. Where the disk fails, blocks are held
+ * waiting: what is in a file is always a prefix of its stream. Where targets have streams of their own,
+ * blocks are taken apart first (target_streams.h). Where the disk fails, blocks are held
  * as long as the pool has room and then dropped, oldest first, each with its cause.
  */
 #ifndef CAPSTAN_WRITER_H
 #define CAPSTAN_WRITER_H
 
-#include "block.h"
-#include "config.h"
-#include "ledger.h"
-#include "output.h"
-
-#include <stdbool.h>
-
-/** What the writer needs of one queue. All borrowed; they outlive the writer. */
-struct cap_stream_source {
-	struct cap_block_pool *pool;
-	struct cap_ledger_queue *ledger;
-	const struct cap_ledger_header *header;
-	const struct cap_port_config *port;
-	const struct cap_port_facts *facts; /**< changed when a port is opened again, under: */
-	pthread_mutex_t *facts_lock;
-	unsigned queue;
-};
+#include "stream_file.h"
 
 struct cap_writer;
 
@@ -55,5 +40,8 @@ void cap_writer_free(struct cap_writer *writer);
 /** Names for status; each is freed by the caller with json_decref. */
 json_t *cap_writer_open_files(struct cap_writer *writer);
 json_t *cap_writer_whole_files(struct cap_writer *writer);
+
+/** How many files are open, and how many may be: {"open": N, "most": N or null}. */
+json_t *cap_writer_open_limits(struct cap_writer *writer);
 
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "config.h"
 #include "sentence.h"
+#include "target.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -78,6 +79,18 @@ static const struct {
 	{ "{" REST
 	  ",\"ports\":[{\"interface\":\"r\",\"method\":\"replay\",\"options\":{\"file\":\"f\",\"generate\":{}}}]}",
 	  "exclude" },
+	{ "{" REST ",\"ports\":[" PORT "],\"targets\":{}}", "directory" },
+	{ "{" REST ",\"ports\":[" PORT "],\"targets\":{\"directory\":\"/t\",\"file\":\"/f\"}}",
+	  "either" },
+	{ "{" REST ",\"ports\":[" PORT "],\"targets\":{\"directory\":\"t\"}}",
+	  "targets.directory" },
+	{ "{" REST ",\"ports\":[" PORT "],\"targets\":{\"file\":\"/f\",\"stream\":1}}", "stream" },
+	{ "{" REST
+	  ",\"ports\":[{\"interface\":\"cap0\",\"method\":\"pcap\",\"tunnels\":[\"gre\",\"ipip\"]}]}",
+	  "tunnels[1]" },
+	{ "{" REST
+	  ",\"ports\":[{\"interface\":\"cap0\",\"method\":\"pcap\",\"tunnels\":[\"gre\",\"gre\"]}]}",
+	  "tunnels[1]" },
 	{ "{" REST ",\"ports\":[" PORT "],\"buffers\":{\"block_bytes\":600001}}", "block_bytes" },
 	{ "{" REST ",\"ports\":[" PORT "],\"writer\":{\"flush_ms\":0}}", "flush_ms" },
 	{ "{\"version\":2,"
@@ -109,6 +122,24 @@ static void each_mistake_is_told_with_its_key(void)
 	}
 }
 
+static void targets_and_the_tunnels_of_a_port_are_read(void)
+{
+	struct cap_config config;
+	struct cap_error err;
+
+	HOLDS(load("{" REST ",\"ports\":[" PORT "]}", &config, &err) == 0);
+	HOLDS(!cap_config_has_targets(&config) && config.ports[0].tunnels == 0);
+	cap_config_free(&config);
+	HOLDS(load("{" REST
+		   ",\"ports\":[{\"interface\":\"cap0\",\"method\":\"pcap\",\"tunnels\":[\"mpls\",\"gtp_u\"]}],"
+		   "\"targets\":{\"directory\":\"/t\",\"streams\":true}}",
+		   &config, &err) == 0);
+	HOLDS(cap_config_has_targets(&config) && !strcmp(config.targets.directory, "/t"));
+	HOLDS(config.targets.streams);
+	HOLDS(config.ports[0].tunnels == (CAP_TUNNEL_MPLS | CAP_TUNNEL_GTP_U));
+	cap_config_free(&config);
+}
+
 static void a_file_that_is_not_there_is_told_with_its_path(void)
 {
 	struct cap_config config;
@@ -124,6 +155,8 @@ int main(void)
 		{ "the least configuration has good defaults",
 		  the_least_configuration_has_good_defaults },
 		{ "each mistake is told with its key", each_mistake_is_told_with_its_key },
+		{ "targets and the tunnels of a port are read",
+		  targets_and_the_tunnels_of_a_port_are_read },
 		{ "a file that is not there is told with its path",
 		  a_file_that_is_not_there_is_told_with_its_path },
 	};

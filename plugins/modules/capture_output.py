@@ -6,6 +6,7 @@ from __future__ import annotations
 import grp
 import os
 import pwd
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -75,6 +76,8 @@ captures_left:
 """
 
 CAPTURES = ("capstan-*.pcapng", ".capstan-*.pcapng.part")
+# A target's folder has its UUID for its name.
+TARGET = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 MADE, MADE_ABOVE = 0o750, 0o755
 
 
@@ -128,9 +131,27 @@ class Access:
 
 
 def captures(directory: Path) -> Iterator[Path]:
-    """Capture files in a directory, whole ones and ones being written."""
+    """Capture files in a directory, whole ones and ones being written; folders of targets come behind their own."""
+    for folder in folders(directory):
+        yield from captures(folder)
+        yield folder
     for pattern in CAPTURES:
         yield from directory.glob(pattern)
+
+
+def folders(directory: Path) -> list[Path]:
+    """Targets' folders in a directory."""
+    return [path for path in directory.iterdir() if TARGET.fullmatch(path.name) and is_folder(path)]
+
+
+def is_folder(path: Path) -> bool:
+    """Whether it is one itself, and not a link to one."""
+    return path.is_dir() and not path.is_symlink()
+
+
+def is_ours(directory: Path) -> bool:
+    """Whether nothing but captures is in a directory."""
+    return {*directory.iterdir()} <= {*captures(directory)} and all(map(is_ours, folders(directory)))
 
 
 def shown(paths: Iterable[Path]) -> str:
@@ -142,7 +163,7 @@ def present(module: AnsibleModule, record: Record) -> None:
     """Make the directory and remember."""
     directory = Path(module.params["directory"])
     missing = [path for path in (*reversed(directory.parents), directory) if not path.exists()]
-    ours = not directory.exists() or {*directory.iterdir()} == {*captures(directory)}
+    ours = not directory.exists() or is_ours(directory)
     try:
         owner = pwd.getpwnam(module.params["user"]).pw_uid
         wanted = Access(owner, grp.getgrnam(module.params["group"]).gr_gid, MADE)
@@ -150,7 +171,11 @@ def present(module: AnsibleModule, record: Record) -> None:
         if not module.check_mode:
             module.fail_json(msg=f"{directory} can't be given to an account that is not there: {error.args[0]}")
         module.exit_json(changed=True)
-    changed = bool(missing) or (ours and Access.of(directory) != wanted)
+    # A rollback has given those of an earlier deployment to root.
+    foreign = (
+        [path for path in folders(directory) if is_ours(path) and Access.of(path) != wanted] if not missing else []
+    )
+    changed = bool(missing) or (ours and Access.of(directory) != wanted) or bool(foreign)
     before = shown([*missing, directory] if directory not in missing else missing)
     if not module.check_mode:
         record.add("directories", map(str, missing))
@@ -163,6 +188,8 @@ def present(module: AnsibleModule, record: Record) -> None:
         # One that holds files of others is theirs; that the engine may write there, the preflight saw.
         if ours:
             wanted.give(directory)
+        for path in foreign:
+            wanted.give(path)
     after = "".join(f"{path}: 0 0 {MADE_ABOVE:04o}\n" for path in missing if path != directory)
     after += f"{directory}: {wanted if ours else Access.of(directory)}\n"
     module.exit_json(changed=changed, diff={"before": before, "after": after})
@@ -199,15 +226,23 @@ def absent(module: AnsibleModule, record: Record) -> None:
     )
 
 
+def holds_others(folder: Path) -> bool:
+    """Whether a target's folder has files that are no captures: it stays with them."""
+    return not {*folder.iterdir()} <= {*captures(folder)}
+
+
 def free(module: AnsibleModule, directory: Path, *, root_owned: bool) -> bool:
     """Remove a directory's captures or give them to root; whether something was done."""
     purge, changed = module.params["purge"], False
     for path in captures(directory):
         foreign = path.lstat().st_uid != 0
-        changed |= purge or foreign
+        removed = purge and not (is_folder(path) and holds_others(path))
+        changed |= removed or foreign
         if module.check_mode:
             continue
-        if purge:
+        if removed and is_folder(path):
+            path.rmdir()
+        elif removed:
             path.unlink()
         elif foreign:
             os.chown(path, 0, 0, follow_symlinks=False)

@@ -80,6 +80,35 @@ def test_captures_stay_and_become_roots_until_they_are_purged(host: Path) -> Non
     assert not (host / "srv").exists()
 
 
+TARGET = "01234567-89ab-4def-8123-456789abcdef"
+
+
+def test_folders_of_targets_go_and_come_with_their_captures(host: Path) -> None:
+    make(host)
+    folder = host / "srv/captures" / TARGET
+    folder.mkdir(mode=0o750)
+    (folder / "capstan-a.pcapng").touch()
+    for path in (folder, folder / "capstan-a.pcapng"):
+        os.chown(path, NOBODY, 0)
+    run(host, state="absent")
+    assert {path.stat().st_uid for path in (folder, *folder.iterdir())} == {0}
+    assert make(host)["changed"]
+    assert folder.stat().st_uid == NOBODY, "the engine may write there again"
+    assert not make(host)["changed"]
+    assert run(host, state="absent", purge=True)["captures_left"] == []
+    assert not (host / "srv").exists()
+
+
+def test_files_of_others_in_a_folder_of_a_target_stay(host: Path) -> None:
+    make(host)
+    folder = host / "srv/captures" / TARGET
+    folder.mkdir()
+    for name in ("capstan-a.pcapng", "warrant.txt"):
+        (folder / name).touch()
+    run(host, state="absent", purge=True)
+    assert [path.name for path in folder.iterdir()] == ["warrant.txt"]
+
+
 def test_a_directory_that_was_there_gets_its_owner_back(host: Path) -> None:
     (host / "srv/captures").mkdir(parents=True)
     (host / "srv/captures").chmod(0o2775)

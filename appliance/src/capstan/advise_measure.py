@@ -227,7 +227,6 @@ def _engine(
         folder = Path(name)
         settings = {
             "version": 1,
-            "instance": f"advise-{os.getpid()}",
             **({"netns": netns} if netns else {}),
             "ledger": str(folder / "ledger"),
             "control": {"path": str(folder / "control"), "mode": "0600"},

@@ -121,7 +121,6 @@ def engine_json(plan: Plan, paths: Paths) -> dict[str, Any]:
     output, buffers = config.output, config.buffers
     return {
         "version": ENGINE_CONFIG_VERSION,
-        "instance": "capstan",
         **({"netns": str(namespaces.path_of(config.netns))} if config.netns else {}),
         "user": config.user,
         "group": config.group,
@@ -134,13 +133,16 @@ def engine_json(plan: Plan, paths: Paths) -> dict[str, Any]:
             "rotate_seconds": output.rotate_seconds,
             "min_free_bytes": output.min_free,
             "direct_io": output.direct_io,
+            "open_files": output.open_files,
         },
         "buffers": {
             "block_bytes": buffers.block_size,
             "blocks_per_queue": buffers.blocks_per_queue,
             "hugepages": buffers.hugepages,
+            "stream_bytes": buffers.stream_size,
         },
         "writer": {"cores": list(plan.writers)},
+        **({"targets": {"directory": str(paths.targets)}} if config.has_targets else {}),
     }
 
 
@@ -153,6 +155,7 @@ def _port_json(config: CaptureConfig, port: Port, entry: Interface) -> dict[str,
         "snaplen": config.snaplen,
         "promiscuous": config.promiscuous,
         "filter": config.filter,
+        "tunnels": list(entry.tunnels) or None,
         "options": options(config, port.method, entry),
     }
     return {key: value for key, value in described.items() if value is not None}

@@ -62,8 +62,15 @@ def _slot_bytes(config: CaptureConfig) -> int:
 
 
 def pool_bytes(config: CaptureConfig, queues: int) -> int:
-    """Memory of the blocks of so many queues."""
-    return config.buffers.block_size * config.buffers.blocks_per_queue * queues
+    """Memory of the blocks of so many queues, and of what brings them into targets' files."""
+    return sum(_mappings(config)) * queues
+
+
+def _mappings(config: CaptureConfig) -> tuple[int, ...]:
+    """Bytes that the engine maps for a queue, each piece by itself."""
+    buffers = config.buffers
+    streams = (buffers.stream_size,) if config.output.by_target else ()
+    return (buffers.block_size * buffers.blocks_per_queue, *streams)
 
 
 def dpdk_buffers(descriptors: int) -> int:
@@ -162,8 +169,7 @@ def _needs(config: CaptureConfig, machine: Machine, ports: Sequence[PlannedPort]
         if port.method == "dpdk":
             frames[node] += dpdk_bytes(config, port.queues) + (0 if node in frames else _DPDK_OWN_BYTES)
         if in_huge:
-            # Each queue's pool is a mapping of its own.
-            blocks[node] += port.queues * (-(-pool_bytes(config, 1) // _BLOCK_PAGE) * _BLOCK_PAGE)
+            blocks[node] += port.queues * sum(-(-size // _BLOCK_PAGE) * _BLOCK_PAGE for size in _mappings(config))
     return frames, blocks
 
 

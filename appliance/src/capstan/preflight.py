@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from capstan import guard, namespaces
+from capstan import captures, guard, namespaces
 from capstan.config import CaptureConfig
 from capstan.config_fields import AUTO_METHOD
 from capstan.engine_config import Plan, engine_json, resolve
@@ -314,7 +314,7 @@ def _output(config: CaptureConfig) -> Iterator[Check]:
         yield Check("output", "failed", sentence)
         return
     usage = shutil.disk_usage(there)
-    ours = sum(path.stat().st_size for path in directory.glob("capstan-*.pcapng")) if there == directory else 0
+    ours = captures.bytes_held(directory)
     if usage.free + ours < config.output.min_free:
         sentence = (
             f"host {config.host}: output.min_free: {format_size(config.output.min_free)} are to stay free and "

@@ -1,0 +1,580 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "target_force.h"
+
+#include "clock.h"
+#include "log.h"
+#include "target_document.h"
+#include "target_file.h"
+#include "target_store.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* A worker that looks for packets passes within some 20 ms; one that waits for the disk, when it has it. */
+#define RETIRE_NS (10 * CAP_NS_PER_MS)
+#define MOST_RETIRED 8U
+
+/* What cannot be written now may be later. */
+#define RETRY_NS (5 * CAP_NS_PER_S)
+
+/* Packets' times and this thread's clock are not the same to the nanosecond. */
+#define MARGIN_NS CAP_NS_PER_S
+
+/* The longest that the thread sleeps: a clock that is set back moves boundaries away. */
+#define LONGEST_NS (60 * CAP_NS_PER_S)
+
+struct answer {
+	uint64_t ticket;
+	json_t *answer;
+};
+
+struct cap_target_force {
+	const struct cap_targets_config *config;
+	struct cap_target_store store;
+	struct cap_target_current current;
+	struct cap_target_set *set; /* the same as current has, ours to free */
+	struct cap_target_set *retired[MOST_RETIRED];
+	unsigned retired_count;
+	struct cap_target_reader **readers;
+	unsigned reader_count;
+	uint64_t retry_at; /* to write targets.json again, by the real-time clock */
+
+	pthread_mutex_t active_lock; /* held while a hook runs */
+	const struct cap_target **active;
+	unsigned active_count;
+	uint64_t boundary_ns; /* when another target becomes active, or ceases to be */
+	cap_target_active_hook hook;
+	void *context;
+
+	pthread_mutex_t lock; /* of what follows; never held for long */
+	pthread_cond_t wake;
+	struct cap_target_job jobs[CAP_TARGET_JOBS];
+	unsigned first_job, job_count;
+	struct answer answers[CAP_TARGET_JOBS + 1];
+	unsigned first_answer, answer_count;
+	struct cap_target_summary summary;
+	bool stopping;
+
+	int event;
+	pthread_t thread;
+	bool started;
+};
+
+static void count_origins(struct cap_target_summary *summary, const struct cap_target_set *set)
+{
+	summary->count = cap_target_set_count(set);
+	summary->inventory = 0;
+	for (unsigned i = 0; i < summary->count; i++)
+		summary->inventory += cap_target_set_at(set, i)->origin == CAP_ORIGIN_INVENTORY;
+	summary->runtime = summary->count - summary->inventory;
+	summary->memory = cap_target_set_memory(set);
+}
+
+/* Before there is no way back: afterwards the list of who is active cannot fail. */
+static bool make_room(struct cap_target_force *force, unsigned count)
+{
+	const struct cap_target **active;
+
+	pthread_mutex_lock(&force->active_lock);
+	active = reallocarray(force->active, count + 1UL, sizeof(*active));
+	if (active)
+		force->active = active;
+	pthread_mutex_unlock(&force->active_lock);
+	return active;
+}
+
+/* With active_lock. Work out who is active, and until when that holds. */
+static void find_active(struct cap_target_force *force, uint64_t now)
+{
+	const unsigned count = cap_target_set_count(force->set);
+
+	force->active_count = 0;
+	force->boundary_ns = UINT64_MAX;
+	for (unsigned i = 0; i < count; i++) {
+		const struct cap_target *target = cap_target_set_at(force->set, i);
+		const uint64_t from = target->start_ns > MARGIN_NS ? target->start_ns - MARGIN_NS :
+								     0;
+		const uint64_t to = target->end_ns < UINT64_MAX - MARGIN_NS ?
+					    target->end_ns + MARGIN_NS :
+					    UINT64_MAX;
+		const uint64_t next = now < from ? from : now < to ? to : UINT64_MAX;
+
+		if (now >= from && now < to)
+			force->active[force->active_count++] = target;
+		if (next < force->boundary_ns)
+			force->boundary_ns = next;
+	}
+}
+
+static void tell_active(struct cap_target_force *force)
+{
+	pthread_mutex_lock(&force->active_lock);
+	find_active(force, cap_realtime_ns());
+	if (force->hook)
+		force->hook(force->context, force->active, force->active_count);
+	pthread_mutex_unlock(&force->active_lock);
+	pthread_mutex_lock(&force->lock);
+	force->summary.active = force->active_count;
+	pthread_mutex_unlock(&force->lock);
+}
+
+void cap_target_force_tell(struct cap_target_force *force, cap_target_active_hook hook,
+			   void *context)
+{
+	pthread_mutex_lock(&force->active_lock);
+	hook(context, force->active, force->active_count);
+	pthread_mutex_unlock(&force->active_lock);
+}
+
+static bool all_passed(const struct cap_target_force *force)
+{
+	for (unsigned i = 0; i < force->reader_count; i++)
+		if (!cap_target_passed(force->readers[i]))
+			return false;
+	return true;
+}
+
+/* Sets that a worker may look at still are kept. */
+static void free_retired(struct cap_target_force *force)
+{
+	if (!force->retired_count || !all_passed(force))
+		return;
+	while (force->retired_count)
+		cap_target_set_free(force->retired[--force->retired_count]);
+}
+
+/* From here on packets are matched against @p set. The caller has seen that there is room for the one before. */
+static void publish(struct cap_target_force *force, struct cap_target_set *set)
+{
+	struct cap_target_set *before = force->set;
+
+	pthread_mutex_lock(&force->active_lock);
+	force->set = set;
+	pthread_mutex_unlock(&force->active_lock);
+	cap_target_publish(&force->current, set);
+	tell_active(force); /* the list of the active ones leaves the set before */
+	if (before)
+		force->retired[force->retired_count++] = before;
+	pthread_mutex_lock(&force->lock);
+	count_origins(&force->summary, set);
+	force->summary.serial = force->store.serial;
+	force->summary.since_ns = cap_realtime_ns();
+	pthread_mutex_unlock(&force->lock);
+}
+
+/* @return an array of what the set has, to be freed */
+static struct cap_target *targets_of(const struct cap_target_set *set)
+{
+	const unsigned count = cap_target_set_count(set);
+	struct cap_target *targets = calloc(count + 1UL, sizeof(*targets));
+
+	for (unsigned i = 0; targets && i < count; i++)
+		targets[i] = *cap_target_set_at(set, i);
+	return targets;
+}
+
+static void write_file(struct cap_target_force *force)
+{
+	struct cap_target *targets = targets_of(force->set);
+	struct cap_error err = { "out of memory for targets.json" };
+	bool told = force->store.behind && force->retry_at;
+
+	if (targets && cap_target_store_write(&force->store, targets,
+					      cap_target_set_count(force->set), &err) == 0) {
+		force->retry_at = 0;
+		if (told)
+			cap_info("targets_written", "targets: targets.json is written again");
+	} else {
+		force->retry_at = cap_realtime_ns() + RETRY_NS;
+		if (!told)
+			cap_alert("targets_not_written",
+				  "%s; the change is in force, and safe in the log", err.text);
+	}
+	free(targets);
+	pthread_mutex_lock(&force->lock);
+	force->summary.behind = force->retry_at;
+	pthread_mutex_unlock(&force->lock);
+}
+
+static json_t *outcome_json(const struct cap_target_change *change,
+			    const struct cap_target_outcome *outcome, uint64_t serial)
+{
+	return json_pack("{s:b, s:b, s:I, s:i, s:i, s:i, s:i}", "ok", 1, "dry_run", change->dry_run,
+			 "serial", (json_int_t)serial, "count", (int)outcome->list.count, "added",
+			 (int)(outcome->added_count - outcome->changed), "removed",
+			 (int)(outcome->removed_count - outcome->changed), "changed",
+			 (int)outcome->changed);
+}
+
+static bool is_nothing(const struct cap_target_outcome *outcome)
+{
+	return !outcome->added_count && !outcome->removed_count;
+}
+
+/* Build first, then the record, then publish: what fails before the record leaves all as it was. */
+static int carry_out(struct cap_target_force *force, const struct cap_target_change *change,
+		     const struct cap_target_outcome *outcome, const struct cap_target_peer *peer,
+		     struct cap_error *err)
+{
+	struct cap_target_set *set;
+	int rc;
+
+	free_retired(force);
+	if (force->retired_count == MOST_RETIRED)
+		return cap_fail(
+			err, EAGAIN,
+			"%u earlier changes are not through yet, because a source waits for the disk: try again later",
+			MOST_RETIRED);
+	if (!make_room(force, outcome->list.count))
+		return cap_fail(err, ENOMEM, "out of memory for %u targets", outcome->list.count);
+	rc = cap_target_set_build(outcome->list.targets, outcome->list.count, &set, err);
+	if (rc)
+		return rc;
+	rc = cap_target_store_commit(&force->store, change, outcome, peer, err);
+	if (rc) {
+		cap_target_set_free(set);
+		return rc;
+	}
+	publish(force, set);
+	write_file(force);
+	cap_info("targets_changed",
+		 "targets: serial %llu by uid %u: %u added, %u removed, %u changed, %u in force",
+		 (unsigned long long)force->store.serial, peer->uid,
+		 outcome->added_count - outcome->changed, outcome->removed_count - outcome->changed,
+		 outcome->changed, outcome->list.count);
+	return 0;
+}
+
+static int load_text(struct cap_target_job *job, struct cap_error *err)
+{
+	int rc;
+
+	if (job->text)
+		return 0;
+	rc = cap_document_load(job->fd, &job->text, &job->len, err);
+	return rc ? cap_fail_in(err, rc, "the change") : 0;
+}
+
+static void end_job(struct cap_target_job *job)
+{
+	if (job->fd >= 0)
+		close(job->fd);
+	free(job->text);
+}
+
+static json_t *do_job(struct cap_target_force *force, struct cap_target_job *job)
+{
+	struct cap_target_outcome outcome = { 0 };
+	struct cap_target_change change = { 0 };
+	struct cap_target *before = targets_of(force->set);
+	json_t *answer = NULL;
+	struct cap_error err;
+	int rc = before ? load_text(job, &err) : cap_fail(&err, ENOMEM, "out of memory");
+
+	if (rc == 0)
+		rc = cap_target_change_read(job->text, job->len, CAP_CHANGE_ASKED, &change, &err);
+	if (rc == 0)
+		rc = cap_target_change_apply(&change, before, cap_target_set_count(force->set),
+					     &outcome, &err);
+	if (rc == 0 && !change.dry_run && !is_nothing(&outcome))
+		rc = carry_out(force, &change, &outcome, &job->peer, &err);
+	if (rc == 0)
+		answer = outcome_json(&change, &outcome, force->store.serial);
+	else
+		/* The sentence may name an address: it is for who asked, and not for the log. */
+		cap_warn("targets_refused", "targets: a change by uid %u, pid %d was refused",
+			 job->peer.uid, job->peer.pid);
+	if (!answer)
+		answer = json_pack("{s:b, s:s%}", "ok", 0, "error", err.text, strlen(err.text));
+	cap_target_outcome_free(&outcome);
+	cap_target_change_free(&change);
+	free(before);
+	end_job(job);
+	return answer;
+}
+
+/* With the lock. */
+static void put_answer(struct cap_target_force *force, uint64_t ticket, json_t *answer)
+{
+	const uint64_t one = 1;
+	unsigned at = (force->first_answer + force->answer_count) % (CAP_TARGET_JOBS + 1);
+
+	force->answers[at] = (struct answer){ ticket, answer };
+	force->answer_count++;
+	if (write(force->event, &one, sizeof(one)) != sizeof(one))
+		cap_warn("targets_answer", "targets: an answer may be late: %s", strerror(errno));
+}
+
+/* With the lock. @return when there is something to do without being asked, by the real-time clock */
+static uint64_t next_duty(const struct cap_target_force *force)
+{
+	const uint64_t now = cap_realtime_ns();
+	uint64_t next = now + LONGEST_NS;
+
+	if (force->boundary_ns < next)
+		next = force->boundary_ns;
+	if (force->retired_count && now + RETIRE_NS < next)
+		next = now + RETIRE_NS;
+	if (force->retry_at && force->retry_at < next)
+		next = force->retry_at;
+	return next;
+}
+
+static void do_duties(struct cap_target_force *force)
+{
+	const uint64_t now = cap_realtime_ns();
+
+	free_retired(force);
+	if (now >= force->boundary_ns)
+		tell_active(force);
+	if (force->retry_at && now >= force->retry_at)
+		write_file(force);
+}
+
+static void *thread_main(void *argument)
+{
+	struct cap_target_force *force = argument;
+
+	pthread_mutex_lock(&force->lock);
+	while (!force->stopping) {
+		struct cap_target_job job;
+		json_t *answer;
+
+		if (!force->job_count) {
+			const uint64_t next = next_duty(force);
+			const struct timespec until = {
+				.tv_sec = (time_t)(next / CAP_NS_PER_S),
+				.tv_nsec = (long)(next % CAP_NS_PER_S),
+			};
+
+			pthread_cond_timedwait(&force->wake, &force->lock, &until);
+			pthread_mutex_unlock(&force->lock);
+			do_duties(force);
+			pthread_mutex_lock(&force->lock);
+			continue;
+		}
+		job = force->jobs[force->first_job];
+		force->first_job = (force->first_job + 1) % CAP_TARGET_JOBS;
+		force->job_count--;
+		pthread_mutex_unlock(&force->lock);
+		answer = do_job(force, &job);
+		do_duties(force);
+		pthread_mutex_lock(&force->lock);
+		put_answer(force, job.ticket, answer);
+	}
+	pthread_mutex_unlock(&force->lock);
+	return NULL;
+}
+
+/* @return 0 with the first set built from @p list */
+static int begin(struct cap_target_force *force, const struct cap_target_list *list,
+		 struct cap_error *err)
+{
+	struct cap_target_set *set;
+	int rc;
+
+	if (!make_room(force, list->count))
+		return cap_fail(err, ENOMEM, "out of memory for %u targets", list->count);
+	rc = cap_target_set_build(list->targets, list->count, &set, err);
+	if (rc == 0)
+		publish(force, set);
+	return rc;
+}
+
+int cap_target_force_create(struct cap_target_force **out, const struct cap_targets_config *config,
+			    struct cap_target_reader **readers, unsigned reader_count,
+			    struct cap_error *err)
+{
+	struct cap_target_force *force = calloc(1, sizeof(*force));
+
+	if (!force)
+		return cap_fail(err, ENOMEM, "targets: out of memory");
+	force->config = config;
+	force->store = (struct cap_target_store){ .directory = -1, .lock = -1 };
+	force->summary.changeable = config->directory;
+	force->readers = readers;
+	force->reader_count = reader_count;
+	for (unsigned i = 0; i < reader_count; i++)
+		readers[i]->current = &force->current;
+	pthread_mutex_init(&force->active_lock, NULL);
+	pthread_mutex_init(&force->lock, NULL);
+	pthread_cond_init(&force->wake, NULL);
+	force->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (force->event < 0) {
+		int rc = cap_fail(err, errno, "targets: eventfd: %s", strerror(errno));
+
+		cap_target_force_close(force);
+		return rc;
+	}
+	*out = force;
+	return 0;
+}
+
+int cap_target_force_load(struct cap_target_force *force, struct cap_error *err)
+{
+	struct cap_target_list list = { 0 };
+	int rc;
+
+	if (force->config->directory)
+		rc = cap_target_store_open(&force->store, force->config->directory, &list, err);
+	else
+		rc = cap_target_file_load(force->config->file, &list, &force->store.serial, err);
+	if (rc == 0)
+		rc = begin(force, &list, err);
+	cap_target_list_free(&list);
+	return rc ? cap_fail_in(err, rc, "targets") : 0;
+}
+
+int cap_target_force_start(struct cap_target_force *force, cap_target_active_hook hook,
+			   void *context, struct cap_error *err)
+{
+	int rc;
+
+	force->hook = hook;
+	force->context = context;
+	tell_active(force);
+	rc = pthread_create(&force->thread, NULL, thread_main, force);
+	if (rc)
+		return cap_fail(err, rc, "targets: the thread cannot be started: %s", strerror(rc));
+	pthread_setname_np(force->thread, "cap-targets");
+	force->started = true;
+	return 0;
+}
+
+int cap_target_force_ask(struct cap_target_force *force, const struct cap_target_job *job,
+			 struct cap_error *err)
+{
+	int rc = 0;
+
+	if (!force->config->directory)
+		return cap_fail(
+			err, EROFS,
+			"the targets were read from a file once and cannot be changed: write targets.directory in place of targets.file");
+	pthread_mutex_lock(&force->lock);
+	if (force->stopping || force->job_count + force->answer_count == CAP_TARGET_JOBS) {
+		rc = cap_fail(err, EAGAIN,
+			      "%u changes wait already, or the engine stops: try again later",
+			      force->job_count);
+	} else {
+		force->jobs[(force->first_job + force->job_count) % CAP_TARGET_JOBS] = *job;
+		force->job_count++;
+		pthread_cond_signal(&force->wake);
+	}
+	pthread_mutex_unlock(&force->lock);
+	return rc;
+}
+
+int cap_target_force_fd(const struct cap_target_force *force)
+{
+	return force->event;
+}
+
+bool cap_target_force_answer(struct cap_target_force *force, uint64_t *ticket, json_t **answer)
+{
+	uint64_t count;
+	bool found;
+
+	pthread_mutex_lock(&force->lock);
+	found = force->answer_count;
+	if (found) {
+		*ticket = force->answers[force->first_answer].ticket;
+		*answer = force->answers[force->first_answer].answer;
+		force->first_answer = (force->first_answer + 1) % (CAP_TARGET_JOBS + 1);
+		force->answer_count--;
+	} else if (read(force->event, &count, sizeof(count)) < 0) {
+		found = false; /* nothing to reset */
+	}
+	pthread_mutex_unlock(&force->lock);
+	return found;
+}
+
+void cap_target_force_summary(struct cap_target_force *force, struct cap_target_summary *summary)
+{
+	pthread_mutex_lock(&force->lock);
+	*summary = force->summary;
+	pthread_mutex_unlock(&force->lock);
+}
+
+void cap_target_force_stop(struct cap_target_force *force)
+{
+	if (!force || !force->started)
+		return;
+	pthread_mutex_lock(&force->lock);
+	force->stopping = true;
+	pthread_cond_signal(&force->wake);
+	pthread_mutex_unlock(&force->lock);
+	pthread_join(force->thread, NULL);
+	force->started = false;
+	while (force->job_count) {
+		struct cap_target_job *job = &force->jobs[force->first_job];
+
+		put_answer(force, job->ticket,
+			   json_pack("{s:b, s:s}", "ok", 0, "error",
+				     "the engine stops: nothing was changed"));
+		end_job(job);
+		force->first_job = (force->first_job + 1) % CAP_TARGET_JOBS;
+		force->job_count--;
+	}
+}
+
+void cap_target_force_close(struct cap_target_force *force)
+{
+	json_t *answer;
+	uint64_t ticket;
+
+	if (!force)
+		return;
+	cap_target_force_stop(force);
+	while (cap_target_force_answer(force, &ticket, &answer))
+		json_decref(answer);
+	while (force->retired_count)
+		cap_target_set_free(force->retired[--force->retired_count]);
+	cap_target_set_free(force->set);
+	cap_target_store_close(&force->store);
+	if (force->event >= 0)
+		close(force->event);
+	pthread_mutex_destroy(&force->active_lock);
+	pthread_mutex_destroy(&force->lock);
+	pthread_cond_destroy(&force->wake);
+	free(force->active);
+	free(force);
+}
+
+int cap_target_change_directory(const char *directory, int fd, json_t **answer,
+				struct cap_error *err)
+{
+	const struct cap_target_peer self = { .uid = getuid(), .pid = getpid() };
+	struct cap_target_job job = { .fd = dup(fd) };
+	struct cap_target_outcome outcome = { 0 };
+	struct cap_target_change change = { 0 };
+	struct cap_target_list list = { 0 };
+	struct cap_target_store store;
+	int rc = cap_target_store_open(&store, directory, &list, err);
+
+	if (rc == 0)
+		rc = load_text(&job, err);
+	if (rc == 0)
+		rc = cap_target_change_read(job.text, job.len, CAP_CHANGE_ASKED, &change, err);
+	if (rc == 0)
+		rc = cap_target_change_apply(&change, list.targets, list.count, &outcome, err);
+	if (rc == 0 && !change.dry_run && !is_nothing(&outcome)) {
+		rc = cap_target_store_commit(&store, &change, &outcome, &self, err);
+		/* In force by its record; the next start writes the file, if it cannot be written now. */
+		if (rc == 0 &&
+		    cap_target_store_write(&store, outcome.list.targets, outcome.list.count, err))
+			cap_alert("targets_not_written", "%s; the change is safe in the log",
+				  err->text);
+	}
+	if (rc == 0)
+		*answer = outcome_json(&change, &outcome, store.serial);
+	end_job(&job);
+	cap_target_outcome_free(&outcome);
+	cap_target_change_free(&change);
+	cap_target_list_free(&list);
+	cap_target_store_close(&store);
+	return rc;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** @file A growing list of targets, with the memory that their terms lie in. */
+#ifndef CAPSTAN_TARGET_LIST_H
+#define CAPSTAN_TARGET_LIST_H
+
+#include "error.h"
+#include "target.h"
+
+#include <stddef.h>
+
+struct cap_target_chunk;
+
+/** All zero is an empty list. The terms of a target lie in this list's chunks, or are borrowed. */
+struct cap_target_list {
+	struct cap_target *targets;
+	unsigned count, room;
+	uint64_t terms; /**< prefixes, ranges, addresses and VLAN ids of all of them */
+	struct cap_target_chunk *chunks;
+};
+
+/** Memory that goes with the list, aligned for every term. @return NULL when there is none */
+void *cap_target_list_alloc(struct cap_target_list *list, size_t size);
+
+/**
+ * Append @p target as it is: its terms are not copied.
+ *
+ * @return 0, or -E2BIG or -ENOMEM with a sentence: more than CAP_MAX_TARGETS, or CAP_MAX_TARGET_TERMS
+ */
+int cap_target_list_add(struct cap_target_list *list, const struct cap_target *target,
+			struct cap_error *err);
+
+/** Append all of @p from with their terms, which are this list's own from then on. */
+int cap_target_list_copy(struct cap_target_list *list, const struct cap_target_list *from,
+			 struct cap_error *err);
+
+/** Order by id. @return 0, or -EEXIST with a sentence: one id is there twice */
+int cap_target_list_sort(struct cap_target_list *list, struct cap_error *err);
+
+void cap_target_list_free(struct cap_target_list *list);
+
+/** Prefixes, ranges, addresses and VLAN ids of a target. */
+unsigned cap_target_terms(const struct cap_target *target);
+
+/** @return whether both say the same, term by term in the same order */
+bool cap_target_same(const struct cap_target *a, const struct cap_target *b);
+
+#endif

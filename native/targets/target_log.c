@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "target_log.h"
+
+#include "clock.h"
+#include "log.h"
+#include "target_read.h"
+#include "target_words.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MODE 0640
+#define USER_ROOM 1024
+
+/* Each record begins so: what is not behind the set on disk needs no further look. */
+#define BEGINNING "{\"serial\":"
+
+static void write_user(FILE *out, uid_t uid)
+{
+	char room[USER_ROOM];
+	struct passwd entry, *found = NULL;
+
+	if (getpwuid_r(uid, &entry, room, sizeof(room), &found) || !found)
+		return;
+	fputs(",\"user\":", out);
+	cap_text_write(out, found->pw_name);
+}
+
+static char *record_of(const struct cap_target_change *change,
+		       const struct cap_target_outcome *outcome, const struct cap_target_peer *peer,
+		       uint64_t serial, size_t *len)
+{
+	char id[CAP_TARGET_ID_TEXT], stamp[CAP_RFC3339_LEN], *text = NULL;
+	FILE *out = open_memstream(&text, len);
+
+	if (!out)
+		return NULL;
+	cap_rfc3339(cap_realtime_ns(), stamp);
+	fprintf(out, BEGINNING "%llu,\"time\":\"%s\",\"uid\":%u", (unsigned long long)serial, stamp,
+		peer->uid);
+	write_user(out, peer->uid);
+	fprintf(out, ",\"pid\":%d,\"who\":", peer->pid);
+	if (*change->who)
+		cap_text_write(out, change->who);
+	else
+		fputs("null", out);
+	fprintf(out, ",\"origin\":\"%s\",\"removed\":[",
+		change->origin == CAP_ORIGIN_INVENTORY ? "inventory" : "runtime");
+	for (unsigned i = 0; i < outcome->removed_count; i++) {
+		cap_target_id_text(outcome->removed[i]->id, id);
+		fprintf(out, "%s\"%s\"", i ? "," : "", id);
+	}
+	fputs("],\"added\":[", out);
+	for (unsigned i = 0; i < outcome->added_count; i++) {
+		if (i)
+			putc(',', out);
+		cap_target_write(out, outcome->added[i], CAP_TARGET_IN_CHANGE);
+	}
+	fputs("]}\n", out);
+	if (ferror(out) | fclose(out)) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+static int write_whole(int fd, const char *text, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = write(fd, text, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		text += n;
+		len -= (size_t)n;
+	}
+	return fsync(fd) ? -errno : 0;
+}
+
+/* What was written of a record that did not get whole must not be read as one. */
+static void take_back(int fd, off_t size)
+{
+	if (ftruncate(fd, size) || fsync(fd))
+		cap_alert("target_log_not_mended",
+			  CAP_TARGET_LOG_NAME
+			  ": the record of a change that was refused cannot be taken back: %s",
+			  strerror(errno));
+}
+
+int cap_target_log_append(int directory, const struct cap_target_change *change,
+			  const struct cap_target_outcome *outcome,
+			  const struct cap_target_peer *peer, uint64_t serial,
+			  struct cap_error *err)
+{
+	struct stat before;
+	size_t len = 0;
+	char *record;
+	int fd, rc;
+
+	fd = openat(directory, CAP_TARGET_LOG_NAME,
+		    O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, MODE);
+	if (fd < 0 || fstat(fd, &before)) {
+		rc = errno;
+		if (fd >= 0)
+			close(fd);
+		return cap_fail(
+			err, rc,
+			CAP_TARGET_LOG_NAME
+			" cannot be opened: %s: let the engine's user write there; nothing was changed",
+			strerror(rc));
+	}
+	record = record_of(change, outcome, peer, serial, &len);
+	rc = record ? write_whole(fd, record, len) : -ENOMEM;
+	/* A file that was made just now has to have its name on the disk, too. */
+	if (rc == 0 && before.st_size == 0 && fsync(directory))
+		rc = -errno;
+	if (rc)
+		take_back(fd, before.st_size);
+	free(record);
+	close(fd);
+	return rc ? cap_fail(err, -rc,
+			     CAP_TARGET_LOG_NAME
+			     " cannot be written: %s: free space there; nothing was changed",
+			     strerror(-rc)) :
+		    0;
+}
+
+/* @return the line's serial; 0: it is no whole record */
+static uint64_t serial_of(const char *line)
+{
+	if (strncmp(line, BEGINNING, strlen(BEGINNING)) != 0)
+		return 0;
+	return strtoull(line + strlen(BEGINNING), NULL, 10);
+}
+
+struct replay {
+	uint64_t serial;
+	cap_target_log_change each;
+	void *context;
+	int count;
+};
+
+static int replay_line(struct replay *replay, const char *line, size_t len, struct cap_error *err)
+{
+	struct cap_target_change change = { 0 };
+	int rc;
+
+	if (serial_of(line) <= replay->serial)
+		return 0;
+	rc = cap_target_change_read(line, len, CAP_CHANGE_LOGGED, &change, err);
+	if (rc == 0)
+		rc = replay->each(replay->context, &change, err);
+	if (rc == 0) {
+		replay->serial = change.serial;
+		replay->count++;
+	}
+	cap_target_change_free(&change);
+	return rc;
+}
+
+int cap_target_log_replay(int directory, uint64_t serial, cap_target_log_change each, void *context,
+			  struct cap_error *err)
+{
+	struct replay replay = { .serial = serial, .each = each, .context = context };
+	int fd = openat(directory, CAP_TARGET_LOG_NAME, O_RDWR | O_NOFOLLOW | O_CLOEXEC), rc = 0;
+	FILE *log = fd < 0 ? NULL : fdopen(fd, "r");
+	off_t whole = 0;
+	char *line = NULL;
+	size_t room = 0;
+	ssize_t len;
+
+	if (!log)
+		return fd < 0 && errno == ENOENT ?
+			       0 :
+			       cap_fail(err, errno, CAP_TARGET_LOG_NAME " cannot be opened: %s",
+					strerror(errno));
+	while (rc == 0 && (len = getline(&line, &room, log)) > 0) {
+		if (line[len - 1] != '\n') {
+			cap_warn(
+				"target_log_cut", CAP_TARGET_LOG_NAME
+				": its last record was not finished, and its change never in force: it was cut off");
+			take_back(fd, whole);
+			break;
+		}
+		rc = replay_line(&replay, line, (size_t)len, err);
+		whole += len;
+	}
+	if (rc == 0 && ferror(log))
+		rc = cap_fail(err, EIO, "cannot be read");
+	free(line);
+	fclose(log);
+	return rc ? cap_fail_in(err, rc, CAP_TARGET_LOG_NAME) : replay.count;
+}
