@@ -4,7 +4,8 @@
  * with us, and hands them over a block at a time.
  *
  * Counters. PACKET_STATISTICS is cleared by reading, is 32 bits wide, and its tp_packets includes
- * tp_drops. What a socket filter rejects appears in neither: our own filter program counts that.
+ * tp_drops. What a socket filter rejects appears in neither: our own programs, for targets and for the
+ * filter, count that.
  *
  * Start. Between bind and joining the fanout group every socket sees every frame, so all of them begin
  * with a filter that takes nothing; arm clears the statistics and then swaps the filters, in this
@@ -16,6 +17,7 @@
 #include "clock.h"
 #include "filter.h"
 #include "kernel_filter.h"
+#include "kernel_select.h"
 #include "netdev.h"
 #include "pcapng.h"
 #include "settings.h"
@@ -53,13 +55,16 @@ struct cap_queue {
 	unsigned block_count;
 	uint32_t block_bytes;
 	struct cap_kernel_filter *filter;
+	const struct cap_port *port;
+	unsigned index;
 	uint64_t taken, dropped, freezes; /* PACKET_STATISTICS summed up since arm */
 };
 
 struct cap_port {
 	const struct cap_port_config *config;
 	struct cap_filter *filter;
-	bool filter_in_kernel;
+	bool filter_in_kernel, armed;
+	struct cap_kernel_select *select; /* judges by targets before the filter does, or NULL */
 	uint32_t snaplen;
 	size_t ring_bytes;
 	unsigned ifindex;
@@ -231,6 +236,7 @@ static void port_close(struct cap_port *port)
 			close(queue->fd);
 		cap_kernel_filter_free(queue->filter);
 	}
+	cap_kernel_select_free(port->select);
 	cap_filter_free(port->filter);
 	free(port);
 }
@@ -266,8 +272,11 @@ static int port_open(const struct cap_port_config *config, struct cap_port **out
 	port->ifindex = device.ifindex;
 	port->ring_bytes = options->ring_bytes;
 	port->queue_count = config->queues;
-	for (unsigned i = 0; i < config->queues; i++)
+	for (unsigned i = 0; i < config->queues; i++) {
 		port->queues[i].fd = -1;
+		port->queues[i].port = port;
+		port->queues[i].index = i;
+	}
 
 	for (unsigned i = 0; rc == 0 && i < config->queues; i++)
 		rc = open_ring(port, &port->queues[i], options, err);
@@ -310,18 +319,58 @@ static void read_statistics(struct cap_queue *queue)
 	queue->freezes += stats.tp_freeze_q_cnt;
 }
 
+static int load_select(struct cap_port *port, struct cap_error *err)
+{
+	int rc = cap_kernel_select_load(port->queue_count, &port->select, err);
+
+	for (unsigned i = 0; rc == 0 && port->filter_in_kernel && i < port->queue_count; i++) {
+		rc = cap_kernel_select_chain(port->select, i, port->queues[i].filter);
+		if (rc)
+			cap_fail(err, -rc, "the filter does not go with the program for targets: %s",
+				 strerror(-rc));
+	}
+	if (rc) {
+		cap_kernel_select_free(port->select);
+		port->select = NULL;
+	}
+	return rc;
+}
+
+/* What a socket begins with when it is armed stays with it: a program that cannot be had then is never. */
+static int set_targets(struct cap_port *port, const struct cap_target *const *targets,
+		       unsigned count, uint32_t tunnels, struct cap_error *err)
+{
+	int rc = 0;
+
+	if (!port->armed && !port->select)
+		rc = load_select(port, err);
+	else if (!port->select)
+		rc = cap_fail(err, EBUSY, "the kernel refused the program for targets at the start");
+	port->snaplen = CAP_MAX_SNAPLEN;
+	if (rc == 0)
+		rc = cap_kernel_select_set(port->select, targets, count, tunnels, err);
+	return rc;
+}
+
+static int attach(struct cap_port *port, struct cap_queue *queue)
+{
+	if (port->select)
+		return cap_kernel_select_attach(port->select, queue->index, queue->fd);
+	if (port->filter_in_kernel)
+		return cap_kernel_filter_attach(queue->filter, queue->fd);
+	return cap_socket_take_all(queue->fd, port->snaplen);
+}
+
 static int port_arm(struct cap_port *port, struct cap_error *err)
 {
+	port->armed = true;
 	for (unsigned i = 0; i < port->queue_count; i++) {
 		struct cap_queue *queue = &port->queues[i];
 		int rc;
 
 		read_statistics(queue);
 		queue->taken = queue->dropped = queue->freezes = 0;
-		if (port->filter_in_kernel)
-			rc = cap_kernel_filter_attach(queue->filter, queue->fd);
-		else
-			rc = cap_socket_take_all(queue->fd, port->snaplen);
+		rc = attach(port, queue);
 		if (rc)
 			return fail_queue(err, port, rc, "attaching the filter");
 	}
@@ -405,15 +454,23 @@ static void wait(struct cap_queue *queue, int timeout_ms)
 
 static void counters(struct cap_queue *queue, struct cap_source_counters *out)
 {
-	uint64_t accepted;
+	struct cap_kernel_selected selected = { 0 };
+	uint64_t seen, accepted;
 
 	read_statistics(queue);
-	*out = (struct cap_source_counters){ .dropped = queue->dropped, .freezes = queue->freezes };
+	*out = (struct cap_source_counters){ .wire = queue->taken + queue->dropped,
+					     .dropped = queue->dropped,
+					     .freezes = queue->freezes };
 	if (queue->filter) {
-		cap_kernel_filter_counters(queue->filter, &out->wire, &accepted);
-		out->filtered = out->wire - accepted;
-	} else {
-		out->wire = queue->taken + queue->dropped;
+		cap_kernel_filter_counters(queue->filter, &seen, &accepted);
+		out->wire = seen;
+		out->filtered = seen - accepted;
+	}
+	if (queue->port->select) {
+		cap_kernel_select_counters(queue->port->select, queue->index, &selected);
+		out->wire = selected.seen;
+		out->filtered += selected.rejected;
+		out->unjudged = selected.unjudged;
 	}
 }
 
@@ -428,6 +485,7 @@ const struct cap_driver cap_driver_af_packet = {
 	.free_options = free,
 	.open = port_open,
 	.queue = port_queue,
+	.set_targets = set_targets,
 	.arm = port_arm,
 	.rx_burst = rx_burst,
 	.release = release,

@@ -7,6 +7,9 @@
  * total to be held against: rx_dropped (no free frame) and rx_ring_full are different packets;
  * rx_fill_ring_empty counts attempts and is no loss of its own.
  *
+ * Targets. The program that selects takes the place of the one that takes all when the first targets are
+ * set, and stays. What it rejects never reaches a socket or the kernel's network: XDP_DROP.
+ *
  * Frames. Every frame of the queue's memory is either in the fill ring (the kernel's), in the receive
  * ring, or in the burst being handled; release puts the burst's frames straight back. The fill ring
  * has room for all of them, so that cannot fail.
@@ -15,6 +18,7 @@
 
 #include "block.h"
 #include "clock.h"
+#include "kernel_targets.h"
 #include "netdev.h"
 #include "pcapng.h"
 #include "settings.h"
@@ -101,10 +105,13 @@ struct cap_port {
 	const struct cap_port_config *config;
 	const struct options *options;
 	struct capstan_capture *program;
+	struct cap_kernel_targets *targets; /* NULL until there are any */
+	int no_select; /* the negative errno by which the kernel refused the program that selects */
 	int link_fd;
 	int promiscuous_fd; /* a packet socket that holds the interface promiscuous, or -1 */
 	unsigned ifindex, mtu;
 	bool several_buffers; /* frames larger than one of ours can be received */
+	bool selecting; /* the program that selects is attached */
 	unsigned queue_count;
 	struct cap_queue queues[];
 };
@@ -169,6 +176,7 @@ static void port_close(struct cap_port *port)
 	port_detach(port);
 	if (port->promiscuous_fd >= 0)
 		close(port->promiscuous_fd);
+	cap_kernel_targets_close(port->targets);
 	capstan_capture__destroy(port->program);
 	free(port);
 }
@@ -368,9 +376,26 @@ static int map_frames(struct cap_port *port, struct cap_port_facts *facts, struc
 	return 0;
 }
 
+static struct capstan_capture *try_program(bool select)
+{
+	struct capstan_capture *program = capstan_capture__open();
+
+	if (!program)
+		return NULL;
+	if (bpf_program__set_autoload(program->progs.capstan_select, select) == 0 &&
+	    capstan_capture__load(program) == 0)
+		return program;
+	capstan_capture__destroy(program);
+	return NULL;
+}
+
 static int load_program(struct cap_port *port, struct cap_error *err)
 {
-	port->program = capstan_capture__open_and_load();
+	port->program = try_program(true);
+	if (!port->program) {
+		port->no_select = -errno;
+		port->program = try_program(false);
+	}
 	if (!port->program)
 		return cap_fail(
 			err, errno, "%s: af_xdp: the kernel refuses the XDP program: %s%s",
@@ -499,6 +524,42 @@ static void set_clock_offset(struct cap_queue *queue)
 	}
 }
 
+/* Once its tables are filled, the program that selects takes the other's place at the interface. */
+static int begin_selecting(struct cap_port *port, struct cap_error *err)
+{
+	const struct capstan_capture *program = port->program;
+
+	if (bpf_link_update(port->link_fd, bpf_program__fd(program->progs.capstan_select), NULL))
+		return cap_fail(err, errno, "the XDP program for targets cannot be attached: %s",
+				strerror(errno));
+	return 0;
+}
+
+static int set_targets(struct cap_port *port, const struct cap_target *const *targets,
+		       unsigned count, uint32_t tunnels, struct cap_error *err)
+{
+	const struct cap_kernel_target_maps maps = {
+		.hosts = bpf_map__fd(port->program->maps.capstan_hosts),
+		.prefixes = bpf_map__fd(port->program->maps.capstan_prefixes),
+		.plans = bpf_map__fd(port->program->maps.capstan_plans),
+		.current = bpf_map__fd(port->program->maps.capstan_current),
+	};
+	int rc = 0;
+
+	if (port->no_select)
+		return cap_fail(err, -port->no_select,
+				"the kernel refuses the XDP program for targets: %s",
+				strerror(-port->no_select));
+	if (!port->targets)
+		rc = cap_kernel_targets_open(&maps, &port->targets, err);
+	if (rc == 0)
+		rc = cap_kernel_targets_set(port->targets, targets, count, tunnels, err);
+	if (rc == 0 && !port->selecting)
+		rc = begin_selecting(port, err);
+	port->selecting |= rc == 0;
+	return rc;
+}
+
 static int port_arm(struct cap_port *port, struct cap_error *err)
 {
 	(void)err;
@@ -598,7 +659,13 @@ static void wait(struct cap_queue *queue, int timeout_ms)
 
 static void add_slot(const struct capstan_xdp_counters *slot, struct cap_source_counters *out)
 {
-	out->wire += __atomic_load_n(&slot->seen, __ATOMIC_RELAXED);
+	uint64_t rejected = __atomic_load_n(&slot->judged[CAPSTAN_NOBODYS], __ATOMIC_RELAXED);
+	uint64_t unjudged = __atomic_load_n(&slot->judged[CAPSTAN_UNJUDGED], __ATOMIC_RELAXED);
+
+	out->wire += __atomic_load_n(&slot->seen, __ATOMIC_RELAXED) + rejected + unjudged +
+		     __atomic_load_n(&slot->judged[CAPSTAN_MATCHED], __ATOMIC_RELAXED);
+	out->filtered += rejected;
+	out->unjudged += unjudged;
 	out->unbound += __atomic_load_n(&slot->unbound, __ATOMIC_RELAXED);
 	out->untimed += __atomic_load_n(&slot->untimed, __ATOMIC_RELAXED);
 }
@@ -635,6 +702,7 @@ const struct cap_driver cap_driver_af_xdp = {
 	.free_options = free,
 	.open = port_open,
 	.queue = port_queue,
+	.set_targets = set_targets,
 	.arm = port_arm,
 	.rx_burst = rx_burst,
 	.release = release,

@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "filter.h"
 #include "kernel_filter.h"
+#include "kernel_select.h"
 #include "netdev.h"
 #include "pcapng.h"
 #include "settings.h"
@@ -34,6 +35,7 @@ struct cap_queue {
 	pcap_t *handle;
 	int fd;
 	struct cap_kernel_filter *filter;
+	struct cap_kernel_select *select; /* judges by targets before the filter does, or NULL */
 	uint32_t seen_recv, seen_drop; /* libpcap's counters when last read */
 	uint64_t drained;	       /* packets from before arm, thrown away */
 	uint64_t recv, drop;	       /* the same since arm, 64 bits wide */
@@ -43,6 +45,7 @@ struct cap_port {
 	const struct cap_port_config *config;
 	struct cap_filter *filter;
 	uint32_t snaplen;
+	bool ethernet, armed;
 	struct cap_queue queue;
 };
 
@@ -210,6 +213,7 @@ static void port_close(struct cap_port *port)
 	if (port->queue.handle)
 		pcap_close(port->queue.handle);
 	cap_kernel_filter_free(port->queue.filter);
+	cap_kernel_select_free(port->queue.select);
 	cap_filter_free(port->filter);
 	free(port);
 }
@@ -232,6 +236,7 @@ static int port_open(const struct cap_port_config *config, struct cap_port **out
 		port_close(port);
 		return rc;
 	}
+	port->ethernet = facts->link_type == CAP_LINKTYPE_ETHERNET;
 	port->snaplen = port->filter ? CAP_MAX_SNAPLEN : config->snaplen;
 	facts->snaplen = config->snaplen;
 	snprintf(facts->effective_mode, sizeof(facts->effective_mode), "%s", pcap_lib_version());
@@ -245,6 +250,50 @@ static struct cap_queue *port_queue(struct cap_port *port, unsigned index)
 	return &port->queue;
 }
 
+static int load_select(struct cap_queue *queue, struct cap_error *err)
+{
+	int rc = cap_kernel_select_load(1, &queue->select, err);
+
+	if (rc == 0 && queue->filter) {
+		rc = cap_kernel_select_chain(queue->select, 0, queue->filter);
+		if (rc) {
+			cap_kernel_select_free(queue->select);
+			queue->select = NULL;
+			cap_fail(err, -rc, "the filter does not go with the program for targets: %s",
+				 strerror(-rc));
+		}
+	}
+	return rc;
+}
+
+/* What the socket begins with when it is armed stays with it: a program that cannot be had then is never. */
+static int set_targets(struct cap_port *port, const struct cap_target *const *targets,
+		       unsigned count, uint32_t tunnels, struct cap_error *err)
+{
+	struct cap_queue *queue = &port->queue;
+	int rc = 0;
+
+	port->snaplen = CAP_MAX_SNAPLEN;
+	if (!port->ethernet)
+		return cap_fail(err, ENOTSUP, "not an Ethernet interface");
+	if (!port->armed && !queue->select)
+		rc = load_select(queue, err);
+	else if (!queue->select)
+		rc = cap_fail(err, EBUSY, "the kernel refused the program for targets at the start");
+	return rc ? rc : cap_kernel_select_set(queue->select, targets, count, tunnels, err);
+}
+
+static int attach(const struct cap_port *port)
+{
+	const struct cap_queue *queue = &port->queue;
+
+	if (queue->select)
+		return cap_kernel_select_attach(queue->select, 0, queue->fd);
+	if (queue->filter)
+		return cap_kernel_filter_attach(queue->filter, queue->fd);
+	return cap_socket_take_all(queue->fd, port->snaplen);
+}
+
 static int port_arm(struct cap_port *port, struct cap_error *err)
 {
 	struct cap_queue *queue = &port->queue;
@@ -253,8 +302,8 @@ static int port_arm(struct cap_port *port, struct cap_error *err)
 	if (rc)
 		return rc;
 	queue->recv = queue->drop = 0;
-	rc = queue->filter ? cap_kernel_filter_attach(queue->filter, queue->fd) :
-			     cap_socket_take_all(queue->fd, port->snaplen);
+	port->armed = true;
+	rc = attach(port);
 	if (rc)
 		return cap_fail(err, -rc, "%s: pcap: attaching the filter failed: %s",
 				port->config->interface, strerror(-rc));
@@ -295,6 +344,7 @@ static void release(struct cap_queue *queue)
 
 static void counters(struct cap_queue *queue, struct cap_source_counters *out)
 {
+	struct cap_kernel_selected selected;
 	uint64_t accepted;
 
 	read_statistics(queue);
@@ -302,6 +352,12 @@ static void counters(struct cap_queue *queue, struct cap_source_counters *out)
 	if (queue->filter) {
 		cap_kernel_filter_counters(queue->filter, &out->wire, &accepted);
 		out->filtered = out->wire - accepted;
+	}
+	if (queue->select) {
+		cap_kernel_select_counters(queue->select, 0, &selected);
+		out->wire = selected.seen;
+		out->filtered += selected.rejected;
+		out->unjudged = selected.unjudged;
 	}
 }
 
@@ -315,6 +371,7 @@ const struct cap_driver cap_driver_pcap = {
 	.free_options = free,
 	.open = port_open,
 	.queue = port_queue,
+	.set_targets = set_targets,
 	.arm = port_arm,
 	.rx_burst = rx_burst,
 	.release = release,

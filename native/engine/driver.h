@@ -11,6 +11,8 @@
  *     prepare, open (M, still privileged) -> arm (M) -> { rx_burst, release, wait, counters } (W), watch (M)
  *          -> disarm (M) -> the worker drains -> close (M)
  *
+ * Where targets are in force, set_targets comes between open and arm, and again whenever they change.
+ *
  * A port that vanishes is drained, closed, and opened again when it is back, by the same calls; then
  * `open` runs with only the capabilities that `cap_driver.privileges` names.
  */
@@ -18,6 +20,7 @@
 #define CAPSTAN_DRIVER_H
 
 #include "error.h"
+#include "target.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -68,7 +71,7 @@ struct cap_packet {
  */
 struct cap_source_counters {
 	uint64_t wire;	    /**< packets offered to the queue, by a counter apart from rx_burst */
-	uint64_t filtered;  /**< of these, rejected by the filter inside the kernel */
+	uint64_t filtered;  /**< of these, rejected by filter or targets inside the kernel */
 	uint64_t dropped;   /**< of these, dropped by the kernel for want of ring or frame memory */
 	uint64_t ring_full; /**< of these, dropped because the receive ring was full */
 	uint64_t unbound;   /**< of these, on a queue that no socket is bound to */
@@ -77,6 +80,7 @@ struct cap_source_counters {
 	uint64_t freezes;	/**< times that the kernel stopped a full ring (not packets) */
 	uint64_t fill_empty;	/**< attempts that found no free frame (not packets) */
 	uint64_t untimed;	/**< packets that have the time of their burst only */
+	uint64_t unjudged;	/**< packets that came up because the kernel could not tell whose */
 	uint64_t time_error_ns; /**< by how much a packet's time may be wrong at most, so far */
 };
 
@@ -103,10 +107,12 @@ struct cap_device_counter {
 /** Most sentences about less being delivered than asked for. */
 #define CAP_MAX_DEGRADED 4
 
-/** What `open` really got, for status and reports. Written by open and arm only. */
+/** What `open` really got, for status and reports. Written by open and arm only, targets by the engine. */
 struct cap_port_facts {
 	char effective_mode[128]; /**< for people, e.g. "native XDP, copy" */
 	const char *filter_in;	  /**< "none", "kernel" or "engine" */
+	const char *targets_in; /**< where packets of nobody are left: the same words; the engine's */
+	char targets_why[256];	/**< why that is not the kernel although the method can; "": it is */
 	uint32_t link_type;	  /**< LINKTYPE_ value for the file's interface block */
 	uint32_t fcs_len; /**< bytes of frame check sequence that end each packet; 0: none */
 	uint32_t snaplen; /**< bytes kept of each packet */
@@ -198,6 +204,22 @@ struct cap_driver {
 
 	/** Queue @p index (below config->queues) of an open port; owned by the port. */
 	struct cap_queue *(*queue)(struct cap_port *port, unsigned index);
+
+	/**
+	 * Leave packets of nobody where they are, and count them as filtered. The engine's exact matcher
+	 * comes behind: this may let more through than that would, and never less. First called between
+	 * open and arm; from then on whole frames come up, whatever the snap length, for that matcher.
+	 * A packet is judged by the set before or by this one, and none is lost by the change.
+	 *
+	 * Not concurrently with itself or another call of the main thread; workers may run. NULL: the
+	 * method has no such place, and the engine's matcher does all.
+	 *
+	 * @param targets those in force now, borrowed until the return; none: every packet is nobody's
+	 * @param tunnels bits of enum cap_tunnel that are looked into
+	 * @return 0, or negative errno with a sentence: from now on every packet is let through
+	 */
+	int (*set_targets)(struct cap_port *port, const struct cap_target *const *targets,
+			   unsigned count, uint32_t tunnels, struct cap_error *err);
 
 	/** Begin counting on all queues. Packets from before are neither delivered nor counted. */
 	int (*arm)(struct cap_port *port, struct cap_error *err);

@@ -187,6 +187,8 @@ static int set_up(struct cap_engine *engine, pid_t parent, struct cap_error *err
 		rc = expect_targets(engine, err);
 	if (rc == 0)
 		rc = prepare_methods(config, err);
+	for (unsigned p = 0; p < config->port_count; p++)
+		engine->ports[p].targets = engine->targets;
 	for (unsigned p = 0; rc == 0 && p < config->port_count; p++)
 		rc = cap_running_port_open(&engine->ports[p], &config->ports[p],
 					   &engine->ledger.devices[p], err);
@@ -219,12 +221,20 @@ static void *recover(void *argument)
 	return NULL;
 }
 
+static void set_targets(void *context, const struct cap_target *const *active, unsigned count)
+{
+	struct cap_engine *engine = context;
+
+	for (unsigned p = 0; p < engine->config->port_count; p++)
+		cap_running_port_set_targets(&engine->ports[p], active, count);
+}
+
 static int start(struct cap_engine *engine, struct cap_error *err)
 {
 	int rc = cap_writer_start(engine->writer, err);
 
 	if (rc == 0 && engine->targets)
-		rc = cap_target_force_start(engine->targets, NULL, NULL, err);
+		rc = cap_target_force_start(engine->targets, set_targets, engine, err);
 	for (unsigned i = 0; rc == 0 && i < engine->queue_count; i++)
 		rc = cap_worker_start(&engine->workers[i], err);
 	for (unsigned p = 0; rc == 0 && p < engine->config->port_count; p++)

@@ -33,6 +33,7 @@ F(worker, target_more,      "info",     "",       "packets", "of these, of more 
 F(worker, freezes,          "info",     "",       "times",   "the kernel stopped a full ring") \
 F(worker, fill_empty,       "info",     "",       "times",   "the kernel found no free frame; attempts, not packets") \
 F(worker, untimed,          "info",     "",       "packets", "have the time of their burst: the NIC's driver has no room for a time stamp") \
+F(worker, kernel_unjudged,  "info",     "",       "packets", "taken up because the kernel could not tell whether they are a target's; the engine did") \
 F(worker, time_error_ns,    "info",     "",       "ns",      "the most by which a packet's time may be wrong, where that is known") \
 F(worker, bursts,           "info",     "",       "times",   "bursts that were not empty") \
 F(worker, sleeps,           "info",     "",       "times",   "the worker slept because its ring was empty") \

@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "log.h"
 #include "netdev.h"
+#include "target_force.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -124,26 +125,87 @@ static int take_interface(struct cap_running_port *port, struct cap_error *err)
 			strerror(errno));
 }
 
+/* Under the lock, so that nobody gives targets to a port that is being closed. */
+static void close_driver(struct cap_running_port *port)
+{
+	pthread_mutex_lock(&port->handle_lock);
+	if (port->handle)
+		port->config->driver->close(port->handle);
+	port->handle = NULL;
+	pthread_mutex_unlock(&port->handle_lock);
+}
+
+static void tell_targets(struct cap_running_port *port, const char *where,
+			 const struct cap_error *why)
+{
+	struct cap_port_facts *facts = &port->facts;
+	bool new_reason = strncmp(facts->targets_why, why->text, sizeof(facts->targets_why) - 1);
+
+	pthread_mutex_lock(&port->facts_lock);
+	facts->targets_in = where;
+	snprintf(facts->targets_why, sizeof(facts->targets_why), "%.*s",
+		 (int)sizeof(facts->targets_why) - 1, why->text);
+	pthread_mutex_unlock(&port->facts_lock);
+	if (new_reason && why->text[0])
+		cap_warn("degraded",
+			 "%s: targets are matched in the engine, not in the kernel: %s",
+			 port->config->interface, why->text);
+	else if (new_reason)
+		cap_info("targets_in_kernel", "%s: targets are matched in the kernel again",
+			 port->config->interface);
+}
+
+void cap_running_port_set_targets(struct cap_running_port *port,
+				  const struct cap_target *const *targets, unsigned count)
+{
+	const struct cap_driver *driver = port->config->driver;
+	struct cap_error why = { "" };
+
+	pthread_mutex_lock(&port->handle_lock);
+	if (port->handle && driver->set_targets)
+		tell_targets(port,
+			     driver->set_targets(port->handle, targets, count, port->config->tunnels,
+						 &why) ?
+				     "engine" :
+				     "kernel",
+			     &why);
+	else if (port->handle)
+		tell_targets(port, "engine", &why);
+	pthread_mutex_unlock(&port->handle_lock);
+}
+
+static void take_active(void *context, const struct cap_target *const *active, unsigned count)
+{
+	cap_running_port_set_targets(context, active, count);
+}
+
 static int open_driver(struct cap_running_port *port, struct cap_error *err)
 {
 	const struct cap_driver *driver = port->config->driver;
-	struct cap_port_facts facts = { .filter_in = "none" };
+	struct cap_port_facts facts = { .filter_in = "none", .targets_in = "none" };
 	bool first = port->facts.effective_mode[0] == '\0';
-	int rc = driver->open(port->config, &port->handle, &facts, err);
+	struct cap_port *handle;
+	int rc = driver->open(port->config, &handle, &facts, err);
 
 	if (rc)
 		return rc;
 	if (!first && facts.link_type != port->facts.link_type) {
-		driver->close(port->handle);
-		port->handle = NULL;
+		driver->close(handle);
 		return cap_fail(
 			err, EPROTOTYPE,
 			"%s: came back with another link type (%u, was %u): restart the capture",
 			port->config->interface, facts.link_type, port->facts.link_type);
 	}
+	memcpy(facts.targets_why, port->facts.targets_why, sizeof(facts.targets_why));
 	pthread_mutex_lock(&port->facts_lock);
 	port->facts = facts;
 	pthread_mutex_unlock(&port->facts_lock);
+	pthread_mutex_lock(&port->handle_lock);
+	port->handle = handle;
+	pthread_mutex_unlock(&port->handle_lock);
+	/* When the engine starts no set is read yet: all ports are told of the first one. */
+	if (!first && port->targets)
+		cap_target_force_tell(port->targets, take_active, port);
 	for (unsigned i = 0; i < port->config->queues; i++) {
 		port->workers[i].queue = driver->queue(port->handle, i);
 		port->workers[i].snaplen = port->facts.snaplen;
@@ -209,6 +271,7 @@ int cap_running_port_open(struct cap_running_port *port, const struct cap_port_c
 	port->lock = -1;
 	port->link = CAP_LINK_UP;
 	pthread_mutex_init(&port->facts_lock, NULL);
+	pthread_mutex_init(&port->handle_lock, NULL);
 	if (cap_device_counters_begin(&port->counters, device))
 		return cap_fail(err, ENOMEM, "%s: out of memory", config->interface);
 	if (is_netdev(port))
@@ -374,8 +437,7 @@ static void finish_parking(struct cap_running_port *port)
 {
 	if (!all_workers(port, CAP_WORKER_PARKED))
 		return;
-	port->config->driver->close(port->handle);
-	port->handle = NULL;
+	close_driver(port);
 	port->missed.before = cap_sample(&port->ledger->monitor.nic_missed);
 	port->no_buffer.before = cap_sample(&port->ledger->monitor.nic_no_buffer);
 	port->errors.before = cap_sample(&port->ledger->monitor.nic_errors);
@@ -397,10 +459,8 @@ static void open_again(struct cap_running_port *port)
 	if (rc == 0) {
 		cap_count(&port->ledger->monitor.reopens, 1);
 		rc = cap_running_port_arm(port, &err);
-		if (rc) {
-			port->config->driver->close(port->handle);
-			port->handle = NULL;
-		}
+		if (rc)
+			close_driver(port);
 	}
 	if (rc == 0) {
 		cap_info("port_back", "%s: is back and captured again (%s)",
@@ -464,9 +524,7 @@ void cap_running_port_settle(struct cap_running_port *port)
 
 void cap_running_port_close(struct cap_running_port *port)
 {
-	if (port->handle)
-		port->config->driver->close(port->handle);
-	port->handle = NULL;
+	close_driver(port);
 	cap_device_counters_free(&port->counters);
 	free_matchers(port);
 	cap_filter_free(port->filter);
@@ -475,6 +533,7 @@ void cap_running_port_close(struct cap_running_port *port)
 		close(port->lock);
 	port->lock = -1;
 	pthread_mutex_destroy(&port->facts_lock);
+	pthread_mutex_destroy(&port->handle_lock);
 }
 
 bool cap_running_port_ended(const struct cap_running_port *port, int *error)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file A port while the engine runs: opens and arms its driver, watches its interface, parks its
- * workers when the interface goes and brings them back when it returns. Main thread only.
+ * workers when the interface goes and brings them back when it returns. Main thread only, unless a
+ * function says otherwise.
  */
 #ifndef CAPSTAN_PORT_H
 #define CAPSTAN_PORT_H
@@ -29,6 +30,8 @@ struct cap_running_port {
 		facts; /**< changed under facts_lock: the writer reads them for its files */
 	pthread_mutex_t facts_lock;
 	struct cap_port *handle; /**< the driver's, NULL while closed */
+	pthread_mutex_t handle_lock; /**< held where another thread than the main one uses it */
+	struct cap_target_force *targets; /**< in force, asked when the port is opened again; or NULL */
 	struct cap_filter *filter;
 	struct cap_fragments *fragments; /**< where targets say what is captured, else NULL */
 	struct cap_worker *workers;	 /**< config->queues of them; owned by the engine */
@@ -53,6 +56,15 @@ struct cap_running_port {
  */
 int cap_running_port_open(struct cap_running_port *port, const struct cap_port_config *config,
 			  struct cap_ledger_device *device, struct cap_error *err);
+
+/**
+ * Let the method leave packets of nobody where they are. What it cannot is told by facts and the log, and
+ * left to the engine's matcher. Any thread, one at a time, from open to close; first before arm.
+ *
+ * @param targets those in force now, borrowed for the length of the call
+ */
+void cap_running_port_set_targets(struct cap_running_port *port,
+				  const struct cap_target *const *targets, unsigned count);
 
 /** Begin counting, and let the workers run. */
 int cap_running_port_arm(struct cap_running_port *port, struct cap_error *err);

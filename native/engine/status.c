@@ -33,20 +33,29 @@ static json_t *counts_on(const struct cap_running_port *port)
 	return life == CAP_NIC_NONE ? json_null() : json_boolean(life == CAP_NIC_COUNTS_ON);
 }
 
-static json_t *describe_port(const struct cap_running_port *port)
+static json_t *describe_port(struct cap_running_port *port)
 {
+	struct cap_port_facts facts;
 	const struct cap_port_config *config = port->config;
 	json_t *degraded = json_array(), *cpus = json_array();
 
-	for (unsigned i = 0; i < port->facts.degraded_count; i++)
-		json_array_append_new(degraded, json_string(port->facts.degraded[i]));
+	pthread_mutex_lock(&port->facts_lock);
+	facts = port->facts;
+	pthread_mutex_unlock(&port->facts_lock);
+	for (unsigned i = 0; i < facts.degraded_count; i++)
+		json_array_append_new(degraded, json_string(facts.degraded[i]));
+	if (facts.targets_why[0])
+		json_array_append_new(degraded,
+				      json_sprintf("targets are matched in the engine, not in the kernel: %s",
+						   facts.targets_why));
 	for (unsigned i = 0; i < config->queues; i++)
 		json_array_append_new(cpus, json_integer(port->workers[i].cpu));
-	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:I, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:I}",
+	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:s, s:I, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:I}",
 			 "interface", config->interface, "method", config->driver->name,
-			 "effective_mode", port->facts.effective_mode, "filter",
-			 text_or_null(config->filter), "filter_in", port->facts.filter_in,
-			 "snaplen", (json_int_t)port->facts.snaplen, "link",
+			 "effective_mode", facts.effective_mode, "filter",
+			 text_or_null(config->filter), "filter_in", facts.filter_in,
+			 "targets_in", facts.targets_in,
+			 "snaplen", (json_int_t)facts.snaplen, "link",
 			 cap_link_name(port->link), "queues", (int)config->queues, "cpus", cpus,
 			 "degraded", degraded, "time_error_ns", time_error(port), "device_counters",
 			 cap_device_counters_json(port->counters.ledger), "counts_on",
@@ -68,7 +77,7 @@ static json_t *describe_output(const struct cap_engine *engine)
 			 cap_writer_whole_files(engine->writer));
 }
 
-static json_t *status(const struct cap_engine *engine)
+static json_t *status(struct cap_engine *engine)
 {
 	const struct cap_ledger_header *header = engine->ledger.header;
 	char started[CAP_RFC3339_LEN];

@@ -280,6 +280,7 @@ static void publish_counters(struct cap_worker *worker, struct cap_source_counte
 	cap_publish(&ledger->freezes, before->freezes + now->freezes);
 	cap_publish(&ledger->fill_empty, before->fill_empty + now->fill_empty);
 	cap_publish(&ledger->untimed, before->untimed + now->untimed);
+	cap_publish(&ledger->kernel_unjudged, before->unjudged + now->unjudged);
 	cap_publish(&ledger->time_error_ns, before->time_error_ns > now->time_error_ns ?
 						    before->time_error_ns :
 						    now->time_error_ns);
@@ -345,6 +346,7 @@ static void add_counters(struct cap_source_counters *sum, const struct cap_sourc
 	sum->freezes += more->freezes;
 	sum->fill_empty += more->fill_empty;
 	sum->untimed += more->untimed;
+	sum->unjudged += more->unjudged;
 	if (sum->time_error_ns < more->time_error_ns)
 		sum->time_error_ns = more->time_error_ns;
 }

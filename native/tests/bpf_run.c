@@ -18,3 +18,10 @@ int64_t bpf_run(int program, const uint8_t *frame, uint32_t len)
 	memcpy(wrapped + TAKEN_OFF, frame, len);
 	return bpf_prog_test_run_opts(program, &run) ? -1 : (int64_t)run.retval;
 }
+
+int64_t bpf_run_xdp(int program, const uint8_t *frame, uint32_t len)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = frame, .data_size_in = len, .repeat = 1);
+
+	return bpf_prog_test_run_opts(program, &run) ? -1 : (int64_t)run.retval;
+}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from capstan.ledger import Balance
 from capstan.quantities import format_count, format_size
@@ -69,6 +70,25 @@ def uncounted(seconds: Mapping[str, float]) -> Iterator[Alarm]:
             "uncounted",
             f"What arrived at {name} within {long:.1f} s without an engine is counted nowhere: "
             "its counters end with the engine.",
+        )
+
+
+def targets(found: Mapping[str, Any] | None) -> Iterator[Alarm]:
+    """Judge what the engine says of its targets.
+
+    Args:
+        found: count and active ones; None where everything is captured.
+
+    """
+    if found is None:
+        return
+    if not found["count"]:
+        yield Alarm("no_targets", "There are no targets: nothing is captured; add some with `capstan targets add`.")
+    elif not found["active"]:
+        yield Alarm("no_targets", f"None of the {format_count(found['count'])} targets is active: nothing is captured.")
+    if found.get("file_is_behind"):
+        yield Alarm(
+            "targets_file", "targets.json cannot be written: the last changes are in force, and in log.jsonl alone."
         )
 
 

@@ -38,11 +38,14 @@ from capstan.config_fields import (
     Settings,
     Size,
     Streams,
+    TargetsFile,
+    Tunnels,
     WholeMebibytes,
 )
 from capstan.config_host import BusyPoll, Dag, Dpdk, Hugepages, Kernel, Nic, PfRing
 from capstan.errors import UsageError
 from capstan.quantities import GIB, KIB, MIB
+from capstan.targets import TargetList
 
 __all__ = [
     "BUILT_METHODS",
@@ -82,6 +85,8 @@ class Interface(Settings):
     """Receive streams of a DAG card, one a queue, such as [0, 2]; null takes as many as queues, in their order."""
     expected_pps: ExpectedPackets = None
     """Packets a second that this interface is to take, where that differs from the host's."""
+    tunnels: Tunnels = ()
+    """Encapsulations of this interface that targets are looked for inside of: mpls, gre, gtp_u, vxlan."""
 
     @model_validator(mode="after")
     def _an_identity(self) -> Interface:
@@ -211,6 +216,10 @@ class CaptureConfig(Settings):
     """CPUs of the capture workers."""
     filter: FilterExpression = None
     """pcap filter expression; packets that do not match are counted as filtered. null captures everything."""
+    targets: TargetList = None
+    """Whose packets are captured; null is everybody's, and with an empty list nothing is until some are added."""
+    targets_file: TargetsFile = None
+    """File with that list, in place of targets: JSON or YAML, on the controller; may be encrypted by ansible-vault."""
     snaplen: Annotated[Count, Field(ge=64, le=MAX_SNAPLEN)] = MAX_SNAPLEN
     """Bytes kept of each packet."""
     promiscuous: bool = True
@@ -262,6 +271,11 @@ class CaptureConfig(Settings):
     def method_of(self, interface: Interface) -> str:
         """Capture method of one interface: its own, else the host's."""
         return interface.method or self.method
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether targets say what is captured."""
+        return self.targets is not None or self.targets_file is not None
 
     @property
     def methods(self) -> tuple[str, ...]:

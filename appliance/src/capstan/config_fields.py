@@ -21,6 +21,7 @@ MAX_SNAPLEN: Final = 262_144
 MAX_QUEUES: Final = 64
 # As many streams as a DAG card can have; the even ones receive.
 MAX_STREAMS: Final = 256
+TUNNELS: Final = ("mpls", "gre", "gtp_u", "vxlan")
 MAX_PACKETS_A_SECOND: Final = 10_000_000_000  # beyond what any link carries
 INTERFACE_NAME_MAX: Final = 15  # IFNAMSIZ less its terminating zero
 _DRIVERS: Final = ("vfio-pci", "uio_pci_generic")
@@ -112,6 +113,27 @@ def _streams(value: object) -> object:
     if len(streams) > MAX_QUEUES:
         raise ValueError(f"holds {len(streams)} streams; write {MAX_QUEUES} at most")
     return streams
+
+
+def _tunnels(value: object) -> object:
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"is {value!r}; write a list of {problems.one_of(TUNNELS)}, such as [gtp_u]")
+    for tunnel in value:
+        if tunnel not in TUNNELS:
+            raise ValueError(
+                f"holds {tunnel!r}{problems.did_you_mean(tunnel, TUNNELS)}; write {problems.one_of(TUNNELS)}"
+            )
+    if len(set(value)) != len(value):
+        raise ValueError(f"is {list(value)}, which names a tunnel twice; write each once")
+    return tuple(value)
+
+
+def _targets_file(value: object) -> object:
+    if value is None:
+        return None
+    if not isinstance(value, str | PurePosixPath) or not str(value).strip():
+        raise ValueError(f"is {value!r}; write the path of a JSON or YAML file with a list of targets, or null")
+    return str(value)
 
 
 def _attribute(value: object) -> object:
@@ -324,6 +346,12 @@ Streams = Annotated[
         }
     ),
 ]
+Tunnels = Annotated[
+    tuple[Literal["mpls", "gre", "gtp_u", "vxlan"], ...],
+    BeforeValidator(_tunnels),
+    WithJsonSchema({"type": "array", "items": {"enum": list(TUNNELS)}, "uniqueItems": True}),
+]
+TargetsFile = Annotated[str | None, BeforeValidator(_targets_file)]
 CardAttribute = Annotated[
     str | int | None,
     BeforeValidator(_attribute),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from capstan.errors import OperatorError
 
@@ -17,6 +20,10 @@ class ControlError(OperatorError):
     """The engine did not answer, or said no."""
 
 
+class NoEngineError(ControlError):
+    """Nobody listens there."""
+
+
 def ask(path: Path, command: str, timeout: float = _TIMEOUT_SECONDS) -> dict[str, Any]:
     """Send a command (status, rotate or stop) and return the engine's answer.
 
@@ -24,18 +31,55 @@ def ask(path: Path, command: str, timeout: float = _TIMEOUT_SECONDS) -> dict[str
         ControlError: no engine listens there, it does not answer in time, or it refuses.
 
     """
-    try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+    return call(path, {"cmd": command}, timeout)
+
+
+def call(
+    path: Path, request: Mapping[str, Any], timeout: float = _TIMEOUT_SECONDS, passed: bytes | None = None
+) -> dict[str, Any]:
+    """Send a request and return the engine's answer.
+
+    Args:
+        path: the control socket.
+        request: with "cmd".
+        timeout: seconds until the answer.
+        passed: what goes along in a file that has no name, because it is longer than a request may be.
+
+    Raises:
+        ControlError: as ask; NoEngineError when no engine listens there.
+
+    """
+    with ExitStack() as stack:
+        try:
+            connection = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
             connection.settimeout(timeout)
             connection.connect(str(path))
-            connection.sendall(json.dumps({"cmd": command}).encode() + b"\n")
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            raise NoEngineError(_silent(path, error)) from error
+        except OSError as error:
+            raise ControlError(_silent(path, error)) from error
+        try:
+            line = json.dumps(request).encode() + b"\n"
+            if passed is None:
+                connection.sendall(line)
+            else:
+                socket.send_fds(connection, [line], [stack.enter_context(_nameless(passed)).fileno()])
             with connection.makefile("rb") as stream:
-                line = stream.readline(_ANSWER_MAX)
-        answer: dict[str, Any] = json.loads(line)
-    except (OSError, ValueError) as error:
-        raise ControlError(
-            f"The engine does not answer at {path} ({error or 'it hung up'}); see `capstan status` whether it runs."
-        ) from error
+                answer: dict[str, Any] = json.loads(stream.readline(_ANSWER_MAX))
+        except (OSError, ValueError) as error:
+            raise ControlError(_silent(path, error)) from error
     if not answer.get("ok"):
-        raise ControlError(f"The engine refused {command}: {answer.get('error', 'no reason given')}.")
+        raise ControlError(f"The engine refused {request['cmd']}: {answer.get('error', 'no reason given')}.")
     return answer
+
+
+def _silent(path: Path, error: Exception) -> str:
+    return f"The engine does not answer at {path} ({error or 'it hung up'}); see `capstan status` whether it runs."
+
+
+def _nameless(content: bytes) -> IO[bytes]:
+    """A file in memory that only those have to whom it is passed."""
+    stream = os.fdopen(os.memfd_create("capstan", os.MFD_CLOEXEC), "w+b")
+    stream.write(content)
+    stream.flush()
+    return stream

@@ -142,7 +142,12 @@ def engine_json(plan: Plan, paths: Paths) -> dict[str, Any]:
             "stream_bytes": buffers.stream_size,
         },
         "writer": {"cores": list(plan.writers)},
+        **({"targets": _targets_json(config, paths)} if config.has_targets else {}),
     }
+
+
+def _targets_json(config: CaptureConfig, paths: Paths) -> dict[str, Any]:
+    return {"directory": str(paths.targets), "streams": config.output.by_target}
 
 
 def _port_json(config: CaptureConfig, port: Port, entry: Interface) -> dict[str, Any]:
@@ -154,6 +159,7 @@ def _port_json(config: CaptureConfig, port: Port, entry: Interface) -> dict[str,
         "snaplen": config.snaplen,
         "promiscuous": config.promiscuous,
         "filter": config.filter,
+        "tunnels": list(entry.tunnels) or None,
         "options": options(config, port.method, entry),
     }
     return {key: value for key, value in described.items() if value is not None}

@@ -171,7 +171,8 @@ class Observer:
             links=[(port["interface"], port["link"]) for port in self._ports() if live and "link" in port],
             disk=captures.disk(self._config.output),
         )
-        return [*alarms.uncounted(self.session.uncounted), *found]
+        targets = alarms.targets(self._status.get("targets") if live else None)
+        return [*alarms.uncounted(self.session.uncounted), *targets, *found]
 
     def _ports(self) -> list[dict[str, Any]]:
         ports: list[dict[str, Any]] = self._status.get("ports", [])

@@ -90,6 +90,16 @@ class Paths:
         return self.library / "advice"
 
     @property
+    def targets(self) -> Path:
+        """The directory of the targets in force and their log."""
+        return self.library / "targets"
+
+    @property
+    def settings_targets(self) -> Path:
+        """The inventory's targets, as the deployment left them beside the settings."""
+        return self.config.with_name("targets.json")
+
+    @property
     def journal(self) -> Path:
         """One JSON line for each run of the engine."""
         return self.library / "runs.jsonl"

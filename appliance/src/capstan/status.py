@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ def read(paths: Paths) -> dict[str, Any]:
         "started": published.session.started,
         "files": list(captures.whole_files(Path(published.directory), published.session.started)),
         "output": engine.get("output"),
+        "targets": _targets(engine, live),
         "supervisor": _process(pid),
         "engine": dict(published.load) if pid is not None else {},
         "alarms": list(published.alarms) if pid is not None else [],
@@ -55,6 +57,17 @@ def _live(paths: Paths, published: state.State) -> Snapshot | None:
         return None
     snapshot = LedgerFile(paths.ledger, Layout.of_last_start(paths)).snapshot()
     return snapshot if snapshot is not None and snapshot.pid == published.live_pid else None
+
+
+def _targets(engine: Mapping[str, Any], live: Snapshot | None) -> dict[str, Any] | None:
+    """What is known of the targets in force, with the packets that this engine found to be theirs."""
+    found = engine.get("targets")
+    if found is None:
+        return None
+    queues = live.queues if live is not None else ()
+    matched = sum(int(queue.values.get("target_packets", 0)) for queue in queues)
+    unsure = sum(int(queue.values.get("target_unsure", 0)) for queue in queues)
+    return {**found, "matched_packets": matched, "unsure_packets": unsure}
 
 
 def _process(pid: int | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-from capstan import journal, namespaces, nic, preflight, state, workspace
+from capstan import journal, namespaces, nic, preflight, state, target_changes, workspace
 from capstan.config import CaptureConfig
 from capstan.engine import Engine, Load
 from capstan.engine_config import Plan, engine_json
@@ -141,6 +141,8 @@ class Supervisor:
         for sentence in plan.host.auto:
             logger().info("method_chosen", message=sentence)
         workspace.prepare(self._paths, self._config)
+        if self._config.has_targets:
+            target_changes.bring_into_force(self._paths, self._config, "the settings, at the start")
         self._observer.group = workspace.account_ids(self._config)[1]
         self._observer.publish("starting")
         self._prepare_ports(plan)

@@ -30,6 +30,12 @@ def prepare(paths: Paths, config: CaptureConfig) -> None:
             directory.mkdir(parents=True, exist_ok=True)
             _own(directory, owner)
         paths.library.mkdir(parents=True, exist_ok=True)
+        if config.has_targets:
+            paths.targets.mkdir(exist_ok=True)
+            _own(paths.targets, owner)
+            # A former deployment's account may have been another one.
+            for file in paths.targets.iterdir():
+                os.chown(file, *owner, follow_symlinks=False)
         output = Path(config.output.directory)
         if not output.exists():
             output.parent.mkdir(parents=True, exist_ok=True)

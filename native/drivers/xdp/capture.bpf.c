@@ -2,12 +2,49 @@
 /*
  * Hand every frame to the AF_XDP socket of its queue, with the time at which it was seen, and count
  * what happens to it. The counters lie in .bss, which the driver maps: reading them is a load.
+ *
+ * Two programs, of which one is attached: capstan_capture takes every frame, capstan_select what may be a
+ * target's. The rest is dropped where it is: what is captured is never the kernel's network, and a frame of
+ * nobody that went on to it would cost more than one that is captured.
  */
 #include <linux/bpf.h>
 
 #include <bpf/bpf_helpers.h>
 
 #include "capture.h"
+
+/* How far into a frame is looked, as targets/frame_view.h says: what lies behind is as if it ended there. */
+#define LOOK_BYTES 4096U
+
+/* Bytes of the frame, which may lie in several buffers. @return 0, or not when it ends before */
+static __always_inline long capstan_load(struct xdp_md *ctx, __u32 at, void *to, __u32 len)
+{
+	return at > LOOK_BYTES - len || bpf_xdp_load_bytes(ctx, at, to, len);
+}
+
+#define DIRECTLY(offset)                                      \
+	if (at == (offset) && data + (offset) + len <= end) { \
+		__builtin_memcpy(to, data + (offset), len);   \
+		return 0;                                     \
+	}
+
+/* The same where a plain packet has the headers: constant offsets may be read without a helper. */
+static __always_inline long capstan_load_plain(struct xdp_md *ctx, __u32 at, void *to, __u32 len)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+
+	DIRECTLY(0U) /* Ethernet */
+	DIRECTLY(14U) /* IP */
+	DIRECTLY(18U) /* IP behind a tag */
+	DIRECTLY(34U) /* behind IPv4 */
+	DIRECTLY(38U)
+	DIRECTLY(54U) /* behind IPv6 */
+	return capstan_load(ctx, at, to, len);
+}
+
+#define CAPSTAN_CONTEXT struct xdp_md
+
+#include "../bpf/match.bpf.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
@@ -27,19 +64,18 @@ static __always_inline void add_one(unsigned long long *counter)
 	__sync_fetch_and_add(counter, 1);
 }
 
-SEC("xdp.frags")
-int capstan_capture(struct xdp_md *ctx)
+/* A remainder, not a comparison: it stays verifiable without CAP_PERFMON. */
+static __always_inline struct capstan_xdp_counters *counters_of(__u32 queue)
 {
-	__u32 queue = ctx->rx_queue_index;
-	struct capstan_xdp_counters *counters;
+	return &capstan_counters[queue % CAPSTAN_XDP_QUEUES];
+}
+
+static __always_inline int hand_over(struct xdp_md *ctx, __u32 queue,
+				     struct capstan_xdp_counters *counters)
+{
 	struct capstan_xdp_stamp *stamp;
 	void *data;
 
-	if (!capstan_armed)
-		return XDP_PASS;
-	/* A remainder, not a comparison: it stays verifiable without CAP_PERFMON. */
-	counters = &capstan_counters[queue % CAPSTAN_XDP_QUEUES];
-	add_one(&counters->seen);
 	if (!bpf_map_lookup_elem(&capstan_sockets, &queue)) {
 		add_one(&counters->unbound);
 		return XDP_PASS;
@@ -55,6 +91,32 @@ int capstan_capture(struct xdp_md *ctx)
 		add_one(&counters->untimed);
 	}
 	return bpf_redirect_map(&capstan_sockets, queue, XDP_PASS);
+}
+
+SEC("xdp.frags")
+int capstan_capture(struct xdp_md *ctx)
+{
+	__u32 queue = ctx->rx_queue_index;
+	struct capstan_xdp_counters *counters = counters_of(queue);
+
+	if (!capstan_armed)
+		return XDP_PASS;
+	add_one(&counters->seen);
+	return hand_over(ctx, queue, counters);
+}
+
+SEC("xdp.frags")
+int capstan_select(struct xdp_md *ctx)
+{
+	__u32 queue = ctx->rx_queue_index;
+	struct capstan_xdp_counters *counters = counters_of(queue);
+	__u32 verdict;
+
+	if (!capstan_armed)
+		return XDP_PASS;
+	verdict = (__u32)capstan_judge(ctx, 0);
+	count(counters->judged, verdict);
+	return verdict == CAPSTAN_NOBODYS ? XDP_DROP : hand_over(ctx, queue, counters);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

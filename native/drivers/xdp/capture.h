@@ -3,14 +3,17 @@
 #ifndef CAPSTAN_XDP_CAPTURE_H
 #define CAPSTAN_XDP_CAPTURE_H
 
+#include "../bpf/targets.h"
+
 /** Queues that the program can serve: the engine's limit, a power of two. Higher ones share the slots. */
 #define CAPSTAN_XDP_QUEUES 64
 
 /** One queue's counters, on a cache line of their own. */
 struct capstan_xdp_counters {
-	unsigned long long seen;    /**< frames that arrived */
+	unsigned long long seen;    /**< frames that arrived and were not judged by targets */
 	unsigned long long unbound; /**< no socket on this queue: passed to the kernel */
 	unsigned long long untimed; /**< the driver has no room for a time stamp */
+	unsigned long long judged[CAPSTAN_VERDICTS]; /**< the others, by enum capstan_verdict */
 } __attribute__((aligned(64)));
 
 /** Put in front of each frame by the program: the frame's metadata. Size a multiple of 4, at most 32. */

@@ -24,6 +24,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "advise": "advise:advise",
     "check-config": "settings:check_config",
     "schema": "settings:schema",
+    "targets": "targets:targets_command",
     "lab": "lab:lab",
     "report": "report:report",
     "supervise": "supervise:supervise",

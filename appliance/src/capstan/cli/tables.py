@@ -40,6 +40,8 @@ def overview(found: Mapping[str, Any]) -> RenderableType:
     table.add_row("method", f"{found['method']}  [dim]{found['effective_mode'] or ''}[/dim]")
     for port in found["ports"] if name not in NOT_RUNNING else ():
         table.add_row("port", _port(port))
+    if targets := found.get("targets"):
+        table.add_row("targets", _targets(targets))
     _totals(table, found["totals"])
     for name, seconds in found["uncounted_seconds"].items():
         table.add_row("not counted", Text(f"{name}: {seconds:.1f} s without an engine", style="bold red"))
@@ -70,10 +72,17 @@ def _totals(table: Table, totals: Mapping[str, Any]) -> None:
     table.add_row("unaccounted", Text(format_count(missing), style="green" if missing == 0 else "bold red"))
 
 
+def _targets(targets: Mapping[str, Any]) -> str:
+    told = f"{format_count(targets['count'])} in force, {format_count(targets['active'])} active"
+    return f"{told}, serial {targets['serial']}, {format_count(targets['matched_packets'])} packets matched"
+
+
 def _port(port: Mapping[str, Any]) -> str:
     told = f"{port['interface']}: link {port['link']}, {port['queues']} queues"
     if port["filter"]:
         told += f", filter {port['filter']!r} in the {port['filter_in']}"
+    if port.get("targets_in"):
+        told += f", targets matched in the {port['targets_in']}"
     if port.get("counts_on") is False:
         told += ", counts nothing while no engine runs"
     return told

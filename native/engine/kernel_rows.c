@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernel_rows.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Most networks that lie within each other: one of each length. */
+#define MOST_NESTED 129
+
+#define PORTS 65536
+
+/* The kind of the plan that says that a table holds anything. */
+static const uint32_t kind_of[CAP_KERNEL_TABLES] = {
+	[CAPSTAN_HOSTS_IPV4] = CAPSTAN_KIND_HOSTS_IPV4,
+	[CAPSTAN_HOSTS_IPV6] = CAPSTAN_KIND_HOSTS_IPV6,
+	[CAPSTAN_HOSTS_MAC] = CAPSTAN_KIND_HOSTS_MAC,
+	[CAPSTAN_HOST_TABLES + CAPSTAN_PREFIXES_IPV4] = CAPSTAN_KIND_PREFIXES_IPV4,
+	[CAPSTAN_HOST_TABLES + CAPSTAN_PREFIXES_IPV6] = CAPSTAN_KIND_PREFIXES_IPV6,
+};
+
+static uint8_t sides_of(const struct cap_target *target)
+{
+	switch (target->direction) {
+	case CAP_DIRECTION_FROM:
+		return CAPSTAN_FROM;
+	case CAP_DIRECTION_TO:
+		return CAPSTAN_TO;
+	default:
+		return CAPSTAN_FROM | CAPSTAN_TO;
+	}
+}
+
+static struct capstan_hold hold_of(const struct cap_target *target)
+{
+	struct capstan_hold hold = { .sides = sides_of(target), .first = UINT16_MAX };
+
+	if (!target->any_protocol) {
+		hold.only |= CAPSTAN_ONLY_PROTOCOL;
+		hold.protocol = target->protocol;
+	}
+	if (target->port_count)
+		hold.only |= CAPSTAN_ONLY_PORTS;
+	for (unsigned i = 0; i < target->port_count; i++) {
+		if (hold.first > target->ports[i].first)
+			hold.first = target->ports[i].first;
+		if (hold.last < target->ports[i].last)
+			hold.last = target->ports[i].last;
+	}
+	return hold;
+}
+
+static void widen(struct capstan_hold *hull, const struct capstan_hold *hold)
+{
+	hull->sides |= hold->sides;
+	hull->only &= hold->only;
+	if (hull->protocol != hold->protocol)
+		hull->only &= (uint8_t)~CAPSTAN_ONLY_PROTOCOL;
+	if (hull->first > hold->first)
+		hull->first = hold->first;
+	if (hull->last < hold->last)
+		hull->last = hold->last;
+}
+
+static unsigned table_of(const struct cap_prefix *prefix)
+{
+	if (prefix->family == 4)
+		return prefix->length == 32 ? CAPSTAN_HOSTS_IPV4 :
+					      CAPSTAN_HOST_TABLES + CAPSTAN_PREFIXES_IPV4;
+	return prefix->length == 128 ? CAPSTAN_HOSTS_IPV6 :
+				       CAPSTAN_HOST_TABLES + CAPSTAN_PREFIXES_IPV6;
+}
+
+static void add_row(struct cap_kernel_rows *table, const uint8_t *bytes, size_t len,
+		    uint32_t length, const struct capstan_hold *hold)
+{
+	struct cap_kernel_row *row = &table->rows[table->count++];
+
+	*row = (struct cap_kernel_row){ .key.length = length, .hold = *hold };
+	memcpy(row->key.address.words, bytes, len);
+}
+
+static void add_target(struct cap_kernel_rows *tables, const struct cap_target *target)
+{
+	const struct capstan_hold hold = hold_of(target);
+	/* Of MAC addresses the program asks for no more, so the rest is left out. */
+	const struct capstan_hold any = { .sides = hold.sides };
+
+	for (unsigned i = 0; i < target->prefix_count; i++) {
+		const struct cap_prefix *prefix = &target->prefixes[i];
+
+		add_row(&tables[table_of(prefix)], prefix->bytes, prefix->family == 4 ? 4 : 16,
+			prefix->length, &hold);
+	}
+	for (unsigned i = 0; target->prefix_count == 0 && i < target->mac_count; i++)
+		add_row(&tables[CAPSTAN_HOSTS_MAC], target->macs[i], CAP_MAC_LEN, CAP_MAC_LEN * 8,
+			&any);
+}
+
+static int allocate(const struct cap_target *const *targets, unsigned count,
+		    struct cap_kernel_rows *tables)
+{
+	size_t sizes[CAP_KERNEL_TABLES] = { 0 };
+
+	for (unsigned t = 0; t < count; t++) {
+		for (unsigned i = 0; i < targets[t]->prefix_count; i++)
+			sizes[table_of(&targets[t]->prefixes[i])]++;
+		if (targets[t]->prefix_count == 0)
+			sizes[CAPSTAN_HOSTS_MAC] += targets[t]->mac_count;
+	}
+	for (unsigned i = 0; i < CAP_KERNEL_TABLES; i++) {
+		if (sizes[i] == 0)
+			continue;
+		tables[i].rows = calloc(sizes[i], sizeof(*tables[i].rows));
+		if (!tables[i].rows)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+int cap_kernel_row_compare(const struct cap_kernel_row *left, const struct cap_kernel_row *right)
+{
+	const struct capstan_prefix *a = &left->key, *b = &right->key;
+	int order = memcmp(&a->address, &b->address, sizeof(a->address));
+
+	if (order)
+		return order;
+	return (a->length > b->length) - (a->length < b->length);
+}
+
+static int compare(const void *left, const void *right)
+{
+	return cap_kernel_row_compare(left, right);
+}
+
+static void merge_equal(struct cap_kernel_rows *table)
+{
+	unsigned last = 0;
+
+	for (unsigned i = 1; i < table->count; i++) {
+		if (compare(&table->rows[last], &table->rows[i]) == 0)
+			widen(&table->rows[last].hold, &table->rows[i].hold);
+		else
+			table->rows[++last] = table->rows[i];
+	}
+	table->count = last + 1;
+}
+
+static bool covers(const struct capstan_prefix *outer, const struct capstan_prefix *inner)
+{
+	const uint8_t *a = (const uint8_t *)outer->address.words;
+	const uint8_t *b = (const uint8_t *)inner->address.words;
+	uint32_t bytes = outer->length / 8, bits = outer->length % 8;
+
+	if (outer->length > inner->length || memcmp(a, b, bytes))
+		return false;
+	return bits == 0 || ((a[bytes] ^ b[bytes]) & (0xff << (8 - bits)) & 0xff) == 0;
+}
+
+static void merge_nested(struct cap_kernel_rows *table)
+{
+	const struct cap_kernel_row *around[MOST_NESTED];
+	unsigned depth = 0;
+
+	for (unsigned i = 0; i < table->count; i++) {
+		struct cap_kernel_row *row = &table->rows[i];
+
+		while (depth && !covers(&around[depth - 1]->key, &row->key))
+			depth--;
+		if (depth)
+			widen(&row->hold, &around[depth - 1]->hold);
+		around[depth++] = row;
+	}
+}
+
+int cap_kernel_rows_make(const struct cap_target *const *targets, unsigned count,
+			 struct cap_kernel_rows tables[CAP_KERNEL_TABLES])
+{
+	memset(tables, 0, CAP_KERNEL_TABLES * sizeof(*tables));
+	if (allocate(targets, count, tables))
+		return -ENOMEM;
+	for (unsigned t = 0; t < count; t++)
+		add_target(tables, targets[t]);
+	for (unsigned i = 0; i < CAP_KERNEL_TABLES; i++) {
+		if (tables[i].count == 0)
+			continue;
+		qsort(tables[i].rows, tables[i].count, sizeof(*tables[i].rows), compare);
+		merge_equal(&tables[i]);
+		if (i >= CAPSTAN_HOST_TABLES)
+			merge_nested(&tables[i]);
+	}
+	return 0;
+}
+
+void cap_kernel_rows_free(struct cap_kernel_rows tables[CAP_KERNEL_TABLES])
+{
+	for (unsigned i = 0; i < CAP_KERNEL_TABLES; i++)
+		free(tables[i].rows);
+}
+
+static void set_ids(uint8_t *bitmap, const uint16_t *ids, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		bitmap[ids[i] / 8] |= (uint8_t)(1U << ids[i] % 8);
+}
+
+/* Ranges may be many and wide: where each begins and ends is noted first, and gone over once. */
+static void note_ports(const struct cap_target *target, int32_t *from, int32_t *to)
+{
+	const uint8_t sides = sides_of(target);
+
+	for (unsigned i = 0; i < target->port_count; i++) {
+		const struct cap_port_range *range = &target->ports[i];
+
+		from[range->first] += sides & CAPSTAN_FROM ? 1 : 0;
+		from[range->last + 1] -= sides & CAPSTAN_FROM ? 1 : 0;
+		to[range->first] += sides & CAPSTAN_TO ? 1 : 0;
+		to[range->last + 1] -= sides & CAPSTAN_TO ? 1 : 0;
+	}
+}
+
+static void set_ports(uint8_t *bitmap, const int32_t *changes)
+{
+	int32_t open = 0;
+
+	for (unsigned port = 0; port < PORTS; port++) {
+		open += changes[port];
+		if (open)
+			bitmap[port / 8] |= (uint8_t)(1U << port % 8);
+	}
+}
+
+int cap_kernel_plan_make(const struct cap_target *const *targets, unsigned count, uint32_t tunnels,
+			 const struct cap_kernel_rows tables[CAP_KERNEL_TABLES],
+			 struct capstan_plan *plan)
+{
+	int32_t *changes = calloc(2 * (PORTS + 1), sizeof(*changes));
+
+	if (!changes)
+		return -ENOMEM;
+	memset(plan, 0, sizeof(*plan));
+	plan->tunnels = tunnels;
+	for (unsigned i = 0; i < CAP_KERNEL_TABLES; i++)
+		plan->kinds |= tables[i].count ? kind_of[i] : 0;
+	for (unsigned t = 0; t < count; t++) {
+		const struct cap_target *target = targets[t];
+
+		if (target->prefix_count || target->mac_count)
+			continue;
+		if (target->outer_vlan_count) {
+			plan->kinds |= CAPSTAN_KIND_OUTER_VLANS;
+			set_ids(plan->outer_vlans, target->outer_vlans, target->outer_vlan_count);
+		} else if (target->inner_vlan_count) {
+			plan->kinds |= CAPSTAN_KIND_INNER_VLANS;
+			set_ids(plan->inner_vlans, target->inner_vlans, target->inner_vlan_count);
+		} else {
+			plan->kinds |= CAPSTAN_KIND_PORTS;
+			note_ports(target, changes, changes + PORTS + 1);
+		}
+	}
+	set_ports(plan->ports_from, changes);
+	set_ports(plan->ports_to, changes + PORTS + 1);
+	free(changes);
+	return 0;
+}

@@ -1,0 +1,550 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "clock.h"
+#include "sentence.h"
+#include "target_file.h"
+#include "target_force.h"
+#include "target_store.h"
+#include "target_words.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define ONE "00000000-0000-4000-8000-000000000001"
+#define TWO "00000000-0000-4000-8000-000000000002"
+#define SIX "00000000-0000-4000-8000-000000000006"
+#define HOST(id, host) "{\"id\":\"" id "\",\"prefixes\":[\"192.0.2." host "\"]}"
+#define ADD(targets) "{\"who\":\"test\",\"add\":[" targets "]}"
+#define LONG "a note that makes the file longer than the record of the next change is: "
+#define ADD_ONE ADD(HOST(ONE, "1"))
+
+static char place[64];
+
+static void begin(void)
+{
+	snprintf(place, sizeof(place), "/tmp/capstan-force-XXXXXX");
+	HOLDS(mkdtemp(place));
+}
+
+static const char *in_place(const char *name)
+{
+	static char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", place, name);
+	return path;
+}
+
+static void end(void)
+{
+	unlink(in_place(CAP_TARGET_FILE_NAME));
+	unlink(in_place("." CAP_TARGET_FILE_NAME ".new"));
+	unlink(in_place(CAP_TARGET_LOG_NAME));
+	unlink(in_place("moved.jsonl"));
+	unlink(in_place(".lock"));
+	HOLDS(rmdir(place) == 0); /* nothing else is left there */
+}
+
+static off_t size_of(const char *name)
+{
+	struct stat about;
+
+	return stat(in_place(name), &about) ? 0 : about.st_size;
+}
+
+/* The one-shot change. @return its code */
+static int change(const char *text, json_t **answer, struct cap_error *err)
+{
+	int ends[2], rc;
+
+	HOLDS(pipe(ends) == 0);
+	HOLDS(write(ends[1], text, strlen(text)) == (ssize_t)strlen(text));
+	close(ends[1]);
+	*answer = NULL;
+	rc = cap_target_change_directory(place, ends[0], answer, err);
+	close(ends[0]);
+	return rc;
+}
+
+static long number(json_t *answer, const char *key)
+{
+	return (long)json_integer_value(json_object_get(answer, key));
+}
+
+/* What a restart finds: how many, and the serial. */
+static unsigned restart(uint64_t *serial)
+{
+	struct cap_target_store store;
+	struct cap_target_list list = { 0 };
+	struct cap_error err = { "" };
+	int rc = cap_target_store_open(&store, place, &list, &err);
+	unsigned count = list.count;
+
+	if (rc)
+		fprintf(stderr, "%s\n", err.text);
+	HOLDS(rc == 0);
+	*serial = store.serial;
+	cap_target_list_free(&list);
+	cap_target_store_close(&store);
+	return count;
+}
+
+static void a_change_is_written_and_a_restart_finds_it(void)
+{
+	struct cap_error err;
+	uint64_t serial;
+	json_t *answer;
+
+	begin();
+	HOLDS(change(ADD(HOST(ONE, "1") "," HOST(TWO, "2")), &answer, &err) == 0);
+	HOLDS(number(answer, "added") == 2 && number(answer, "serial") == 1);
+	json_decref(answer);
+	HOLDS(restart(&serial) == 2 && serial == 1);
+	HOLDS(change("{\"remove\":[\"" ONE "\",\"" TWO "\"],\"add\":[" HOST(TWO, "9") "]}", &answer,
+		     &err) == 0);
+	HOLDS(number(answer, "removed") == 1 && number(answer, "changed") == 1);
+	HOLDS(number(answer, "added") == 0 && number(answer, "count") == 1);
+	json_decref(answer);
+	HOLDS(restart(&serial) == 1 && serial == 2);
+	end();
+}
+
+static void a_change_of_nothing_leaves_no_trace(void)
+{
+	struct cap_error err;
+	json_t *answer;
+	off_t log;
+
+	begin();
+	HOLDS(change(ADD_ONE, &answer, &err) == 0);
+	json_decref(answer);
+	log = size_of(CAP_TARGET_LOG_NAME);
+	HOLDS(change("{\"replace\":true,\"add\":[" HOST(ONE, "1") "]}", &answer, &err) == 0);
+	HOLDS(number(answer, "serial") == 1 && number(answer, "changed") == 0);
+	json_decref(answer);
+	HOLDS(change("{\"dry_run\":true,\"remove\":[\"" ONE "\"]}", &answer, &err) == 0);
+	HOLDS(number(answer, "removed") == 1 && number(answer, "serial") == 1);
+	json_decref(answer);
+	HOLDS(size_of(CAP_TARGET_LOG_NAME) == log);
+	end();
+}
+
+static void the_inventory_replaces_its_own_and_no_others(void)
+{
+	struct cap_error err;
+	json_t *answer;
+
+	begin();
+	HOLDS(change(ADD_ONE, &answer, &err) == 0);
+	json_decref(answer);
+	HOLDS(change("{\"origin\":\"inventory\",\"replace\":true,\"add\":[" HOST(TWO, "2") "]}",
+		     &answer, &err) == 0);
+	HOLDS(number(answer, "count") == 2);
+	json_decref(answer);
+	HOLDS(change("{\"origin\":\"inventory\",\"replace\":true,\"add\":[" HOST(SIX, "6") "]}",
+		     &answer, &err) == 0);
+	HOLDS(number(answer, "removed") == 1 && number(answer, "added") == 1);
+	json_decref(answer);
+	HOLDS(change("{\"remove\":[\"" SIX "\"]}", &answer, &err) < 0);
+	HOLDS(strstr(err.text, SIX) && strstr(err.text, "the inventory's"));
+	HOLDS(change("{\"origin\":\"inventory\",\"replace\":true,\"add\":[" HOST(ONE, "1") "]}",
+		     &answer, &err) < 0);
+	HOLDS(strstr(err.text, ONE) && strstr(err.text, "run time"));
+	HOLDS(change("{\"replace\":true}", &answer, &err) == 0);
+	HOLDS(number(answer, "removed") == 1 && number(answer, "count") == 1);
+	json_decref(answer);
+	end();
+}
+
+/* What is wrong, and the word that the sentence must hold. */
+static const struct {
+	const char *text, *names;
+} wrong[] = {
+	{ "", "JSON object" },
+	{ "{\"add\":{}}", "add: must be a list" },
+	{ ADD_ONE "x", "behind the end" },
+	{ ADD(HOST(ONE, "1") "," HOST(ONE, "2")), "twice" },
+	{ ADD(HOST(TWO, "2") ",{\"id\":\"" SIX "\"}"), "add[1]" },
+	{ "{\"add\":[" HOST(TWO, "2") "],\"colour\":1}", "colour" },
+	{ "{\"add\":[{\"id\":\"" SIX "\",\"vlans\":[1],\"origin\":\"inventory\"}]}", "origin" },
+	{ "{\"remove\":[\"" SIX "\"]}", "is not in force" },
+	{ "{\"remove\":[\"" ONE "\",\"" ONE "\"]}", "twice" },
+	{ "{\"remove\":[7]}", "remove[0]" },
+	{ "{\"remove\":[\"" ONE "\"],\"replace\":true}", "does not go with replace" },
+	{ "{\"replace\":1}", "true or false" },
+	{ "{\"origin\":\"me\"}", "runtime, inventory" },
+	{ "{\"who\":\"\"}", "who" },
+	{ ADD_ONE, "in force already" },
+};
+
+static void what_is_refused_changes_nothing(void)
+{
+	struct cap_error err;
+	uint64_t serial;
+	json_t *answer;
+	off_t log;
+
+	begin();
+	HOLDS(change(ADD_ONE, &answer, &err) == 0);
+	json_decref(answer);
+	log = size_of(CAP_TARGET_LOG_NAME);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		int rc = change(wrong[i].text, &answer, &err);
+
+		if (rc >= 0 || !strstr(err.text, wrong[i].names)) {
+			fprintf(stderr, "%s\n-> %d: %s\n", wrong[i].text, rc, err.text);
+			exit(1);
+		}
+		HOLDS(restart(&serial) == 1 && serial == 1);
+		HOLDS(size_of(CAP_TARGET_LOG_NAME) == log);
+	}
+	end();
+}
+
+static void limit_files(rlim_t bytes)
+{
+	const struct rlimit limit = { bytes, RLIM_INFINITY };
+
+	signal(SIGXFSZ, SIG_IGN);
+	HOLDS(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+}
+
+static void a_log_that_is_full_leaves_all_as_it_was(void)
+{
+	struct cap_error err;
+	uint64_t serial;
+	json_t *answer;
+	off_t log;
+
+	begin();
+	HOLDS(change(ADD_ONE, &answer, &err) == 0);
+	json_decref(answer);
+	log = size_of(CAP_TARGET_LOG_NAME);
+	limit_files((rlim_t)log + 20); /* a piece of the record fits */
+	HOLDS(change(ADD(HOST(TWO, "2")), &answer, &err) < 0);
+	limit_files(RLIM_INFINITY);
+	HOLDS(strstr(err.text, CAP_TARGET_LOG_NAME) && strstr(err.text, "nothing was changed"));
+	HOLDS(size_of(CAP_TARGET_LOG_NAME) == log);
+	HOLDS(restart(&serial) == 1 && serial == 1);
+	end();
+}
+
+static void a_change_that_only_the_log_has_is_in_force_after_a_restart(void)
+{
+	struct cap_error err;
+	char moved[128];
+	uint64_t serial;
+	json_t *answer;
+	off_t file;
+
+	begin();
+	HOLDS(change(ADD(HOST(ONE, "1") ",{\"id\":\"" SIX
+					"\",\"vlans\":[1],\"note\":\"" LONG LONG LONG "\"}"),
+		     &answer, &err) == 0);
+	json_decref(answer);
+	file = size_of(CAP_TARGET_FILE_NAME);
+	snprintf(moved, sizeof(moved), "%s", in_place("moved.jsonl"));
+	HOLDS(rename(in_place(CAP_TARGET_LOG_NAME), moved) == 0);
+	limit_files(
+		(rlim_t)file); /* the log, begun anew, has room; the file with one more has not */
+	HOLDS(change("{\"remove\":[\"" ONE "\"],\"add\":[" HOST(TWO, "2") "," HOST(ONE, "7") "]}",
+		     &answer, &err) == 0);
+	json_decref(answer);
+	HOLDS(size_of(CAP_TARGET_FILE_NAME) == file);
+	HOLDS(access(in_place("." CAP_TARGET_FILE_NAME ".new"), F_OK) < 0);
+	limit_files(RLIM_INFINITY);
+	HOLDS(restart(&serial) == 3 && serial == 2);
+	HOLDS(size_of(CAP_TARGET_FILE_NAME) > file); /* caught up with */
+	HOLDS(restart(&serial) == 3 && serial == 2);
+	end();
+}
+
+static void a_record_that_was_never_finished_is_cut_off(void)
+{
+	static const char piece[] =
+		"{\"serial\":2,\"time\":\"2026-12-01T00:00:00Z\",\"added\":[{\"id";
+	struct cap_error err;
+	uint64_t serial;
+	json_t *answer;
+	off_t log;
+	int fd;
+
+	begin();
+	HOLDS(change(ADD_ONE, &answer, &err) == 0);
+	json_decref(answer);
+	log = size_of(CAP_TARGET_LOG_NAME);
+	fd = open(in_place(CAP_TARGET_LOG_NAME), O_WRONLY | O_APPEND);
+	HOLDS(write(fd, piece, sizeof(piece) - 1) == sizeof(piece) - 1);
+	close(fd);
+	fd = open(in_place("." CAP_TARGET_FILE_NAME ".new"), O_WRONLY | O_CREAT, 0600);
+	HOLDS(write(fd, piece, sizeof(piece) - 1) == sizeof(piece) - 1);
+	close(fd);
+	HOLDS(restart(&serial) == 1 && serial == 1);
+	HOLDS(size_of(CAP_TARGET_LOG_NAME) == log);
+	HOLDS(change(ADD(HOST(TWO, "2")), &answer, &err) == 0);
+	json_decref(answer);
+	HOLDS(restart(&serial) == 2 && serial == 2);
+	end();
+}
+
+static void all_is_there_again_from_the_log_alone(void)
+{
+	struct cap_error err;
+	uint64_t serial;
+	json_t *answer;
+
+	begin();
+	HOLDS(change(ADD_ONE, &answer, &err) == 0);
+	json_decref(answer);
+	HOLDS(change("{\"origin\":\"inventory\",\"add\":[" HOST(SIX, "6") "]}", &answer, &err) ==
+	      0);
+	json_decref(answer);
+	HOLDS(change("{\"remove\":[\"" ONE "\"],\"add\":[" HOST(TWO, "2") "]}", &answer, &err) ==
+	      0);
+	json_decref(answer);
+	HOLDS(unlink(in_place(CAP_TARGET_FILE_NAME)) == 0);
+	HOLDS(restart(&serial) == 2 && serial == 3);
+	end();
+}
+
+/* An engine's targets with one worker, whose loop the test is. */
+struct running {
+	struct cap_targets_config config;
+	struct cap_target_reader reader, *readers[1];
+	struct cap_target_force *force;
+};
+
+static void start(struct running *running, cap_target_active_hook hook, void *context)
+{
+	struct cap_error err = { "" };
+
+	*running = (struct running){ .config.directory = place };
+	running->readers[0] = &running->reader;
+	HOLDS(cap_target_force_create(&running->force, &running->config, running->readers, 1,
+				      &err) == 0);
+	HOLDS(cap_target_force_load(running->force, &err) == 0);
+	HOLDS(cap_target_force_start(running->force, hook, context, &err) == 0);
+}
+
+/* @return the answer, when there is one within the time */
+static json_t *await(struct running *running, uint64_t ticket, int milliseconds)
+{
+	struct pollfd ready = { .fd = cap_target_force_fd(running->force), .events = POLLIN };
+	json_t *answer = NULL;
+	uint64_t of;
+
+	for (int left = milliseconds; left > 0 && !answer; left -= 50) {
+		poll(&ready, 1, 50);
+		if (cap_target_force_answer(running->force, &of, &answer))
+			HOLDS(of == ticket);
+	}
+	return answer;
+}
+
+static json_t *ask(struct running *running, const char *text)
+{
+	struct cap_target_job job = { .ticket = 7,
+				      .peer = { .uid = 0, .pid = 1 },
+				      .text = strdup(text),
+				      .len = strlen(text),
+				      .fd = -1 };
+	struct cap_error err;
+	json_t *answer;
+
+	HOLDS(cap_target_force_ask(running->force, &job, &err) == 0);
+	answer = await(running, 7, 10000);
+	HOLDS(answer);
+	return answer;
+}
+
+static void an_answer_comes_when_workers_find_the_new_set(void)
+{
+	const struct cap_target_set *before, *now;
+	struct cap_target_summary summary;
+	struct running running;
+	json_t *answer;
+
+	begin();
+	start(&running, NULL, NULL);
+	before = cap_target_take(&running.reader);
+	HOLDS(before && cap_target_set_count(before) == 0);
+	answer = ask(&running, ADD_ONE);
+	HOLDS(json_is_true(json_object_get(answer, "ok")) && number(answer, "serial") == 1);
+	json_decref(answer);
+	HOLDS(cap_target_set_count(before) == 0); /* the worker has not passed it: it is there */
+	now = cap_target_take(&running.reader);
+	HOLDS(cap_target_set_count(now) == 1);
+	answer = ask(&running, ADD_ONE);
+	HOLDS(json_is_false(json_object_get(answer, "ok")));
+	HOLDS(strstr(json_string_value(json_object_get(answer, "error")), "in force already"));
+	json_decref(answer);
+	HOLDS(cap_target_take(&running.reader) == now);
+	cap_target_force_summary(running.force, &summary);
+	HOLDS(summary.count == 1 && summary.active == 1 && summary.serial == 1);
+	HOLDS(summary.runtime == 1 && summary.changeable && !summary.behind);
+	cap_target_leave(&running.reader);
+	cap_target_force_close(running.force);
+	end();
+}
+
+static void a_worker_that_does_not_pass_keeps_a_few_sets_and_then_changes_wait(void)
+{
+	struct running running;
+	unsigned taken = 0;
+	json_t *answer;
+	bool ok = true;
+
+	begin();
+	start(&running, NULL, NULL);
+	cap_target_take(&running.reader);
+	while (ok && taken < 100) {
+		char text[128];
+
+		snprintf(text, sizeof(text),
+			 "{\"add\":[{\"id\":\"00000000-0000-4000-8000-%012u\",\"vlans\":[1]}]}",
+			 taken);
+		answer = ask(&running, text);
+		ok = json_is_true(json_object_get(answer, "ok"));
+		if (!ok)
+			HOLDS(strstr(json_string_value(json_object_get(answer, "error")),
+				     "try again later"));
+		taken += ok;
+		json_decref(answer);
+	}
+	HOLDS(taken == 8);
+	HOLDS(cap_target_set_count(cap_target_take(&running.reader)) == 8);
+	answer = ask(&running, ADD_ONE);
+	HOLDS(json_is_false(json_object_get(answer, "ok"))); /* id ...1 is one of them */
+	json_decref(answer);
+	answer = ask(&running, "{\"remove\":[\"" ONE "\"]}");
+	HOLDS(json_is_true(json_object_get(answer, "ok")));
+	json_decref(answer);
+	cap_target_force_close(running.force);
+	end();
+}
+
+static void one_directory_has_one_owner(void)
+{
+	struct running running;
+	struct cap_error err;
+	json_t *answer;
+
+	begin();
+	start(&running, NULL, NULL);
+	HOLDS(change(ADD_ONE, &answer, &err) == -EBUSY && strstr(err.text, "control socket"));
+	cap_target_force_close(running.force);
+	HOLDS(change(ADD_ONE, &answer, &err) == 0);
+	json_decref(answer);
+	end();
+}
+
+struct heard {
+	unsigned calls, count; /* atomic */
+};
+
+static void hear(void *context, const struct cap_target *const *active, unsigned count)
+{
+	struct heard *heard = context;
+
+	(void)active;
+	__atomic_store_n(&heard->count, count, __ATOMIC_SEQ_CST);
+	__atomic_add_fetch(&heard->calls, 1, __ATOMIC_SEQ_CST);
+}
+
+static void await_count(const struct heard *heard, unsigned count)
+{
+	const struct timespec pause = { .tv_nsec = 10000000 };
+
+	for (unsigned looks = 0; looks < 1000; looks++) {
+		if (__atomic_load_n(&heard->count, __ATOMIC_SEQ_CST) == count)
+			return;
+		nanosleep(&pause, NULL);
+	}
+	HOLDS(!"told of as many within ten seconds");
+}
+
+static void who_becomes_active_or_ceases_to_be_is_told(void)
+{
+	char text[256], from[CAP_TIME_TEXT], to[CAP_TIME_TEXT];
+	const uint64_t now = cap_realtime_ns();
+	struct heard heard = { 0 };
+	struct running running;
+	json_t *answer;
+
+	begin();
+	start(&running, hear, &heard);
+	HOLDS(heard.calls == 1 && heard.count == 0);
+	/* Active from 1 s before its start to 1 s behind its end. */
+	cap_time_text(now + 1500 * CAP_NS_PER_MS, from);
+	cap_time_text(now + 1600 * CAP_NS_PER_MS, to);
+	snprintf(text, sizeof(text),
+		 ADD(HOST(ONE, "1") ",{\"id\":\"" TWO
+				    "\",\"vlans\":[1],\"start\":\"%s\",\"end\":\"%s\"}"),
+		 from, to);
+	answer = ask(&running, text);
+	HOLDS(json_is_true(json_object_get(answer, "ok")));
+	json_decref(answer);
+	await_count(&heard, 2);
+	await_count(&heard, 1);
+	cap_target_leave(&running.reader);
+	cap_target_force_close(running.force);
+	end();
+}
+
+static void a_set_that_is_read_from_a_file_is_not_changed(void)
+{
+	struct running running = { 0 };
+	struct cap_target_job job = { .fd = -1 };
+	struct cap_error err;
+	json_t *answer;
+
+	begin();
+	HOLDS(change(ADD_ONE, &answer, &err) == 0);
+	json_decref(answer);
+	running.config.file = strdup(in_place(CAP_TARGET_FILE_NAME));
+	running.readers[0] = &running.reader;
+	HOLDS(cap_target_force_create(&running.force, &running.config, running.readers, 1, &err) ==
+	      0);
+	HOLDS(cap_target_force_load(running.force, &err) == 0);
+	HOLDS(cap_target_set_count(cap_target_take(&running.reader)) == 1);
+	HOLDS(cap_target_force_ask(running.force, &job, &err) == -EROFS);
+	HOLDS(strstr(err.text, "targets.directory"));
+	cap_target_force_close(running.force);
+	free(running.config.file);
+	end();
+}
+
+int main(void)
+{
+	static const struct sentence sentences[] = {
+		{ "a change is written, and a restart finds it",
+		  a_change_is_written_and_a_restart_finds_it },
+		{ "a change of nothing leaves no trace", a_change_of_nothing_leaves_no_trace },
+		{ "the inventory replaces its own and no others",
+		  the_inventory_replaces_its_own_and_no_others },
+		{ "what is refused changes nothing", what_is_refused_changes_nothing },
+		{ "a log that is full leaves all as it was",
+		  a_log_that_is_full_leaves_all_as_it_was },
+		{ "a change that only the log has is in force after a restart",
+		  a_change_that_only_the_log_has_is_in_force_after_a_restart },
+		{ "a record that was never finished is cut off",
+		  a_record_that_was_never_finished_is_cut_off },
+		{ "all is there again from the log alone", all_is_there_again_from_the_log_alone },
+		{ "an answer comes when workers find the new set",
+		  an_answer_comes_when_workers_find_the_new_set },
+		{ "a worker that does not pass keeps a few sets, and then changes wait",
+		  a_worker_that_does_not_pass_keeps_a_few_sets_and_then_changes_wait },
+		{ "one directory has one owner", one_directory_has_one_owner },
+		{ "who becomes active, or ceases to be, is told",
+		  who_becomes_active_or_ceases_to_be_is_told },
+		{ "a set that is read from a file is not changed",
+		  a_set_that_is_read_from_a_file_is_not_changed },
+	};
+
+	return HOLD_ALL(sentences);
+}
