@@ -25,7 +25,8 @@ hardware()
 	# thread=single: one host thread runs all CPUs in turn, two machines fill two cores. With a thread a CPU, qemu 10.0
 	# loses a timer's or disk's interrupt in one boot in ten on a busy host, and the machine then waits for ever.
 	local iommu=$1 half=$((MACHINE_MEMORY / 2)) cpus=$((MACHINE_CPUS / 2)) node nic tap model mac options ports=(0 0)
-	printf '%s\n' -accel tcg,thread=single -cpu max -smp "$MACHINE_CPUS" -m "$MACHINE_MEMORY" \
+	# la57=off: with page tables of five levels each miss of the emulated TLB costs one look more.
+	printf '%s\n' -accel tcg,thread=single -cpu max,la57=off -smp "$MACHINE_CPUS" -m "$MACHINE_MEMORY" \
 		-display none -nodefaults -no-user-config -device virtio-rng-pci,bus=pcie.0 \
 		-device isa-debug-exit,iobase=$POWER_PORT,iosize=1
 	if [[ $iommu == yes ]]; then

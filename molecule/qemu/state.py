@@ -158,17 +158,18 @@ def interrupts() -> Iterator[Line]:
     """Which CPUs each interrupt of a capture NIC may use, by its name: numbers change."""
     yield "irq", "default_smp_affinity", text(Path("/proc/irq/default_smp_affinity")) or "none"
     balanced = output("systemctl", "is-active", "irqbalance") == ["active"]
+    owners = {path.name: path.parents[1] for path in SYS.glob("bus/pci/devices/*/msi_irqs/*")}
     for line in (text(Path("/proc/interrupts")) or "").splitlines()[1:]:
         number, name = line.split(":", 1)[0].strip(), line.split()[-1]
-        for device in [path.parents[1] for path in SYS.glob(f"bus/pci/devices/*/msi_irqs/{number}")]:
-            if device.name != MANAGEMENT_NIC and text(device / "class") == CLASS_ETHERNET:
-                allowed = text(Path(f"/proc/irq/{number}/smp_affinity_list")) or ""
-                local = text(device / "local_cpulist") or ""
-                # irqbalance moves them about among the CPUs of their node, another way each boot.
-                if balanced and cpus(allowed) <= cpus(local):
-                    allowed = f"irqbalance's choice among {local}"
-                key = re.sub(r"virtio\d+", "virtio", name)  # counts virtio devices since boot
-                yield "irq", f"{device.name} {key}", allowed
+        device = owners.get(number)
+        if device and device.name != MANAGEMENT_NIC and text(device / "class") == CLASS_ETHERNET:
+            allowed = text(Path(f"/proc/irq/{number}/smp_affinity_list")) or ""
+            local = text(device / "local_cpulist") or ""
+            # irqbalance moves them about among the CPUs of their node, another way each boot.
+            if balanced and cpus(allowed) <= cpus(local):
+                allowed = f"irqbalance's choice among {local}"
+            key = re.sub(r"virtio\d+", "virtio", name)  # counts virtio devices since boot
+            yield "irq", f"{device.name} {key}", allowed
 
 
 def cpus(numbers: str) -> set[int]:

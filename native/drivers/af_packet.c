@@ -474,13 +474,28 @@ static void counters(struct cap_queue *queue, struct cap_source_counters *out)
 	}
 }
 
+static const struct cap_mode modes[] = {
+	{ .name = "ring",
+	  .asked_by = "the method alone",
+	  .features = CAP_FEATURE_KERNEL_FILTER | CAP_FEATURE_MULTI_QUEUE | CAP_FEATURE_NETDEV,
+	  .queues = "any number: the kernel spreads by flow hash, CPU or receive queue (fanout)",
+	  .time = "the kernel's, nanoseconds" },
+	{ 0 },
+};
+
+static const char *const drops[] = { "kernel_dropped", NULL };
+
 const struct cap_driver cap_driver_af_packet = {
 	.name = "af_packet",
 	.summary =
 		"Linux packet socket with a TPACKET_V3 memory-mapped ring, fanned out over queues",
-	.sees = "tp_drops for a full ring and the filter's own counters; frames lost before the kernel only by the NIC's counters",
+	.wire = "tp_packets, or the filter's own count",
+	.sees = "tp_drops: the ring was full",
+	.drops = drops,
+	.blind = "what the NIC loses before the kernel, but for its own counters",
 	.features = CAP_FEATURE_KERNEL_FILTER | CAP_FEATURE_MULTI_QUEUE | CAP_FEATURE_NETDEV,
 	.privileges = CAP_PRIVILEGE_NET_RAW | CAP_PRIVILEGE_BPF,
+	.modes = modes,
 	.parse_options = parse_options,
 	.free_options = free,
 	.open = port_open,

@@ -690,14 +690,43 @@ static void counters(struct cap_queue *queue, struct cap_source_counters *out)
 	out->fill_empty = stats.rx_fill_ring_empty_descs;
 }
 
+#define QUEUES "as many as the interface has receive queues"
+#define TIME "the kernel's clock, read by the XDP program for each frame"
+
+static const struct cap_mode modes[] = {
+	{ .name = "zero-copy",
+	  .asked_by = "mode zerocopy",
+	  .features = CAP_FEATURE_ZERO_COPY | CAP_FEATURE_MULTI_QUEUE | CAP_FEATURE_NETDEV,
+	  .queues = QUEUES,
+	  .time = TIME },
+	{ .name = "copy",
+	  .asked_by = "mode copy",
+	  .features = CAP_FEATURE_MULTI_QUEUE | CAP_FEATURE_NETDEV,
+	  .queues = QUEUES,
+	  .time = TIME },
+	{ .name = "generic",
+	  .asked_by = "mode skb",
+	  .features = CAP_FEATURE_MULTI_QUEUE | CAP_FEATURE_NETDEV,
+	  .queues = QUEUES,
+	  .time = TIME },
+	{ 0 },
+};
+
+static const char *const drops[] = { "kernel_dropped", "ring_full", "unbound", NULL };
+
 const struct cap_driver cap_driver_af_xdp = {
 	.name = "af_xdp",
 	.summary =
 		"AF_XDP sockets, one a queue, fed by an own XDP program: zero-copy, copy or generic",
-	.sees = "every frame that reaches the XDP program, and rx_dropped and rx_ring_full of each socket; in zero-copy mode also the NIC's own drops",
+	.wire = "the XDP program's own count, by queue",
+	.sees = "rx_dropped (no free frame) and rx_ring_full of each socket, and what came on a queue without one",
+	.drops = drops,
+	.blind = "what the NIC loses before the program, but for its own counters",
 	.features = CAP_FEATURE_ZERO_COPY | CAP_FEATURE_MULTI_QUEUE | CAP_FEATURE_NETDEV,
+	.needs = "a driver with native XDP, for zero-copy and copy",
 	.privileges = CAP_PRIVILEGE_NET_RAW | CAP_PRIVILEGE_NET_ADMIN | CAP_PRIVILEGE_BPF |
 		      CAP_PRIVILEGE_IPC_LOCK,
+	.modes = modes,
 	.parse_options = parse_options,
 	.free_options = free,
 	.open = port_open,

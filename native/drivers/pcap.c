@@ -361,12 +361,27 @@ static void counters(struct cap_queue *queue, struct cap_source_counters *out)
 	}
 }
 
+static const struct cap_mode modes[] = {
+	{ .name = "live",
+	  .asked_by = "the method alone",
+	  .features = CAP_FEATURE_KERNEL_FILTER | CAP_FEATURE_NETDEV,
+	  .queues = "one",
+	  .time = "the kernel's, nanoseconds" },
+	{ 0 },
+};
+
+static const char *const drops[] = { "kernel_dropped", NULL };
+
 const struct cap_driver cap_driver_pcap = {
 	.name = "pcap",
 	.summary = "libpcap's live capture: one queue, one copy more; for tests and quiet links",
-	.sees = "ps_drop for a full ring and the filter's own counters; frames lost before the kernel only by the NIC's counters",
+	.wire = "libpcap's ps_recv, or the filter's own count",
+	.sees = "ps_drop: the ring was full",
+	.drops = drops,
+	.blind = "what the NIC loses before the kernel, but for its own counters",
 	.features = CAP_FEATURE_KERNEL_FILTER | CAP_FEATURE_NETDEV,
 	.privileges = CAP_PRIVILEGE_NET_RAW | CAP_PRIVILEGE_BPF,
+	.modes = modes,
 	.parse_options = parse_options,
 	.free_options = free,
 	.open = port_open,

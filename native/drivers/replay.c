@@ -47,7 +47,7 @@ struct cap_queue {
 	/* from a file */
 	struct cap_replay_file *reader;
 	int64_t loop;
-	uint8_t *arena; /* copies of one burst: the reader's own bytes last one packet */
+	uint8_t *arena; /* copies of one burst, where the reader's own bytes last one packet */
 	char (*notes)[CAP_ERF_NOTE]; /* of the same burst's packets */
 	struct cap_erf_tally tally;
 	struct cap_packet ahead; /* with recorded pace: read before its time; data is NULL if none */
@@ -137,6 +137,8 @@ static int open_file(struct cap_queue *queue, struct cap_error *err)
 
 	if (rc)
 		return rc;
+	if (cap_replay_file_has_bursts(queue->reader))
+		return 0;
 	if (!queue->arena)
 		queue->arena = malloc((size_t)CAP_BURST * CAP_MAX_SNAPLEN);
 	if (!queue->notes)
@@ -343,6 +345,22 @@ static int give_up(struct cap_queue *queue, unsigned in_hand, const char *why)
 	return in_hand ? (int)in_hand : -EBADMSG;
 }
 
+static int burst_where_it_lies(struct cap_queue *queue, struct cap_packet *packets, unsigned max)
+{
+	struct cap_error err;
+	int n = cap_replay_file_burst(queue->reader, packets, max, &err);
+
+	if (n < 0)
+		return give_up(queue, 0, err.text);
+	if (n == 0)
+		return end_of_file(queue);
+	if (!is_due(queue, packets[0].timestamp_ns)) {
+		queue->ahead = packets[0];
+		return 0;
+	}
+	return n;
+}
+
 static int burst_from_file(struct cap_queue *queue, struct cap_packet *packets, unsigned max)
 {
 	unsigned n = 0;
@@ -358,6 +376,8 @@ static int burst_from_file(struct cap_queue *queue, struct cap_packet *packets, 
 	}
 	if (queue->options->pace == PACE_RECORDED)
 		max = 1;
+	if (cap_replay_file_has_bursts(queue->reader))
+		return burst_where_it_lies(queue, packets, max);
 	for (uint8_t *at = queue->arena; n < max; n++) {
 		struct cap_error err;
 		int rc = cap_replay_file_next(queue->reader, &packets[n], queue->notes[n],
@@ -422,12 +442,32 @@ static int device_counters(struct cap_port *port, struct cap_device_counter *out
 	return sum.bytes ? (int)cap_erf_counters(&sum, out, max) : 0;
 }
 
+static const struct cap_mode modes[] = {
+	{ .name = "file",
+	  .asked_by = "file",
+	  .features = CAP_FEATURE_PACED_BY_ENGINE,
+	  .queues = "one: a file has one order",
+	  .time = "the file's, nanoseconds" },
+	{ .name = "memory",
+	  .asked_by = "generate",
+	  .features = CAP_FEATURE_MULTI_QUEUE | CAP_FEATURE_PACED_BY_ENGINE,
+	  .queues = "any number, each with packets of its own",
+	  .time = "the system clock's, read once a burst, and a nanosecond later for each packet of it" },
+	{ 0 },
+};
+
+static const char *const drops[] = { "other_link", NULL };
+
 const struct cap_driver cap_driver_replay = {
 	.name = "replay",
 	.summary =
 		"a pcap, pcapng or ERF file, or packets generated in memory; loses nothing, waits for the engine",
-	.sees = "nothing to see: the source waits for the engine",
+	.wire = "packets read or generated",
+	.sees = "nothing is lost: the source waits for the engine",
+	.drops = drops,
+	.blind = "nothing; what an ERF file's loss counters tell of never reached this engine",
 	.features = CAP_FEATURE_MULTI_QUEUE | CAP_FEATURE_PACED_BY_ENGINE,
+	.modes = modes,
 	.parse_options = parse_options,
 	.free_options = free_options,
 	.open = port_open,

@@ -5,6 +5,7 @@
 #include "erf_file.h"
 #include "filter.h"
 #include "log.h"
+#include "pcap_file.h"
 #include "pcapng.h"
 
 #include <errno.h>
@@ -14,7 +15,8 @@
 
 struct cap_replay_file {
 	const char *name, *path;
-	pcap_t *pcap; /* or */
+	struct cap_pcap_file *plain; /* or */
+	pcap_t *pcap;		     /* or */
 	struct cap_erf_file *erf;
 	enum cap_erf_fcs fcs;
 };
@@ -28,6 +30,11 @@ static int open_pcap(struct cap_replay_file *file, struct cap_error *err)
 	if (!file->pcap)
 		return cap_fail(err, EINVAL, "%s: replay: %s: %s: give a pcap, pcapng or ERF file",
 				file->name, file->path, text);
+	file->plain = cap_pcap_file_open(file->path);
+	if (file->plain) {
+		pcap_close(file->pcap);
+		file->pcap = NULL;
+	}
 	return 0;
 }
 
@@ -77,7 +84,7 @@ const char *cap_replay_file_words(const struct cap_replay_file *file)
 
 uint32_t cap_replay_file_link_type(const struct cap_replay_file *file)
 {
-	return file->erf ? CAP_LINKTYPE_ETHERNET : cap_link_type_of(pcap_datalink(file->pcap));
+	return file->pcap ? cap_link_type_of(pcap_datalink(file->pcap)) : CAP_LINKTYPE_ETHERNET;
 }
 
 uint32_t cap_replay_file_fcs_len(const struct cap_replay_file *file)
@@ -152,10 +159,22 @@ int cap_replay_file_next(struct cap_replay_file *file, struct cap_packet *packet
 			   next_of_pcap(file, packet, err);
 }
 
+bool cap_replay_file_has_bursts(const struct cap_replay_file *file)
+{
+	return file->plain;
+}
+
+int cap_replay_file_burst(struct cap_replay_file *file, struct cap_packet *packets, unsigned max,
+			  struct cap_error *err)
+{
+	return cap_pcap_file_burst(file->plain, packets, max, err);
+}
+
 void cap_replay_file_close(struct cap_replay_file *file)
 {
 	if (!file)
 		return;
+	cap_pcap_file_close(file->plain);
 	if (file->pcap)
 		pcap_close(file->pcap);
 	cap_erf_file_close(file->erf);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/** @file A capture file that is replayed: pcap or pcapng by libpcap, or ERF. */
+/** @file A capture file that is replayed: plain pcap of Ethernet, other pcap and pcapng by libpcap, or ERF. */
 #ifndef CAPSTAN_REPLAY_FILE_H
 #define CAPSTAN_REPLAY_FILE_H
 
@@ -35,6 +35,13 @@ uint32_t cap_replay_file_fcs_len(const struct cap_replay_file *file);
 int cap_replay_file_next(struct cap_replay_file *file, struct cap_packet *packet,
 			 char note[CAP_ERF_NOTE], struct cap_erf_tally *tally,
 			 struct cap_error *err);
+
+/** Can packets be read in bursts, by cap_replay_file_burst in place of cap_replay_file_next? */
+bool cap_replay_file_has_bursts(const struct cap_replay_file *file);
+
+/** See cap_pcap_file_burst. */
+int cap_replay_file_burst(struct cap_replay_file *file, struct cap_packet *packets, unsigned max,
+			  struct cap_error *err);
 
 void cap_replay_file_close(struct cap_replay_file *file);
 

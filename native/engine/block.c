@@ -45,7 +45,8 @@ int cap_block_pool_init(struct cap_block_pool *pool, unsigned count, uint32_t bl
 			strerror(errno),
 			huge == CAP_HUGEPAGES_ON ? "reserve more hugepages" : "add memory");
 	pool->blocks = calloc(count, sizeof(*pool->blocks));
-	if (!pool->blocks || cap_spsc_init(&pool->full, count) ||
+	pool->idle = calloc(count, sizeof(struct cap_block *));
+	if (!pool->blocks || !pool->idle || cap_spsc_init(&pool->full, count) ||
 	    cap_spsc_init(&pool->free, count)) {
 		cap_block_pool_free(pool);
 		return cap_fail(err, ENOMEM, "buffers: out of memory");
@@ -63,7 +64,19 @@ void cap_block_pool_free(struct cap_block_pool *pool)
 	cap_spsc_free(&pool->full);
 	cap_spsc_free(&pool->free);
 	free(pool->blocks);
+	free(pool->idle);
 	if (pool->memory)
 		munmap(pool->memory, pool->memory_size);
 	*pool = (struct cap_block_pool){ 0 };
+}
+
+struct cap_block *cap_block_take(struct cap_block_pool *pool, uint32_t limit)
+{
+	struct cap_block *block;
+
+	while ((block = cap_spsc_pop(&pool->free)))
+		pool->idle[pool->idle_count++] = block;
+	if (!pool->idle_count || pool->count - pool->idle_count >= limit)
+		return NULL;
+	return pool->idle[--pool->idle_count];
 }

@@ -151,6 +151,19 @@ enum cap_feature {
 	CAP_FEATURE_NETDEV = 1U << 5, /**< the port is a network device of this host */
 };
 
+/**
+ * One way in which a method captures: what a setting or the kind of the port makes of it. Constant data, which
+ * `--methods --json` prints and the tables of the documentation are made of.
+ */
+struct cap_mode {
+	const char *name; /**< for people, unique within the method: "zero-copy" */
+	const char *
+		asked_by; /**< the port's settings in engine.json that ask for it: "mode zerocopy" */
+	uint32_t features;  /**< enum cap_feature, a part of cap_driver.features */
+	const char *queues; /**< how packets come to queues, and how many queues there may be */
+	const char *time;   /**< whose time stamps packets have, and how fine */
+};
+
 /** Bits of cap_driver.privileges: what `open` needs when it runs again after privileges were dropped. */
 enum cap_privilege {
 	CAP_PRIVILEGE_NET_RAW = 1U << 0,
@@ -166,11 +179,26 @@ struct cap_driver {
 	/** One line for `--methods`. */
 	const char *summary;
 
-	/** What its drop counters can and cannot see, one sentence for `--methods`. */
+	/** By what cap_source_counters.wire is counted. */
+	const char *wire;
+
+	/** What its drop counters see. */
 	const char *sees;
 
-	uint32_t features;   /**< enum cap_feature */
+	/** Names in the ledger (ledger_fields.h) under which that stands, ended by NULL. */
+	const char *const *drops;
+
+	/** What is lost without any counter of this method seeing it. */
+	const char *blind;
+
+	/** What the host needs that no package of Capstan's brings: module, library, licence. NULL: nothing. */
+	const char *needs;
+
+	uint32_t features;   /**< enum cap_feature: what any of its modes has */
 	uint32_t privileges; /**< enum cap_privilege */
+
+	/** The ways in which it captures, at least one, the best first; ended by an entry without a name. */
+	const struct cap_mode *modes;
 
 	/**
 	 * Read the port's "options" object strictly: an unknown key or a value out of range is an error.

@@ -4,8 +4,8 @@
 #include "driver.h"
 #include "filter.h"
 #include "ledger.h"
-#include "loadable.h"
 #include "log.h"
+#include "methods.h"
 #include "pcapng.h"
 #include "target_file.h"
 #include "target_force.h"
@@ -46,69 +46,11 @@ struct request {
 	pid_t parent; /* to stop with, or 0 */
 };
 
-static const struct {
-	enum cap_feature feature;
-	const char *name;
-} features[] = {
-	{ CAP_FEATURE_KERNEL_FILTER, "kernel_filter" },
-	{ CAP_FEATURE_HARDWARE_TIME, "hardware_time" },
-	{ CAP_FEATURE_ZERO_COPY, "zero_copy" },
-	{ CAP_FEATURE_MULTI_QUEUE, "multi_queue" },
-};
-
-#define N_FEATURES (sizeof(features) / sizeof(features[0]))
-
 static void print_json(json_t *value)
 {
 	json_dumpf(value, stdout, JSON_INDENT(2));
 	putchar('\n');
 	json_decref(value);
-}
-
-/* @param why_not NULL when the method can be used on this host */
-static json_t *method_json(const struct cap_driver *about, const char *package, const char *why_not)
-{
-	json_t *method = json_pack("{s:s, s:s, s:s, s:s?, s:b, s:s?}", "name", about->name,
-				   "summary", about->summary, "drop_counters", about->sees,
-				   "package", package, "loadable", !why_not, "why_not", why_not);
-
-	for (size_t f = 0; f < N_FEATURES; f++)
-		json_object_set_new(method, features[f].name,
-				    json_boolean(about->features & features[f].feature));
-	return method;
-}
-
-static void print_methods_json(void)
-{
-	json_t *methods = json_array();
-	struct cap_error err;
-
-	for (unsigned i = 0; cap_drivers[i]; i++)
-		json_array_append_new(methods, method_json(cap_drivers[i], NULL, NULL));
-	for (const struct cap_loadable *other = cap_loadables; other->about; other++)
-		json_array_append_new(
-			methods, method_json(other->about, other->package,
-					     cap_loadable_load(other, &err) ? NULL : err.text));
-	print_json(json_pack("{s:s, s:o}", "version", CAP_VERSION, "methods", methods));
-}
-
-static void print_method(const struct cap_driver *about)
-{
-	printf("%-10s %s\n           its drop counters see: %s\n", about->name, about->summary,
-	       about->sees);
-}
-
-static void print_methods(void)
-{
-	struct cap_error err;
-
-	for (unsigned i = 0; cap_drivers[i]; i++)
-		print_method(cap_drivers[i]);
-	for (const struct cap_loadable *other = cap_loadables; other->about; other++) {
-		print_method(other->about);
-		if (!cap_loadable_load(other, &err))
-			printf("           not on this host: %s\n", err.text);
-	}
 }
 
 static int fail(enum cap_exit code, const struct cap_error *err)
@@ -314,9 +256,9 @@ int main(int argc, char **argv)
 		return code;
 	if (request.methods) {
 		if (request.json)
-			print_methods_json();
+			print_json(cap_methods());
 		else
-			print_methods();
+			cap_methods_print(stdout);
 		return CAP_EXIT_CLEAN;
 	}
 	if (request.layout) {

@@ -100,18 +100,19 @@ static inline uint32_t cap_epb_close_commented(uint8_t *at, uint32_t captured, u
 	uint32_t padded = cap_pad4(captured);
 	uint32_t options = (dropped ? 12U : 0U) + comments_len;
 	uint32_t size = CAP_EPB_OVERHEAD + padded + (options ? options + 4U : 0U);
-	struct cap_epb_header header = {
-		.type = 6,
-		.total_len = size,
-		.timestamp_high = (uint32_t)(timestamp_ns >> 32),
-		.timestamp_low = (uint32_t)timestamp_ns,
-		.captured_len = captured,
-		.original_len = original,
-	};
-	uint8_t *end = at + sizeof(header) + captured;
+	/* Member by member: made aside, it would be read back wider than it was written, which stalls. */
+	struct cap_epb_header *header = (struct cap_epb_header *)(void *)at;
+	uint8_t *end = at + sizeof(*header) + captured;
 
-	memcpy(at, &header, sizeof(header));
-	memset(end, 0, padded - captured);
+	header->type = 6;
+	header->total_len = size;
+	header->interface_id = 0;
+	header->timestamp_high = (uint32_t)(timestamp_ns >> 32);
+	header->timestamp_low = (uint32_t)timestamp_ns;
+	header->captured_len = captured;
+	header->original_len = original;
+	/* More zeroes than the padding, in one store: what follows overwrites them. */
+	memset(end, 0, 4);
 	end += padded - captured;
 	if (dropped) {
 		const uint16_t option[2] = { 4, 8 };

@@ -154,3 +154,13 @@ json_t *cap_capability_names(void)
 	cap_free(have);
 	return names;
 }
+
+json_t *cap_privilege_names(uint32_t privileges)
+{
+	json_t *names = json_array();
+
+	for (size_t i = 0; i < N_KNOWN; i++)
+		if (privileges & known[i].privilege)
+			json_array_append_new(names, json_string(known[i].name));
+	return names;
+}

@@ -32,4 +32,7 @@ int cap_drop_privileges(const struct cap_config *config, const struct cap_identi
 /** Names of the effective capabilities, for status. @return new reference */
 json_t *cap_capability_names(void);
 
+/** Names of the capabilities that bits of enum cap_privilege stand for. @return new reference */
+json_t *cap_privilege_names(uint32_t privileges);
+
 #endif

@@ -2,6 +2,7 @@
 #include "worker.h"
 
 #include "clock.h"
+#include "copy.h"
 #include "log.h"
 #include "pcapng.h"
 
@@ -16,11 +17,18 @@
 /* Between two looks at the clock while packets keep coming: at most 64 x 64 packets. */
 #define BURSTS_PER_LOOK 64
 
+/* Packets whose first bytes are fetched before their turn: a driver's buffers may lie far apart. */
+#define AHEAD 4U
+
 #define IDLE_WAIT_MS 20
 #define PARKED_WAIT_NS (5 * CAP_NS_PER_MS)
 
-/* A source that waits for the engine may wait for the disk, too. */
+/*
+ * A source that waits for the engine may wait for the disk, too. It gains nothing from a long queue, and
+ * blocks that wait in one have left the processor's caches when their turn comes.
+ */
 #define BACKPRESSURE_NS 50000L
+#define PACED_BLOCKS 8U
 
 /* What the kernel has accepted must come out of its rings within this time. */
 #define DRAIN_NS (3 * CAP_NS_PER_S)
@@ -77,9 +85,10 @@ static void seal(struct cap_worker *worker)
 static struct cap_block *take_free_block(struct cap_worker *worker)
 {
 	const struct timespec pause = { .tv_nsec = BACKPRESSURE_NS };
+	const uint32_t limit = is_paced(worker) ? PACED_BLOCKS : UINT32_MAX;
 	struct cap_block *block;
 
-	while (!(block = cap_spsc_pop(&worker->pool->free)) && is_paced(worker))
+	while (!(block = cap_block_take(worker->pool, limit)) && is_paced(worker))
 		nanosleep(&pause, NULL);
 	return block;
 }
@@ -161,7 +170,7 @@ static inline void store(struct cap_worker *worker, const struct cap_packet *pac
 	}
 	at = worker->block->data + worker->block->used;
 	if (plain) {
-		memcpy(at + sizeof(struct cap_epb_header), packet->data, captured);
+		cap_copy(at + sizeof(struct cap_epb_header), packet->data, captured);
 	} else {
 		uint32_t limit = worker->filter ? present : captured;
 
@@ -186,6 +195,73 @@ static inline void store(struct cap_worker *worker, const struct cap_packet *pac
 		tally->unsure += match->unsure;
 		tally->more += match->more;
 	}
+}
+
+/*
+ * The common case by itself: whole frames in one piece of which nothing else is to be told, into a block that
+ * has room, where all packets are wanted. What it needs stays in registers.
+ *
+ * @return how many of the burst's first packets are stored; the next one is store()'s
+ */
+static unsigned store_run(struct cap_worker *worker, const struct cap_packet *packets, unsigned n)
+{
+	struct cap_block *block = worker->block;
+	const uint32_t longest = worker->snaplen;
+	uint64_t bytes = 0;
+	uint8_t *at, *end;
+	unsigned i;
+
+	if (!block || worker->dropped_here)
+		return 0;
+	at = block->data + block->used;
+	end = block->data + block->size - CAP_ISB_RESERVE;
+	for (i = 0; i < n; i++) {
+		const struct cap_packet *packet = &packets[i];
+		const uint32_t len = packet->len;
+
+		if (!is_plain(packet) || (packet->note_len | packet->lost_before) ||
+		    len < packet->wire_len || len > longest || cap_epb_size(len) > end - at)
+			break;
+		if (i + AHEAD < n)
+			__builtin_prefetch(packet[AHEAD].data);
+		cap_copy(at + sizeof(struct cap_epb_header), packet->data, len);
+		at += cap_epb_close(at, len, packet->wire_len, packet->timestamp_ns, 0);
+		bytes += packet->wire_len;
+	}
+	block->used = (uint32_t)(at - block->data);
+	block->packets += i;
+	block->bytes += bytes;
+	return i;
+}
+
+static void store_all(struct cap_worker *worker, const struct cap_packet *packets, unsigned n,
+		      struct tally *tally)
+{
+	for (unsigned i = 0; i < n; i++) {
+		i += store_run(worker, packets + i, n - i);
+		if (i == n)
+			return;
+		worker->dropped_here += packets[i].lost_before;
+		store(worker, &packets[i], NULL, NULL, tally);
+	}
+}
+
+/* @param wanted bit i: packet i is */
+static void store_wanted(struct cap_worker *worker, const struct cap_target_set *set,
+			 const struct cap_packet *packets, unsigned n, uint64_t wanted,
+			 struct tally *tally)
+{
+	unsigned told = 0;
+
+	for (; wanted; wanted &= wanted - 1) {
+		const unsigned i = (unsigned)__builtin_ctzll(wanted);
+
+		for (; told <= i; told++)
+			worker->dropped_here += packets[told].lost_before;
+		store(worker, &packets[i], set, set ? &worker->matches[i] : NULL, tally);
+	}
+	for (; told < n; told++)
+		worker->dropped_here += packets[told].lost_before;
 }
 
 /* Which of a burst's packets the filter rejects; those in pieces it cannot say before they are put together. */
@@ -213,8 +289,6 @@ static void store_burst(struct cap_worker *worker, const struct cap_target_set *
 	struct cap_ledger_worker *ledger = &worker->ledger->worker;
 	uint64_t wanted = ~0ULL >> (CAP_BURST - n);
 	struct tally tally = { 0 };
-	unsigned told = 0;
-
 	if (set)
 		wanted = cap_match_burst(worker->matcher, set, packets, n, worker->matches);
 	if (worker->filter)
@@ -222,15 +296,10 @@ static void store_burst(struct cap_worker *worker, const struct cap_target_set *
 	tally.filtered = n - (unsigned)__builtin_popcountll(wanted);
 	for (unsigned i = 0; i < n; i++)
 		tally.bytes += packets[i].wire_len + tag_len(&packets[i]);
-	for (; wanted; wanted &= wanted - 1) {
-		const unsigned i = (unsigned)__builtin_ctzll(wanted);
-
-		for (; told <= i; told++)
-			worker->dropped_here += packets[told].lost_before;
-		store(worker, &packets[i], set, set ? &worker->matches[i] : NULL, &tally);
-	}
-	for (; told < n; told++)
-		worker->dropped_here += packets[told].lost_before;
+	if (!set && !worker->filter)
+		store_all(worker, packets, n, &tally);
+	else
+		store_wanted(worker, set, packets, n, wanted, &tally);
 
 	cap_count(&ledger->received_packets, n);
 	cap_count(&ledger->received_bytes, tally.bytes);
@@ -299,7 +368,7 @@ static void rotate_if_asked(struct cap_worker *worker)
 		worker->block->last_of_file = true;
 		seal(worker);
 	} else {
-		marker = worker->block ? worker->block : cap_spsc_pop(&worker->pool->free);
+		marker = worker->block ? worker->block : cap_block_take(worker->pool, UINT32_MAX);
 		if (!marker)
 			return; /* asked for again at the next chores */
 		worker->block = NULL;

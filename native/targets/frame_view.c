@@ -334,7 +334,7 @@ static struct inner read_ipv6(const struct frame *frame, uint32_t at, struct cap
 		return none;
 	next = frame->bytes[at + 6];
 	at += IPV6_HEADER;
-	for (unsigned i = 0; i <= CAP_MAX_EXTENSIONS; i++) {
+	for (unsigned i = 0;; i++) {
 		uint32_t len;
 
 		switch (next) {
@@ -349,7 +349,7 @@ static struct inner read_ipv6(const struct frame *frame, uint32_t at, struct cap
 			view->port_is[CAP_FROM] = view->port_is[CAP_TO] = CAP_ABSENT;
 			return read_transport(frame, at, view);
 		}
-		if (!has(frame, at, 8))
+		if (i == CAP_MAX_EXTENSIONS || !has(frame, at, 8))
 			return none;
 		len = (frame->bytes[at + 1] + 1U) * 8;
 		if (next == IP_AUTHENTICATION)
@@ -362,7 +362,6 @@ static struct inner read_ipv6(const struct frame *frame, uint32_t at, struct cap
 		next = frame->bytes[at];
 		at += len;
 	}
-	return none;
 }
 
 /* Behind the bottom of the stack: IP, or a pseudowire's Ethernet with or without a control word. */

@@ -4,6 +4,8 @@
 #include "filter.h"
 #include "judge.h"
 #include "pcapng.h"
+#include "scan.h"
+#include "target_index.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,7 @@ struct cap_matcher {
 	struct cap_fragments *fragments;
 	struct cap_view views[CAP_MAX_VIEWS];
 	bool sure[CAP_MAX_MATCHES]; /* of the match in hand, target by target */
+	struct cap_scan scan;
 	uint8_t room[CAP_LOOK_BYTES];
 };
 
@@ -66,29 +69,101 @@ static void note_target(struct cap_matcher *matcher, struct cap_match *match, ui
 	match->count++;
 }
 
-static bool is_in(const struct cap_view *view, enum cap_side side, const struct cap_prefix *prefix)
-{
-	const unsigned whole = prefix->length / 8, rest = prefix->length % 8;
-	const uint8_t *address = view->address[side];
+/* What is looked for, and what was found so far. */
+struct look {
+	struct cap_matcher *matcher;
+	const struct cap_target_set *set;
+	const struct cap_target_index *index;
+	uint64_t timestamp_ns;
+	struct cap_match *match;
+};
 
-	if (!view->has_address[side] || view->family != prefix->family ||
-	    memcmp(address, prefix->bytes, whole))
-		return false;
-	return !rest || (address[whole] ^ prefix->bytes[whole]) >> (8 - rest) == 0;
-}
-
-static bool has_address(const struct cap_target *target, const struct cap_view *view,
+/* Judge an entry's targets for one side of a view. */
+static void judge_entry(const struct look *look, uint32_t entry, const struct cap_view *view,
 			enum cap_side side)
 {
-	for (unsigned i = 0; i < target->prefix_count; i++)
-		if (is_in(view, side, &target->prefixes[i]))
-			return true;
-	return !target->prefix_count;
+	const struct cap_target_index *index = look->index;
+	const uint32_t end = index->entries[entry + 1].first;
+	const struct cap_match *match = look->match;
+
+	for (uint32_t i = index->entries[entry].first; i < end; i++) {
+		const uint32_t target = index->terms[i];
+		enum cap_verdict verdict;
+
+		/* They come in their order: nothing that is left would be told, or change what is. */
+		if (match->more && target > match->targets[CAP_MAX_MATCHES - 1])
+			return;
+		verdict = cap_judge(cap_target_set_at(look->set, target), view, side,
+				    look->timestamp_ns);
+		if (verdict != CAP_NOT_HIS)
+			note_target(look->matcher, look->match, target, verdict);
+	}
+}
+
+static void judge_address(const struct look *look, const struct cap_view *view, enum cap_side side)
+{
+	const struct cap_target_index *index = look->index;
+	const uint8_t *address = view->address[side];
+	uint32_t host, prefix;
+
+	if (view->family == 4) {
+		const uint32_t number = (uint32_t)address[0] << 24 | (uint32_t)address[1] << 16 |
+					(uint32_t)address[2] << 8 | address[3];
+
+		host = cap_index_host4(index, number);
+		prefix = cap_index_prefix4(index, number);
+	} else {
+		host = cap_index_host6(index, address);
+		prefix = cap_index_prefix6(index, address);
+	}
+	if (host)
+		judge_entry(look, host, view, side);
+	for (; prefix; prefix = index->entries[prefix].parent)
+		judge_entry(look, prefix, view, side);
+}
+
+static void judge_mac(const struct look *look, const struct cap_view *view, enum cap_side side)
+{
+	struct cap_host_search search = cap_index_mac_begin(look->index, view->mac[side]);
+	uint32_t entry;
+
+	while ((entry = cap_index_mac_next(look->index, &search, view->mac[side])))
+		judge_entry(look, entry, view, side);
+}
+
+static void judge_ports(const struct look *look, const struct cap_view *view, enum cap_side side)
+{
+	const struct cap_target_index *index = look->index;
+
+	if (view->port_is[side] == CAP_UNKNOWN)
+		judge_entry(look, index->any_port, view, side);
+	if (view->port_is[side] == CAP_KNOWN)
+		for (uint32_t block = CAP_PORT_BLOCKS / 2 | view->port[side]; block; block /= 2)
+			judge_entry(look, index->port_blocks[block], view, side);
+}
+
+/* The targets that name no prefix. */
+static void judge_anywhere(const struct look *look, const struct cap_view *view, enum cap_side side)
+{
+	const struct cap_target_index *index = look->index;
+
+	if (index->macs.bucket_count && view->has_mac[side])
+		judge_mac(look, view, side);
+	for (unsigned tag = 0; tag < 2; tag++) {
+		if (index->any_vlan[tag] && view->vlan_is[tag] == CAP_UNKNOWN)
+			judge_entry(look, index->any_vlan[tag], view, side);
+		if (index->any_vlan[tag] && view->vlan_is[tag] == CAP_KNOWN)
+			judge_entry(look, index->vlans[tag][view->vlan[tag]], view, side);
+	}
+	if (index->any_port)
+		judge_ports(look, view, side);
 }
 
 static bool match_packet(struct cap_matcher *matcher, const struct cap_target_set *set,
 			 const struct cap_packet *packet, struct cap_match *match)
 {
+	const struct look look = { matcher, set, cap_target_set_index(set), packet->timestamp_ns,
+				   match };
 	unsigned views = cap_frame_views(packet, matcher->link_type, matcher->tunnels,
 					 matcher->room, matcher->views);
 
@@ -100,14 +175,10 @@ static bool match_packet(struct cap_matcher *matcher, const struct cap_target_se
 
 		cap_fragments_resolve(matcher->fragments, view, packet->timestamp_ns);
 		for (enum cap_side side = CAP_FROM; side <= CAP_TO; side++) {
-			for (unsigned t = 0; t < cap_target_set_count(set); t++) {
-				const struct cap_target *target = cap_target_set_at(set, t);
-				enum cap_verdict verdict =
-					cap_judge(target, view, side, packet->timestamp_ns);
-
-				if (verdict != CAP_NOT_HIS && has_address(target, view, side))
-					note_target(matcher, match, t, verdict);
-			}
+			if (view->has_address[side])
+				judge_address(&look, view, side);
+			if (look.index->anywhere)
+				judge_anywhere(&look, view, side);
 		}
 	}
 	for (uint32_t i = 0; i < match->count; i++)
@@ -118,9 +189,17 @@ static bool match_packet(struct cap_matcher *matcher, const struct cap_target_se
 uint64_t cap_match_burst(struct cap_matcher *matcher, const struct cap_target_set *set,
 			 const struct cap_packet *packets, unsigned n, struct cap_match *found)
 {
-	uint64_t matched = 0;
+	const struct cap_target_index *index = cap_target_set_index(set);
+	uint64_t matched = 0, maybe = ~0ULL >> (CAP_BURST - n);
 
-	for (unsigned i = 0; i < n; i++)
+	/* Where a target names no address, no packet's addresses say that it is nobody's. */
+	if (!index->anywhere)
+		maybe = cap_scan_burst(&matcher->scan, index, matcher->link_type, matcher->tunnels,
+				       packets, n);
+	for (; maybe; maybe &= maybe - 1) {
+		const unsigned i = (unsigned)__builtin_ctzll(maybe);
+
 		matched |= (uint64_t)match_packet(matcher, set, &packets[i], &found[i]) << i;
+	}
 	return matched;
 }

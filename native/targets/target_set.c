@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "target_set.h"
 
+#include "target_index.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +12,7 @@ struct cap_target_set {
 	unsigned count;
 	uint8_t *lists; /* all of the targets' lists and notes, one after the other */
 	size_t lists_size;
+	struct cap_target_index index;
 };
 
 /* Every list has an even size, so that all of them are aligned for the ports and VLAN ids among them. */
@@ -69,6 +72,10 @@ int cap_target_set_build(const struct cap_target *targets, unsigned count,
 	room = made->lists;
 	for (unsigned i = 0; i < count; i++)
 		copy_target(&made->targets[i], &targets[i], &room);
+	if (!cap_target_index_build(&made->index, made->targets, count)) {
+		cap_target_set_free(made);
+		return cap_fail(err, ENOMEM, "targets: out of memory for an index of %u", count);
+	}
 	*set = made;
 	return 0;
 }
@@ -77,6 +84,7 @@ void cap_target_set_free(struct cap_target_set *set)
 {
 	if (!set)
 		return;
+	cap_target_index_free(&set->index);
 	free(set->targets);
 	free(set->lists);
 	free(set);
@@ -89,10 +97,16 @@ unsigned cap_target_set_count(const struct cap_target_set *set)
 
 size_t cap_target_set_memory(const struct cap_target_set *set)
 {
-	return sizeof(*set) + set->count * sizeof(*set->targets) + set->lists_size;
+	return sizeof(*set) + set->count * sizeof(*set->targets) + set->lists_size +
+	       cap_target_index_memory(&set->index);
 }
 
 const struct cap_target *cap_target_set_at(const struct cap_target_set *set, unsigned index)
 {
 	return &set->targets[index];
+}
+
+const struct cap_target_index *cap_target_set_index(const struct cap_target_set *set)
+{
+	return &set->index;
 }

@@ -14,6 +14,7 @@
 #include <stddef.h>
 
 struct cap_target_set;
+struct cap_target_index;
 
 /**
  * Build a set. Any thread but a worker's.
@@ -32,5 +33,8 @@ size_t cap_target_set_memory(const struct cap_target_set *set);
 
 /** Target @p index of the set, borrowed. */
 const struct cap_target *cap_target_set_at(const struct cap_target_set *set, unsigned index);
+
+/** How the set's targets are found by what a packet shows. */
+const struct cap_target_index *cap_target_set_index(const struct cap_target_set *set);
 
 #endif

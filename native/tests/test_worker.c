@@ -249,6 +249,71 @@ static void the_snap_length_cuts_and_keeps_the_length(void)
 	put_away(&bench);
 }
 
+/* Every fifth packet is none of the common kind: tagged, in pieces, after a loss, cut by ring or snap length. */
+static void lengths_and_kinds_stand_in_order_as_they_came(void)
+{
+	enum { PACKETS = 700, LONGEST = 1600, SNAPLEN = 1500 };
+	static uint8_t bytes[PACKETS][LONGEST];
+	static struct cap_segment pieces[PACKETS][2];
+	static struct cap_packet packets[PACKETS];
+	uint64_t wire = 0, cut = 0, too_short = 0;
+	struct bench bench;
+	struct stored stored;
+	struct cap_block *block;
+	uint32_t at = 0;
+
+	for (unsigned i = 0; i < PACKETS; i++) {
+		struct cap_packet *packet = &packets[i];
+
+		for (unsigned k = 0; k < LONGEST; k++)
+			bytes[i][k] = (uint8_t)(i * 7 + k * 3 + 1);
+		*packet = packet_of(bytes[i], i < 500 ? i + 14 : i + LONGEST - PACKETS + 1);
+		packet->timestamp_ns = 1000000000000 + i;
+		if (i % 25 == 5)
+			packet->vlan_tpid = 0x8100;
+		if (i % 25 == 10) {
+			pieces[i][0] = (struct cap_segment){ bytes[i], 13 };
+			pieces[i][1] = (struct cap_segment){ bytes[i] + 13, packet->len - 13 };
+			packet->n_segments = 2;
+			packet->segments = pieces[i];
+		}
+		if (i % 25 == 15)
+			packet->lost_before = 3;
+		if (i % 25 == 20)
+			packet->wire_len += 9;
+	}
+	run(&bench, packets, PACKETS, SNAPLEN, NULL);
+	block = cap_spsc_pop(&bench.pool.full);
+	for (unsigned i = 0; i < PACKETS; i++) {
+		const struct cap_packet *packet = &packets[i];
+		const unsigned tag = packet->vlan_tpid ? 4 : 0;
+		const uint32_t present = packet->len + tag;
+		const uint32_t kept = present < SNAPLEN ? present : SNAPLEN;
+
+		while (!next_packet(block, &at, &stored)) {
+			block = cap_spsc_pop(&bench.pool.full);
+			at = 0;
+			HOLDS(block);
+		}
+		HOLDS(stored.header.captured_len == kept);
+		HOLDS(stored.header.original_len == packet->wire_len + tag);
+		HOLDS(stored.header.timestamp_low == (uint32_t)packet->timestamp_ns);
+		HOLDS(stored.dropped == packet->lost_before);
+		HOLDS(!memcmp(stored.bytes, bytes[i], tag ? 12 : kept));
+		HOLDS(!memcmp(stored.bytes + 12 + tag, bytes[i] + 12, kept - 12 - tag));
+		for (uint32_t k = kept; k < cap_pad4(kept); k++)
+			HOLDS(stored.bytes[k] == 0);
+		wire += packet->wire_len + tag;
+		cut += kept == SNAPLEN && packet->wire_len + tag > SNAPLEN;
+		too_short += packet->len < packet->wire_len && present < SNAPLEN;
+	}
+	HOLDS(cut > 0 && too_short > 0);
+	HOLDS(bench.ledger.queues->worker.received_bytes == wire);
+	HOLDS(bench.ledger.queues->worker.cut_packets == cut);
+	HOLDS(bench.ledger.queues->worker.short_packets == too_short);
+	put_away(&bench);
+}
+
 static void a_packet_that_its_ring_cut_is_told(void)
 {
 	static uint8_t bytes[1514];
@@ -478,6 +543,8 @@ int main(void)
 		{ "pieces become one packet", pieces_become_one_packet },
 		{ "the snap length cuts and keeps the length",
 		  the_snap_length_cuts_and_keeps_the_length },
+		{ "packets of every length and kind stand in order as they came",
+		  lengths_and_kinds_stand_in_order_as_they_came },
 		{ "a packet that its ring cut is told", a_packet_that_its_ring_cut_is_told },
 		{ "the filter sees the frame of the wire", the_filter_sees_the_frame_of_the_wire },
 		{ "what the source lost and notes goes into the file",

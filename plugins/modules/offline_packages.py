@@ -74,6 +74,10 @@ files:
   returned: when O(state=present)
   type: list
   elements: str
+directory_exists:
+  description: Whether O(directory) is there, as a run that was cut off leaves it.
+  returned: when O(state=present)
+  type: bool
 removed:
   description: Names of the packages that were, or would be, removed.
   returned: when O(state=absent)
@@ -100,6 +104,7 @@ def shown(found: dict[str, str], names: list[str]) -> str:
 def present(module: AnsibleModule) -> None:
     """Install what is missing."""
     wanted, others = module.params["packages"], module.params["dependencies"]
+    directory_exists = Path(module.params["directory"]).is_dir()
     before = there(module)
     files = packages.missing(before, wanted, others)
     described = {**others, **wanted}
@@ -111,7 +116,7 @@ def present(module: AnsibleModule) -> None:
         if module.params["accounts"]:
             remember_accounts(module, sorted(accounts() - accounts_before))
     diff = {"before": shown(before, sorted(after)), "after": shown(after, sorted(after))}
-    module.exit_json(changed=bool(files), files=files, diff=diff)
+    module.exit_json(changed=bool(files), files=files, directory_exists=directory_exists, diff=diff)
 
 
 def accounts() -> set[str]:

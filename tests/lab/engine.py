@@ -7,7 +7,6 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -20,46 +19,6 @@ from capstan.ledger import Layout, LedgerFile, Snapshot
 
 _STOP_SECONDS = 10.0
 PREFIX = "test"
-
-
-@dataclass(frozen=True, eq=False)
-class Driver:
-    """A capture method in one of its modes."""
-
-    name: str
-    method: str
-    options: dict[str, Any] = field(default_factory=dict)
-    """Of engine.json; what can be called is called for its value when a test runs."""
-    tiny: dict[str, Any] = field(default_factory=dict)
-    """Options for the smallest rings that the method has."""
-    multi_queue: bool = True
-    keeps_tag_types: bool = True
-    """An 802.1ad tag stays one."""
-
-    def port(self, interface: str = "cap0", queues: int = 1, **settings: Any) -> dict[str, Any]:
-        """An entry of engine.json's `ports`."""
-        wanted = {**self.options, **settings.pop("options", {})}
-        options = {key: value() if callable(value) else value for key, value in wanted.items()}
-        return {"interface": interface, "method": self.method, "queues": queues, "options": options, **settings}
-
-
-_XDP = {"frames": 16384, "ring": 16384}
-_TINY_XDP = {"frames": 512, "ring": 64}
-PCAP = Driver("pcap", "pcap", tiny={"buffer_bytes": 1 << 20}, multi_queue=False)
-AF_PACKET = Driver("af_packet", "af_packet", tiny={"ring_bytes": 1 << 20, "block_bytes": 128 << 10})
-AF_XDP_COPY = Driver("af_xdp-copy", "af_xdp", {"mode": "copy", **_XDP}, tiny=_TINY_XDP)
-AF_XDP_SKB = Driver("af_xdp-skb", "af_xdp", {"mode": "skb", **_XDP}, tiny=_TINY_XDP)
-PF_RING = Driver(
-    "pf_ring",
-    "pf_ring",
-    {"library": programs.pfring},
-    tiny={"library": lambda: programs.pfring("SLOTS=64")},
-    keeps_tag_types=False,
-)
-"""Over a stand-in for the vendor's library; with CAPSTAN_PFRING=real over the vendor's module and library."""
-DAG = Driver("dag", "dag", {"library": programs.dag, "drop_attribute": "standin_stream_drops"})
-"""Over a stand-in for the vendor's library, for which every network device is a card of as many streams as queues."""
-DRIVERS = (PCAP, AF_PACKET, AF_XDP_COPY, AF_XDP_SKB, PF_RING)
 
 
 @cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from functools import cache
@@ -56,7 +57,9 @@ def beside_engine(name: str) -> Path:
 @cache
 def _standin(name: str, *definitions: str, sources: tuple[str, ...] = (), libraries: tuple[str, ...] = ()) -> Path:
     """A library in the place of a vendor's, built from native/tests/standin."""
-    folder, out = _ROOT / "native/tests/standin", _copies / f"lib{name}_standin{len(definitions)}.so"
+    variant = re.sub(r"\W+", "-", "-".join(("standin", *definitions)))
+    folder, out = _ROOT / "native/tests/standin", _copies / variant / f"lib{name}_standin.so"
+    out.parent.mkdir(exist_ok=True)
     flags = ["-std=gnu17", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC"]
     includes = [f"-I{_ROOT / 'native' / part}" for part in ("", "drivers", "engine")]
     files = [folder / source for source in (f"{name}_standin.c", *sources)]
@@ -71,12 +74,12 @@ def pfring(*definitions: str) -> str | None:
     return str(_standin("pfring", *definitions, libraries=("-lpcap",)))
 
 
-def dag() -> str | None:
+def dag(*definitions: str) -> str | None:
     """The library for the method dag with its configuration library beside it, or the vendor's own as for pf_ring."""
     if os.environ.get("CAPSTAN_DAG") == "real":
         return None
-    made = _standin("dag", sources=("dag_standin_feed.c",))
-    _standin("dagconf", libraries=(str(made), "-Wl,-rpath,$ORIGIN"))
+    made = _standin("dag", *definitions, sources=("dag_standin_feed.c",))
+    _standin("dagconf", *definitions, libraries=(str(made), "-Wl,-rpath,$ORIGIN"))
     return str(made)
 
 

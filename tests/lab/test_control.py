@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine import AF_PACKET, Engine, assert_nothing_lost
+from engine import Engine, assert_nothing_lost
 from lab import Lab
+from methods import AF_PACKET
 from traffic import SMALL, assert_all_there
 from waiting import wait_until
 

@@ -18,8 +18,9 @@ from typing import Any
 
 import programs
 import pytest
-from engine import DAG, Engine, assert_balanced, assert_nothing_lost, suspended
+from engine import Engine, assert_balanced, assert_nothing_lost, suspended
 from lab import Lab
+from methods import DAG
 from readers import tshark
 from test_erf import FCS, packet_options
 from traffic import SMALL, Sent, Shape, assert_all_there, check

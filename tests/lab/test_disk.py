@@ -6,8 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from engine import AF_PACKET, Engine, assert_balanced
+from engine import Engine, assert_balanced
 from lab import Lab
+from methods import AF_PACKET
 from readers import tcpdump
 from storage import small_disk
 from traffic import LARGE, assert_all_there, check

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pcapng
 import pytest
-from engine import AF_PACKET, DRIVERS, Driver, Engine, assert_balanced
+from captures import Lot, capture
+from engine import Engine, assert_balanced
 from lab import Lab
+from methods import AF_PACKET, Driver, each
 from readers import capinfos, tcpdump, tshark
 from traffic import Sent, Shape, check
 
@@ -84,13 +86,12 @@ def test_a_file_ends_with_the_figures_of_the_ledger(run: Run) -> None:
     )
 
 
-@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+@each()
 def test_a_snap_length_cuts_packets_and_keeps_their_length(driver: Driver, lab: Lab, place: Path) -> None:
-    with Engine(place, driver.port(snaplen=SNAPLEN), netns=lab.netns) as engine:
-        lab.send(SIZES, count=FRAMES)
-        ledger = engine.stop()
+    done = capture(driver, lab, place, Lot(SIZES, FRAMES), snaplen=SNAPLEN)
+    ledger = done.ledger
     assert_balanced(ledger)
-    (file,) = engine.files()
+    (file,) = done.files
     rows = tshark(file, "frame.len", "frame.cap_len")
     sizes = [int(size) for size in SIZES.size.split(",")]
     expected = [sizes[number % len(sizes)] for number in range(FRAMES)]

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from engine import AF_PACKET, AF_XDP_COPY, DRIVERS, Driver, Engine, assert_balanced
+from captures import Lot, capture
+from engine import assert_balanced
 from lab import Lab
+from methods import AF_PACKET, AF_XDP_COPY, DPDK, DRIVERS, Driver
 from readers import packets
-from traffic import Sent, Shape
+from traffic import Shape
 
 FRAMES = 120
 
@@ -38,20 +40,25 @@ EXPRESSIONS = (
 )
 
 
-def send_mix(lab: Lab) -> list[Sent]:
-    """One lot of every kind."""
-    return [lab.send(shape, stream=stream, count=FRAMES) for stream, shape in enumerate(MIX)]
+LOTS = [Lot(shape, FRAMES, stream) for stream, shape in enumerate(MIX)]
+
+
+def lots_for(driver: Driver) -> list[Lot]:
+    """The mix, without what never reaches the method as it was sent."""
+    return [lot for lot in LOTS if lot.shape.shape != "fragments" or driver.keeps_fragments]
 
 
 @pytest.fixture(scope="module")
-def unfiltered(lab: Lab, module_place: Path) -> Path:
-    """A file with all of it."""
-    with Engine(module_place, AF_PACKET.port(), netns=lab.netns) as engine:
-        sent = send_mix(lab)
-        engine.stop()
-        (path,) = engine.files()
-    assert len(packets(path)) == sum(one.accepted for one in sent)
-    return path
+def unfiltered(lab: Lab, workspace: Path) -> dict[bool, Path]:
+    """A file with all of it, and one without fragments."""
+    files = {}
+    for with_fragments, like in ((True, AF_PACKET), (False, DPDK)):
+        place = workspace / f"unfiltered-{with_fragments}"
+        place.mkdir()
+        done = capture(AF_PACKET, lab, place, *lots_for(like))
+        (files[with_fragments],) = done.files
+        assert len(packets(files[with_fragments])) == done.accepted
+    return files
 
 
 CASES = [
@@ -64,21 +71,18 @@ CASES = [
 
 @pytest.mark.parametrize(("driver", "expression"), CASES)
 def test_a_filter_selects_what_tcpdump_selects(
-    driver: Driver, expression: str, lab: Lab, unfiltered: Path, place: Path
+    driver: Driver, expression: str, lab: Lab, unfiltered: dict[bool, Path], place: Path
 ) -> None:
-    expected = packets(unfiltered, expression)
+    expected = packets(unfiltered[driver.keeps_fragments], expression)
     assert 0 < len(expected) < FRAMES * len(MIX), "the filter is no test of anything"
-    with Engine(place, driver.port(filter=expression), netns=lab.netns) as engine:
-        port = engine.port_status()
-        sent = send_mix(lab)
-        ledger = engine.stop()
-    (path,) = engine.files()
+    done = capture(driver, lab, place, *lots_for(driver), filter=expression)
+    (path,) = done.files
     assert packets(path) == expected
 
+    ledger = done.ledger
     assert_balanced(ledger)
-    assert ledger.total.wire == sum(one.accepted for one in sent)
+    assert ledger.total.wire == done.accepted
     assert ledger.total.delivered == len(expected)
     assert ledger.total.filtered == ledger.total.wire - len(expected)
-    assert port["filter"] == expression
-    assert port["filter_in"] == ("engine" if driver.method == "af_xdp" else "kernel"), port["degraded"]
-    assert not port["degraded"]
+    assert done.port["filter"] == expression
+    assert done.port["filter_in"] == ("kernel" if driver.can("kernel_filter") else "engine"), done.port["degraded"]

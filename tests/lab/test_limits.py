@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine import AF_PACKET, AF_XDP_COPY, DRIVERS, Driver, Engine, assert_balanced, assert_nothing_lost
+from captures import Lot, capture
+from engine import Engine, assert_balanced, assert_nothing_lost
 from lab import Lab
+from methods import AF_PACKET, AF_XDP_COPY, Driver, each
 from readers import capinfos, packets
 from traffic import LARGE, Shape, assert_all_there, check
 from waiting import wait_until
@@ -89,24 +91,22 @@ def test_a_limit_of_file_sizes_does_not_kill_the_engine(io: str, lab: Lab, place
     assert_nothing_lost(ledger, sent.accepted)
 
 
-@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+@each()
 def test_a_very_long_filter_still_selects_exactly(driver: Driver, lab: Lab, place: Path) -> None:
     hosts = " or ".join(f"host 198.18.{number // 250}.{number % 250}" for number in range(3, 700, 2))
     shape = Shape("hosts", flows=64)
-    with Engine(place, driver.port(filter=f"udp and ({hosts})"), netns=lab.netns) as engine:
-        port = engine.port_status()
-        sent = lab.send(shape, count=6400)
-        ledger = engine.stop()
+    done = capture(driver, lab, place, Lot(shape, 6400), filter=f"udp and ({hosts})")
+    ledger = done.ledger
     assert_balanced(ledger)
     # Flow n comes from 198.18.0.n: every second one from 3 to 63.
-    assert ledger.total.wire == sent.accepted
+    assert ledger.total.wire == done.accepted
     assert ledger.total.delivered == 31 * 100
-    assert ledger.total.filtered == sent.accepted - 31 * 100
-    (file,) = engine.files()
+    assert ledger.total.filtered == done.accepted - 31 * 100
+    (file,) = done.files
     assert len(packets(file)) == 31 * 100
-    assert engine.log("filter_not_in_file")
+    assert done.engine.log("filter_not_in_file")
     assert "Filter string" not in capinfos(file)
-    assert port["filter_in"] == ("engine" if driver.method == "af_xdp" else "kernel")
+    assert done.port["filter_in"] == ("kernel" if driver.can("kernel_filter") else "engine")
 
 
 def test_blocks_of_the_smallest_size_hold_the_largest_frames(lab: Lab, place: Path) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine import DRIVERS, Driver, Engine, assert_balanced
+from engine import Engine, assert_balanced
 from lab import Lab
+from methods import LIVE, Driver, each
 from traffic import SMALL, assert_all_there, check
 from waiting import wait_until
 
@@ -23,7 +24,7 @@ def own_lab() -> Iterator[Lab]:
     made.down()
 
 
-@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+@each(LIVE)
 def test_an_interface_that_is_removed_and_made_anew_is_captured_again(
     driver: Driver, own_lab: Lab, place: Path
 ) -> None:
@@ -51,25 +52,27 @@ def test_an_interface_that_is_removed_and_made_anew_is_captured_again(
     assert total.dropped == total.drops["port_removed"]
 
 
-@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+@each(LIVE)
 def test_an_interface_that_is_down_for_a_while_is_captured_on(driver: Driver, own_lab: Lab, place: Path) -> None:
     with Engine(place, driver.port(), netns=own_lab.netns) as engine:
         before = own_lab.send(SMALL, stream=1, count=FRAMES)
         own_lab.link("down")
-        wait_until(lambda: engine.port_status()["link"] == "down", "the engine sees it")
+        if not driver.card:
+            wait_until(lambda: engine.port_status()["link"] == "down", "the engine sees it")
         own_lab.link("up")
         own_lab.await_carrier()
         wait_until(lambda: engine.port_status()["link"] == "up", "the engine sees that, too")
         after = own_lab.send(SMALL, stream=2, count=FRAMES)
+        engine.wait_for(lambda ledger: ledger.total.wire >= 2 * FRAMES, "everything has arrived")
         ledger = engine.stop()
     assert_balanced(ledger)
     assert ledger.total.delivered == ledger.total.wire == 2 * FRAMES
-    assert int(ledger.queues[0].values["link_changes"]) == 2
+    assert int(ledger.queues[0].values["link_changes"]) == (0 if driver.card else 2)
     assert_all_there(engine.files(), before)
     assert_all_there(engine.files(), after)
 
 
-@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+@each(LIVE)
 def test_an_engine_stops_while_its_interface_is_gone(driver: Driver, own_lab: Lab, place: Path) -> None:
     with Engine(place, driver.port(), netns=own_lab.netns) as engine:
         sent = own_lab.send(SMALL, count=FRAMES)

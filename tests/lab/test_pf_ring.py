@@ -16,8 +16,9 @@ from typing import Any
 
 import programs
 import pytest
-from engine import PF_RING, Engine, assert_balanced, assert_nothing_lost
+from engine import Engine, assert_balanced, assert_nothing_lost
 from lab import Lab
+from methods import PF_RING
 from readers import tcpdump, tshark
 from traffic import SMALL, Shape, assert_all_there, check
 from waiting import wait_until

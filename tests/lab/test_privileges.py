@@ -8,33 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from engine import (
-    AF_PACKET,
-    AF_XDP_COPY,
-    AF_XDP_SKB,
-    DRIVERS,
-    PCAP,
-    PF_RING,
-    Driver,
-    Engine,
-    assert_balanced,
-    assert_nothing_lost,
-)
+from engine import Engine, assert_balanced, assert_nothing_lost
 from lab import Lab
+from methods import DPDK, LIVE, Driver, each
 from traffic import SMALL, assert_all_there
 from waiting import wait_until
 
 USER = "daemon"
 # linux/capability.h
 NET_ADMIN, NET_RAW, IPC_LOCK, BPF = 12, 13, 14, 39
-NEEDED = {
-    PCAP: {NET_RAW, BPF},
-    AF_PACKET: {NET_RAW, BPF},
-    AF_XDP_COPY: {NET_RAW, NET_ADMIN, BPF, IPC_LOCK},
-    AF_XDP_SKB: {NET_RAW, NET_ADMIN, BPF, IPC_LOCK},
-    PF_RING: {NET_RAW, NET_ADMIN, BPF},
-}
-NAMES = {NET_ADMIN: "net_admin", NET_RAW: "net_raw", IPC_LOCK: "ipc_lock", BPF: "bpf"}
+NUMBERS = {"net_admin": NET_ADMIN, "net_raw": NET_RAW, "ipc_lock": IPC_LOCK, "bpf": BPF}
 
 
 def process_status(pid: int) -> dict[str, list[str]]:
@@ -61,23 +44,27 @@ def engine_for(driver: Driver, lab: Lab, place: Path) -> Engine:
     return engine
 
 
-@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+@each(LIVE)
 def test_every_thread_has_the_user_and_exactly_the_needed_capabilities(driver: Driver, lab: Lab, place: Path) -> None:
     account = pwd.getpwnam(USER)
     with engine_for(driver, lab, place) as engine:
         status = process_status(engine.pid)
         told = engine.status()
         sent = lab.send(SMALL, count=1000)
+        engine.wait_for(lambda ledger: ledger.total.wire >= sent.accepted, "everything has arrived")
         assert_nothing_lost(engine.stop(), sent.accepted)
     uid, gid = str(account.pw_uid), str(account.pw_gid)
     assert status["Uid"] == ["\t".join([uid] * 4)]
     assert status["Gid"] == ["\t".join([gid] * 4)]
     assert status["Groups"] == [gid]
     assert status["NoNewPrivs"] == ["1"]
-    assert status["CapPrm"] == status["CapEff"] == [mask(NEEDED[driver])]
+    needed = {mask({NUMBERS[name] for name in driver.needs})}
+    # EAL's own threads have none at all.
+    assert needed <= set(status["CapEff"]) <= needed | ({mask(set())} if driver.method == "dpdk" else set())
+    assert status["CapPrm"] == status["CapEff"]
     assert status["CapInh"] == status["CapAmb"] == [mask(set())]
     assert told["user"] == USER
-    assert sorted(told["capabilities"]) == sorted(NAMES[number] for number in NEEDED[driver])
+    assert set(told["capabilities"]) == driver.needs
 
     for path in [*engine.files(), place / "ledger"]:
         assert (path.stat().st_uid, path.stat().st_gid) == (account.pw_uid, account.pw_gid)
@@ -86,7 +73,7 @@ def test_every_thread_has_the_user_and_exactly_the_needed_capabilities(driver: D
 
 
 def test_a_method_that_needs_no_rights_keeps_none(place: Path) -> None:
-    driver = Driver("replay", "replay", {"generate": {"packets": 0, "size": 64}})
+    driver = Driver("replay", "replay", "memory", {"generate": {"packets": 0, "size": 64}})
     engine = Engine(place, driver.port("memory"), user=USER, output={"sink": "null"})
     with engine:
         status = process_status(engine.pid)
@@ -103,18 +90,23 @@ def own_lab() -> Iterator[Lab]:
     made.down()
 
 
-@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+@each(LIVE)
 def test_a_port_is_opened_again_without_roots_rights(driver: Driver, own_lab: Lab, place: Path) -> None:
     with engine_for(driver, own_lab, place) as engine:
         own_lab.remove_link()
         wait_until(lambda: engine.port_status()["link"] == "gone", "the engine sees it")
         own_lab.make_link()
         wait_until(lambda: bool(engine.log("port_back") or engine.log("port_not_back")), "the engine tries again")
+        if driver.standin_needs - driver.needs:
+            # The stand-in's streams are packet sockets; a card's are not. It is told what to do, and tried again.
+            assert "Operation not permitted: start the engine as root" in engine.log("port_not_back")[0]["message"]
+            assert_balanced(engine.stop())
+            return
         assert not engine.log("port_not_back")
         port = engine.port_status()
         sent = own_lab.send(SMALL, count=1000)
         ledger = engine.stop()
-    assert not port["degraded"]
+    assert port["degraded"] == [] or driver is DPDK, "it tells of that device's limits, as before"
     assert_balanced(ledger)
     assert ledger.total.delivered == sent.accepted
     assert_all_there(engine.files(), sent)

@@ -9,14 +9,15 @@ from typing import Any
 
 import programs
 import pytest
-from engine import Driver, Engine, assert_balanced, assert_nothing_lost
+from engine import Engine, assert_balanced, assert_nothing_lost
+from methods import Driver
 from readers import capinfos, packets, tcpdump
 from traffic import check
 
 from capstan.ledger import Snapshot
 
 FRAMES = 5000
-REPLAY = Driver("replay", "replay")
+REPLAY = Driver("replay", "replay", "file")
 EXIT_FAILED = 4
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-import pytest
-from engine import AF_PACKET, DRIVERS, Driver, Engine, assert_nothing_lost
+from engine import Engine, assert_nothing_lost
 from lab import Lab
+from methods import AF_PACKET, LIVE, Driver, each
 from pcapng import last_statistics
 from readers import capinfos, tcpdump
 from storage import free_bytes, small_disk
@@ -41,7 +41,7 @@ def test_files_end_at_their_age(lab: Lab, place: Path) -> None:
     assert_all_there(engine.files(), sent)
 
 
-@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+@each(LIVE)
 def test_files_end_on_command_while_packets_arrive(driver: Driver, lab: Lab, place: Path) -> None:
     with Engine(place, driver.port(), netns=lab.netns) as engine:
         with lab.sending(SMALL, seconds=30, rate=20_000) as traffic:
@@ -58,7 +58,7 @@ def test_files_end_on_command_while_packets_arrive(driver: Driver, lab: Lab, pla
     assert len(files) >= 6
     assert_nothing_lost(ledger, sent.accepted)
     assert_all_there(files, sent)
-    assert all(capinfos(path)["Name"] == "cap0" for path in files)
+    assert all(capinfos(path)["Name"] == driver.port_name for path in files)
     assert last_statistics(files[-1])[1] == sent.accepted
 
 

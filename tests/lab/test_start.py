@@ -6,19 +6,21 @@ from pathlib import Path
 
 import programs
 import pytest
-from engine import AF_PACKET, AF_XDP_COPY, AF_XDP_SKB, DRIVERS, Driver, Engine, assert_nothing_lost
+from engine import Engine, assert_nothing_lost
 from lab import Lab
+from methods import AF_PACKET, AF_XDP_COPY, AF_XDP_SKB, LIVE, Driver, each
 from traffic import SMALL, assert_all_there
 
 NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all")
 MEMORY = {"interface": "memory", "method": "replay", "options": {"generate": {"packets": 0, "size": 64}}}
 
 
-@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+@each(LIVE)
 def test_an_unknown_interface_is_refused(driver: Driver, lab: Lab, place: Path) -> None:
-    code, sentence = Engine(place, driver.port("cap9"), netns=lab.netns).refuse()
+    port = driver.port_on("cap9")
+    code, sentence = Engine(place, port, netns=lab.netns).refuse()
     assert code == 3
-    assert sentence.startswith(f"cap9: {driver.method}: there is no such interface")
+    assert sentence.startswith(f"{port['interface']}: {driver.method}: {driver.absent}") and "cap9" in sentence
     assert not (place / "engine.sock").exists()
 
 
@@ -43,11 +45,12 @@ def opened(engine: Engine) -> Engine:
     return engine
 
 
-@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+@each(LIVE)
 def test_without_privileges_nothing_is_captured(driver: Driver, lab: Lab, place: Path) -> None:
     code, sentence = opened(Engine(place, driver.port())).refuse("nsenter", f"--net={lab.netns}", *NOBODY)
     assert code == 3
-    assert sentence.startswith(f"cap0: {driver.method}: ") and "not permitted" in sentence and "root" in sentence
+    assert sentence.startswith(f"{driver.interface}: {driver.method}: ")
+    assert "not permitted" in sentence and "root" in sentence
 
 
 def test_without_privileges_a_namespace_is_not_entered(lab: Lab, place: Path) -> None:
@@ -70,7 +73,10 @@ def test_what_needs_no_privileges_runs_without(place: Path) -> None:
     assert_nothing_lost(engine.ledger(), 1000)
 
 
-@pytest.mark.parametrize("driver", DRIVERS, ids=lambda driver: driver.name)
+EXCLUSIVE = tuple(driver for driver in LIVE if driver.can("netdev"))
+
+
+@each(EXCLUSIVE)
 def test_a_second_engine_on_a_port_is_refused_and_the_first_goes_on(driver: Driver, lab: Lab, place: Path) -> None:
     second_place = place / "second"
     second_place.mkdir()
@@ -81,6 +87,23 @@ def test_a_second_engine_on_a_port_is_refused_and_the_first_goes_on(driver: Driv
         sent = lab.send(SMALL, count=1000)
         assert_nothing_lost(first.stop(), sent.accepted)
     assert_all_there(first.files(), sent)
+
+
+@each(tuple(driver for driver in LIVE if driver not in EXCLUSIVE))
+def test_where_the_engine_knows_no_interface_a_second_one_takes_nothing_away(
+    driver: Driver, lab: Lab, place: Path
+) -> None:
+    second_place = place / "second"
+    second_place.mkdir()
+    with (
+        Engine(place, driver.port(), netns=lab.netns) as first,
+        Engine(second_place, AF_PACKET.port(), netns=lab.netns) as second,
+    ):
+        sent = lab.send(SMALL, count=1000)
+        for engine in (first, second):
+            engine.wait_for(lambda ledger: ledger.total.wire >= sent.accepted, "everything has arrived")
+            assert_nothing_lost(engine.stop(), sent.accepted)
+            assert_all_there(engine.files(), sent)
 
 
 def test_a_second_engine_with_the_same_settings_takes_nothing_from_the_first(lab: Lab, place: Path) -> None:

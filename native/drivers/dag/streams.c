@@ -33,6 +33,11 @@ static int refuse_stream(const struct cap_port *port, int stream, int rc, struct
 			err, EINVAL,
 			"%s: dag: the card has no receive stream %d with memory (%s; it has %d receive streams): give it memory with the vendor's dagconfig, or correct options.streams",
 			name, stream, strerror(-rc), port->card_streams);
+	if (rc == -EPERM || rc == -EACCES)
+		return cap_fail(
+			err, EACCES,
+			"%s: dag: stream %d cannot be attached: %s: start the engine as root, or give the card to its group by a udev rule",
+			name, stream, strerror(-rc));
 	return cap_fail(err, -rc, "%s: dag: stream %d cannot be attached: %s", name, stream,
 			strerror(-rc));
 }

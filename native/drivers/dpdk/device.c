@@ -10,6 +10,7 @@
 #include "rss.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
 #include <rte_mbuf_dyn.h>
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -79,11 +81,36 @@ static unsigned mtu_behind(const struct cap_port *port)
 	return netdev.mtu;
 }
 
+/* Drivers over the kernel's sockets say no more than that they could not open one. */
+static bool lacks_raw_sockets(const struct cap_port_config *config)
+{
+	int fd = -1;
+
+	if (!(cap_dpdk_port_privileges(config) & CAP_PRIVILEGE_NET_RAW))
+		return false;
+	fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
+	if (fd >= 0)
+		close(fd);
+	return fd < 0 && errno == EPERM;
+}
+
 static int fail_probe(struct cap_port *port, int rc, struct cap_error *err)
 {
 	const char *name = port->config->interface;
 	const char *why = reason(rc);
+	char behind[IF_NAMESIZE];
 
+	if (cap_dpdk_devarg(port->options->devargs, "iface", behind, sizeof(behind)) &&
+	    !cap_dpdk_begins(name, "net_tap") && !if_nametoindex(behind))
+		return cap_fail(
+			err, ENODEV,
+			"%s: dpdk: there is no such interface as %s, which its devargs name: see ip link",
+			name, behind);
+	if (!cap_dpdk_is_pci(name) && lacks_raw_sockets(port->config))
+		return cap_fail(
+			err, EPERM,
+			"%s: dpdk: the virtual device cannot be made: opening a packet socket is not permitted: start the engine as root",
+			name);
 	if (!cap_dpdk_is_pci(name))
 		return cap_fail(
 			err, -rc,
@@ -395,13 +422,19 @@ static int take_all_frames(struct cap_port *port, struct cap_port_facts *facts,
 	return 0;
 }
 
+static bool is_over_sockets(const struct rte_eth_dev_info *info)
+{
+	return !strcmp(info->driver_name, "net_af_packet") ||
+	       !strcmp(info->driver_name, "net_af_xdp");
+}
+
 /* What a virtual device does otherwise than a NIC would, and cannot be mended from here. */
 static void tell_limits(const struct rte_eth_dev_info *info, struct cap_port_facts *facts)
 {
 	if (!strcmp(info->driver_name, "net_af_packet"))
 		cap_degraded(
 			facts,
-			"net_af_packet rebuilds IP fragments, does not count what its ring has no room for, takes what this host sends, and shows 802.1ad tags as 802.1Q: method af_packet does better");
+			"net_af_packet rebuilds IP fragments, takes what this host sends, and shows 802.1ad tags as 802.1Q: method af_packet does better");
 	if (strcmp(info->driver_name, "net_memif"))
 		return;
 	cap_degraded(
@@ -426,8 +459,10 @@ static int register_stamp(struct cap_port *port, const struct rte_eth_dev_info *
 int cap_dpdk_device_open(struct cap_port *port, struct cap_port_facts *facts, struct cap_error *err)
 {
 	struct rte_eth_dev_info info;
-	int rc = probe(port, &info, err);
+	int rc;
 
+	cap_kernel_sockets_begin(&port->sockets);
+	rc = probe(port, &info, err);
 	if (rc)
 		return rc;
 	port->device = info.device;
@@ -438,6 +473,8 @@ int cap_dpdk_device_open(struct cap_port *port, struct cap_port_facts *facts, st
 	rc = check_queues(port, &info, err);
 	if (rc == 0)
 		rc = configure(port, &info, facts, err);
+	if (rc == 0 && is_over_sockets(&info))
+		cap_kernel_sockets_find(&port->sockets);
 	if (rc == 0)
 		rc = take_all_frames(port, facts, err);
 	if (rc == 0)

@@ -5,7 +5,8 @@
  * Counters. The port's own ipackets is held against what the queues have taken. A ring cannot be told
  * apart from the wire while packets flow, so wire is what was taken; when the port is disarmed, ipackets
  * is read once more, and the queues drain until they have taken as much: what they cannot is on queue
- * 0's account as wire and stays unaccounted. imissed, rx_nombuf and ierrors are the port's drops.
+ * 0's account as wire and stays unaccounted. imissed, rx_nombuf and ierrors are the port's drops; what the
+ * rings of net_af_packet and net_af_xdp had no room for is asked from the kernel (kernel_sockets.h).
  *
  * Start. The port is started by arm, with the counters read just before: no packet is older. A virtual
  * device over a kernel socket has one that queues from the moment it is made: that is thrown away.
@@ -46,7 +47,7 @@ static int prepare(const struct cap_port_config *const *ports, unsigned count,
 }
 
 /* The device's descriptors stay open; what a port needs again is memory for it, or a socket. */
-static uint32_t port_privileges(const struct cap_port_config *config)
+uint32_t cap_dpdk_port_privileges(const struct cap_port_config *config)
 {
 	const char *name = config->interface;
 	char driver[64];
@@ -56,8 +57,9 @@ static uint32_t port_privileges(const struct cap_port_config *config)
 		return CAP_PRIVILEGE_IPC_LOCK |
 		       (cap_pci_is_shared(driver) ? CAP_PRIVILEGE_NET_RAW : 0U);
 	}
+	/* It locks its rings in memory, and a service may lock 8 MiB without the right to more. */
 	if (cap_dpdk_begins(name, "net_af_packet"))
-		return CAP_PRIVILEGE_NET_RAW | CAP_PRIVILEGE_NET_ADMIN;
+		return CAP_PRIVILEGE_NET_RAW | CAP_PRIVILEGE_NET_ADMIN | CAP_PRIVILEGE_IPC_LOCK;
 	if (cap_dpdk_begins(name, "net_af_xdp"))
 		return CAP_PRIVILEGE_NET_RAW | CAP_PRIVILEGE_NET_ADMIN | CAP_PRIVILEGE_BPF |
 		       CAP_PRIVILEGE_IPC_LOCK;
@@ -317,7 +319,7 @@ static const struct cap_driver driver = {
 	.parse_options = cap_dpdk_parse_options,
 	.free_options = cap_dpdk_free_options,
 	.prepare = prepare,
-	.port_privileges = port_privileges,
+	.port_privileges = cap_dpdk_port_privileges,
 	.open = port_open,
 	.queue = port_queue,
 	.arm = port_arm,

@@ -5,6 +5,7 @@
 
 #include "account.h"
 #include "clock_line.h"
+#include "kernel_sockets.h"
 #include "options.h"
 
 #include <rte_ethdev.h>
@@ -54,8 +55,9 @@ struct cap_port {
 	uint16_t id; /**< rte_ethdev's number of the port */
 	struct rte_device *device;
 	const char *driver_name;
-	unsigned if_index;  /**< of the network device behind a virtual device, or 0 */
-	int promiscuous_fd; /**< holds that network device promiscuous, or -1 */
+	unsigned if_index; /**< of the network device behind a virtual device, or 0 */
+	struct cap_kernel_sockets sockets; /**< of net_af_packet and net_af_xdp; elsewhere none */
+	int promiscuous_fd;		   /**< holds that network device promiscuous, or -1 */
 	uint16_t descriptors;
 	uint32_t largest_frame;
 	bool rss;	/**< several queues, over which the device spreads packets by their flow */
@@ -78,6 +80,9 @@ struct cap_port {
 	struct cap_queue queues[];
 };
 
+/** struct cap_driver's port_privileges. */
+uint32_t cap_dpdk_port_privileges(const struct cap_port_config *config);
+
 /** Find or probe the device, and set up port, queues and buffers. @return 0 or negative errno */
 int cap_dpdk_device_open(struct cap_port *port, struct cap_port_facts *facts,
 			 struct cap_error *err);
@@ -91,8 +96,8 @@ void cap_dpdk_check_spread(const struct cap_port *port);
 /** @return whether the name of a device or its driver begins so */
 bool cap_dpdk_begins(const char *name, const char *with);
 
-/** What the port's driver has counted so far. @return 0 or negative errno */
-int cap_dpdk_read_figures(const struct cap_port *port, struct cap_dpdk_figures *figures);
+/** What the port's driver, or the kernel for it, has counted so far. Main thread. @return 0 or negative errno */
+int cap_dpdk_read_figures(struct cap_port *port, struct cap_dpdk_figures *figures);
 
 /** Renew `figures`, until the port is disarmed. Main thread. */
 void cap_dpdk_renew_figures(struct cap_port *port);

@@ -210,10 +210,14 @@ int cap_eal_start(const struct cap_port_config *const *ports, unsigned count, st
 	memcpy(words, eal.arguments.words, sizeof(words));
 	if (rte_eal_init(eal.arguments.count, words) < 0) {
 		const char *why = cap_eal_complaint();
+		int failed = rte_errno ? rte_errno : EIO;
 
-		return cap_fail(err, rte_errno ? rte_errno : EIO,
-				"dpdk: EAL cannot be initialised: %s%s%s",
-				strerror(rte_errno ? rte_errno : EIO), *why ? ": " : "", why);
+		return cap_fail(
+			err, failed, "dpdk: EAL cannot be initialised: %s%s%s%s", strerror(failed),
+			*why ? ": " : "", why,
+			failed == ENOMEM ?
+				": reserve more hugepages, or lower queues and descriptors" :
+				"");
 	}
 	if (sched_setaffinity(0, sizeof(before), &before))
 		return cap_fail(err, errno, "dpdk: the CPUs of this process cannot be restored: %s",

@@ -20,7 +20,7 @@ static bool is_removed(const struct cap_port *port)
 	return __atomic_load_n(&port->removed, __ATOMIC_ACQUIRE);
 }
 
-int cap_dpdk_read_figures(const struct cap_port *port, struct cap_dpdk_figures *figures)
+int cap_dpdk_read_figures(struct cap_port *port, struct cap_dpdk_figures *figures)
 {
 	struct rte_eth_stats stats;
 	int rc = is_removed(port) ? -ENODEV : rte_eth_stats_get(port->id, &stats);
@@ -29,6 +29,14 @@ int cap_dpdk_read_figures(const struct cap_port *port, struct cap_dpdk_figures *
 		return rc;
 	*figures = (struct cap_dpdk_figures){ stats.ipackets, stats.imissed, stats.rx_nombuf,
 					      stats.ierrors };
+	cap_kernel_sockets_renew(&port->sockets);
+	if (port->sockets.xdp) {
+		figures->missed = port->sockets.missed;
+	} else if (port->sockets.count) {
+		figures->missed += port->sockets.missed;
+		/* The driver counts a packet when it is taken, and the kernel when it is put into the ring. */
+		figures->received = port->sockets.received;
+	}
 	return 0;
 }
 

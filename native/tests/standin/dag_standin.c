@@ -19,7 +19,9 @@
 
 #define HANDLES 64
 #define PREFIX "standin:"
+#ifndef HOLE_DEFAULT
 #define HOLE_DEFAULT (32U << 20)
+#endif
 #define POISON 0xdd
 
 /* What the library exports, as its callers declare it. */

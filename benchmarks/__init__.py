@@ -1,0 +1,1 @@
+"""What Capstan costs a packet beside its peers, measured in one run: see README.md."""

@@ -1,0 +1,124 @@
+"""Case (b): one file read, filtered and written by every tool."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks.engine import Job, run_to_end
+from benchmarks.errors import BenchmarkError
+from benchmarks.interleave import Contestant
+from benchmarks.options import Options
+from benchmarks.peers import Peer, filled
+from benchmarks.place import Place
+from benchmarks.process import Spent, run
+from benchmarks.records import Sample
+from benchmarks.targets import hits, hitting, write_filter, write_targets
+from benchmarks.traffic import FLOWS, Generator
+
+SIZE = "64"
+TOOL = "capstan replay"
+HOSTS = (1, 100, 1000)
+"""As many as a filter expression may hold."""
+TARGETS = (1, 100, 1000, 100_000)
+_COMPILES_LONG = 1000
+"""Of so many hosts a filter takes a minute to compile: one repeat."""
+_SECONDS = 900.0
+_PCAP_HEADER = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The file, and the same without packets."""
+
+    place: Place
+    whole: Path
+    empty: Path
+    packets: int
+
+    def by_peer(self, peer: Peer, on_null: bool, packets: bool, filter_file: Path | None = None) -> Spent:
+        """One run of a peer; the packets that it wrote are counted where it writes any."""
+        source = self.whole if packets else self.empty
+        with self.place.output() as folder:
+            output = Path("/dev/null") if on_null else folder / "out.pcap"
+            command = filled(peer.hosts if filter_file else peer.file, input=source, output=output, filter=filter_file)
+            spent = run(command, [self.place.receiver_core], _SECONDS)
+            if packets and not on_null and filter_file is None:
+                self._verify(list(folder.iterdir()))
+        return spent
+
+    def by_engine(self, on_null: bool, packets: bool, targets: Path | None = None, count: int = 0) -> Spent:
+        """One run of the engine, on the one core that the peers have, too; its ledger must hold every packet."""
+        source = self.whole if packets else self.empty
+        port = {"interface": "file", "method": "replay", "options": {"file": str(source)}}
+        with self.place.output() as folder:
+            job = Job(port, (self.place.receiver_core,), None if on_null else folder, targets=targets)
+            done = run_to_end(self.place.engine, job, folder)
+            wanted = self.packets if targets is None else hits(count, self.packets)
+            if packets and (done.balance.wire, done.balance.delivered) != (self.packets, wanted):
+                raise BenchmarkError(f"{wanted} of {self.packets} packets were wanted, the ledger says {done.balance}")
+            if packets and not on_null and targets is None:
+                self._verify(list(folder.glob("*.pcapng")))
+        return done.spent
+
+    def _verify(self, files: list[Path]) -> None:
+        found = Generator(self.place.generator, self.place.sender_core).check(files, self.packets)
+        if found.frames != self.packets:
+            raise BenchmarkError(f"of {self.packets} packets {found.frames} are in its output")
+
+    def sample(self, spent: Spent) -> Sample:
+        """A run as a repeat."""
+        return Sample(self.packets, spent.seconds, spent.cpu_seconds, bytes=self.packets * int(SIZE))
+
+
+def contestants(place: Place, options: Options, peers: tuple[Peer, ...]) -> Iterator[Contestant]:
+    """Everything to null and to memory, and the hosts to null."""
+    generator = Generator(place.generator, place.sender_core)
+    whole = generator.write(place.memory / "in.pcap", options.file_packets, SIZE)
+    empty = place.memory / "none.pcap"
+    empty.write_bytes(_head(whole))
+    reading = Reading(place, whole, empty, options.file_packets)
+    for case, on_null in (("file-null", True), ("file-tmpfs", False)):
+        yield _engine(reading, case, on_null, None, None)
+        for peer in peers:
+            if peer.file and not (on_null and peer.tool == "cp"):
+                yield _peer(reading, peer, case, on_null)
+    for count in TARGETS:
+        told = options.few(count)
+        yield _engine(reading, "file-hosts", True, write_targets(place.memory / f"targets-{count}.json", told), told)
+    for peer in peers:
+        for count in HOSTS if peer.hosts else ():
+            if not (options.quick and count >= _COMPILES_LONG):
+                yield _with_hosts(reading, peer, count, write_filter(place.memory / f"filter-{count}", count))
+
+
+def _head(path: Path) -> bytes:
+    """A pcap file without its packets."""
+    with path.open("rb") as file:
+        return file.read(_PCAP_HEADER)
+
+
+def _engine(reading: Reading, case: str, on_null: bool, targets: Path | None, count: int | None) -> Contestant:
+    read = partial(reading.by_engine, on_null, targets=targets, count=count or 0)
+    once, start = _both(reading, read)
+    note = "" if count is None else f"{hitting(count)} of the traffic's {FLOWS} sources"
+    return Contestant(case, TOOL, SIZE, once, start, count, note=note)
+
+
+def _peer(reading: Reading, peer: Peer, case: str, on_null: bool) -> Contestant:
+    once, start = _both(reading, partial(reading.by_peer, peer, on_null))
+    return Contestant(case, peer.tool, SIZE, once if peer.installed else None, start, note=peer.notes)
+
+
+def _with_hosts(reading: Reading, peer: Peer, count: int, filter_file: Path) -> Contestant:
+    once, start = _both(reading, partial(reading.by_peer, peer, True, filter_file=filter_file))
+    slow = count >= _COMPILES_LONG
+    note = "one repeat: its filter takes a minute to compile" if slow else ""
+    here = once if peer.installed else None
+    return Contestant("file-hosts", peer.tool, SIZE, here, start, count, 1 if slow else None, note)
+
+
+def _both(reading: Reading, read: Callable[[bool], Spent]) -> tuple[Callable[[], Sample], Callable[[], Spent]]:
+    return lambda: reading.sample(read(True)), lambda: read(False)

@@ -1,0 +1,49 @@
+"""How much of everything a run takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_MEMORY_SECONDS_PACKETS = 20_000_000
+_FILE_BYTES = 2 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Sizes of a run; `quick` proves that everything works and measures nothing."""
+
+    repeats: int = 5
+    quick: bool = False
+    file_packets: int = 5_000_000
+    rates: tuple[int, int] = (300_000, 100_000)
+    """Packets a second at which CPU time is compared, of 64 and 1514 bytes."""
+    most_rate: int = 4_000_000
+    """Where the search begins at most."""
+    seconds: float = 1.5
+    """Of traffic in a live trial."""
+
+    @classmethod
+    def quickest(cls) -> Options:
+        """Tiny counts."""
+        return cls(1, True, 20_000, (20_000, 20_000), 20_000, 0.2)
+
+    def packets_for(self, sink: str, size: float) -> int:
+        """From memory: a second or more into null, a file of 2 GiB at most else."""
+        if self.quick:
+            return 20_000
+        return (
+            _MEMORY_SECONDS_PACKETS if sink == "null" else min(_MEMORY_SECONDS_PACKETS, int(_FILE_BYTES / (size + 48)))
+        )
+
+    @property
+    def disk_bytes(self) -> int:
+        """For the disk's own bandwidth."""
+        return 8 << 20 if self.quick else _FILE_BYTES
+
+    def few(self, count: int) -> int:
+        """Targets: fewer when it is to be quick."""
+        return min(count, 1000) if self.quick else count
+
+    def trial_packets(self, rate: int, size: float) -> int:
+        """Of a live trial: for its seconds, or until a file of 2 GiB is full."""
+        return max(100, int(min(rate * self.seconds, _FILE_BYTES / (size + 48))))

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "scan.h"
+
+#include "filter.h"
+
+#include <endian.h>
+#include <string.h>
+
+/* In the byte order of the wire, as this machine reads them. */
+#define WIRE16(number) __builtin_bswap16(number)
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "WIRE16 turns bytes round");
+
+#define TYPE_IPV4 WIRE16(0x0800)
+#define TYPE_IPV6 WIRE16(0x86dd)
+#define TYPE_MPLS WIRE16(0x8847)
+#define TYPE_MPLS_UPSTREAM WIRE16(0x8848)
+#define TYPE_VLAN WIRE16(0x8100)
+#define TYPE_SERVICE_VLAN WIRE16(0x88a8)
+#define TYPE_OLD_SERVICE_VLAN WIRE16(0x9100)
+#define PORT_GTP_U WIRE16(2152)
+#define PORT_VXLAN WIRE16(4789)
+
+#define ETHERNET_HEADER 14U
+#define TAG_LEN 4U
+#define MOST_TAGS 4U
+#define IPV4_HEADER 20U
+#define IPV6_HEADER 40U
+#define PROTOCOL_UDP 17
+#define PROTOCOL_GRE 47
+
+/* Packets whose bytes are fetched ahead. */
+#define AHEAD 6U
+
+/* What becomes of a packet. */
+enum look {
+	LOOK_NO_FURTHER, /* no address in it can be a target's */
+	LOOK_UP,	 /* by its addresses, which are gathered */
+	LOOK_IN_FULL,
+};
+
+static inline uint16_t load16(const uint8_t *at)
+{
+	uint16_t number;
+
+	memcpy(&number, at, sizeof(number));
+	return number;
+}
+
+static inline uint32_t load32(const uint8_t *at)
+{
+	uint32_t number;
+
+	memcpy(&number, at, sizeof(number));
+	return number;
+}
+
+static inline uint64_t load64(const uint8_t *at)
+{
+	uint64_t number;
+
+	memcpy(&number, at, sizeof(number));
+	return number;
+}
+
+static inline bool is_tag(uint16_t type)
+{
+	return type == TYPE_VLAN || type == TYPE_SERVICE_VLAN || type == TYPE_OLD_SERVICE_VLAN;
+}
+
+static inline bool is_tunnel_port(uint16_t port, uint32_t tunnels)
+{
+	return (port == PORT_GTP_U && tunnels & CAP_TUNNEL_GTP_U) ||
+	       (port == PORT_VXLAN && tunnels & CAP_TUNNEL_VXLAN);
+}
+
+/* May there be a tunnel behind the header? With options in between: it may. */
+static bool may_tunnel4(const uint8_t *ip, uint32_t left, uint32_t tunnels)
+{
+	if (ip[9] == PROTOCOL_GRE)
+		return tunnels & CAP_TUNNEL_GRE;
+	if (ip[9] != PROTOCOL_UDP)
+		return false;
+	return (ip[0] & 0x0f) != 5 || left < IPV4_HEADER + 4 ||
+	       is_tunnel_port(load16(ip + IPV4_HEADER + 2), tunnels);
+}
+
+static bool may_tunnel6(const uint8_t *ip, uint32_t left, uint32_t tunnels)
+{
+	switch (ip[6]) {
+	case PROTOCOL_GRE:
+		return tunnels & CAP_TUNNEL_GRE;
+	case PROTOCOL_UDP:
+		return left < IPV6_HEADER + 4 ||
+		       is_tunnel_port(load16(ip + IPV6_HEADER + 2), tunnels);
+	case 0:
+	case 43:
+	case 44:
+	case 51:
+	case 60:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static inline enum look gather4(struct cap_scan *scan, unsigned i, const uint8_t *ip, uint32_t left,
+				uint32_t tunnels)
+{
+	if (left < IPV4_HEADER || (tunnels && may_tunnel4(ip, left, tunnels)))
+		return LOOK_IN_FULL;
+	scan->whose4[scan->count4] = (uint8_t)i;
+	scan->four[scan->count4][0] = be32toh(load32(ip + 12));
+	scan->four[scan->count4][1] = be32toh(load32(ip + 16));
+	scan->count4++;
+	return LOOK_UP;
+}
+
+static inline enum look gather6(struct cap_scan *scan, unsigned i, const uint8_t *ip, uint32_t left,
+				uint32_t tunnels)
+{
+	if (left < IPV6_HEADER || (tunnels && may_tunnel6(ip, left, tunnels)))
+		return LOOK_IN_FULL;
+	scan->whose6[scan->count6] = (uint8_t)i;
+	scan->six[scan->count6] = ip + 8;
+	scan->count6++;
+	return LOOK_UP;
+}
+
+static inline enum look gather(struct cap_scan *scan, unsigned i, uint16_t type, const uint8_t *ip,
+			       uint32_t left, uint32_t tunnels)
+{
+	if (type == TYPE_IPV4)
+		return gather4(scan, i, ip, left, tunnels);
+	if (type == TYPE_IPV6)
+		return gather6(scan, i, ip, left, tunnels);
+	if (type == TYPE_MPLS || type == TYPE_MPLS_UPSTREAM)
+		return tunnels & CAP_TUNNEL_MPLS ? LOOK_IN_FULL : LOOK_NO_FURTHER;
+	return LOOK_NO_FURTHER;
+}
+
+static enum look gather_tagged(struct cap_scan *scan, unsigned i, const uint8_t *frame,
+			       uint32_t len, uint32_t tunnels)
+{
+	uint32_t at = ETHERNET_HEADER;
+
+	for (unsigned tags = 0; is_tag(load16(frame + at - 2)); tags++, at += TAG_LEN)
+		if (tags == MOST_TAGS || len < at + TAG_LEN)
+			return LOOK_IN_FULL;
+	return gather(scan, i, load16(frame + at - 2), frame + at, len - at, tunnels);
+}
+
+static enum look gather_raw(struct cap_scan *scan, unsigned i, const uint8_t *ip, uint32_t len,
+			    uint32_t tunnels)
+{
+	if (len && ip[0] >> 4 == 4)
+		return gather4(scan, i, ip, len, tunnels);
+	if (len && ip[0] >> 4 == 6)
+		return gather6(scan, i, ip, len, tunnels);
+	return LOOK_IN_FULL;
+}
+
+static inline uint32_t first_length(const struct cap_packet *packet)
+{
+	return packet->n_segments > 1 ? packet->segments[0].len : packet->len;
+}
+
+static uint64_t gather_burst(struct cap_scan *scan, uint32_t link_type, uint32_t tunnels,
+			     const struct cap_packet *packets, unsigned n)
+{
+	const bool ethernet = link_type != CAP_LINKTYPE_RAW;
+	uint64_t in_full = 0;
+
+	scan->count4 = 0;
+	scan->count6 = 0;
+	for (unsigned i = 0; i < n; i++) {
+		const uint8_t *frame = packets[i].data;
+		const uint32_t len = first_length(&packets[i]);
+		enum look look;
+
+		if (i + AHEAD < n)
+			__builtin_prefetch(packets[i + AHEAD].data);
+		if (ethernet && len >= ETHERNET_HEADER) {
+			const uint16_t type = load16(frame + ETHERNET_HEADER - 2);
+
+			look = is_tag(type) ? gather_tagged(scan, i, frame, len, tunnels) :
+					      gather(scan, i, type, frame + ETHERNET_HEADER,
+						     len - ETHERNET_HEADER, tunnels);
+		} else {
+			look = ethernet ? LOOK_IN_FULL : gather_raw(scan, i, frame, len, tunnels);
+		}
+		in_full |= (uint64_t)(look == LOOK_IN_FULL) << i;
+	}
+	return in_full;
+}
+
+static uint64_t find_hosts4(const struct cap_scan *scan, const struct cap_target_index *index)
+{
+	uint64_t found = 0;
+
+	for (uint32_t k = 0; k < scan->count4; k++) {
+		const bool from =
+			cap_host_maybe(&index->hosts4, cap_hash32(&index->seed, scan->four[k][0]));
+		const bool to =
+			cap_host_maybe(&index->hosts4, cap_hash32(&index->seed, scan->four[k][1]));
+
+		found |= (uint64_t)(from | to) << scan->whose4[k];
+	}
+	return found;
+}
+
+static uint64_t find_prefixes4(const struct cap_scan *scan, const struct cap_target_index *index)
+{
+	const uint32_t *tops = index->prefixes4.tops;
+	uint64_t found = 0;
+
+	for (uint32_t k = 0; k < scan->count4; k++) {
+		const bool from = tops[scan->four[k][0] >> 16] != CAP_TOP_ONE;
+		const bool to = tops[scan->four[k][1] >> 16] != CAP_TOP_ONE;
+
+		/* In one of these 65 536 addresses a prefix begins or ends, or they are all in one. */
+		if (from | to && (cap_index_prefix4(index, scan->four[k][0]) ||
+				  cap_index_prefix4(index, scan->four[k][1])))
+			found |= 1ULL << scan->whose4[k];
+	}
+	return found;
+}
+
+static uint64_t find_hosts6(const struct cap_scan *scan, const struct cap_target_index *index)
+{
+	uint64_t found = 0;
+
+	for (uint32_t k = 0; k < scan->count6; k++) {
+		const bool from =
+			cap_host_maybe(&index->hosts6, cap_hash128(&index->seed, scan->six[k]));
+		const bool to = cap_host_maybe(&index->hosts6,
+					       cap_hash128(&index->seed, scan->six[k] + 16));
+
+		found |= (uint64_t)(from | to) << scan->whose6[k];
+	}
+	return found;
+}
+
+static uint64_t find_prefixes6(const struct cap_scan *scan, const struct cap_target_index *index)
+{
+	const struct cap_range_tree *upper = &index->prefixes6.upper;
+	uint64_t found = 0;
+
+	for (uint32_t k = 0; k < scan->count6; k++) {
+		const uint8_t *addresses = scan->six[k];
+		const bool from = cap_range_tree_find(upper, be64toh(load64(addresses)));
+		const bool to = cap_range_tree_find(upper, be64toh(load64(addresses + 16)));
+
+		found |= (uint64_t)(from | to) << scan->whose6[k];
+	}
+	return found;
+}
+
+/* Of those that the filter of hosts lets through, the ones whose address is in the table. */
+static uint64_t confirm_hosts4(const struct cap_scan *scan, const struct cap_target_index *index,
+			       uint64_t maybe)
+{
+	for (uint32_t k = 0; maybe && k < scan->count4; k++)
+		if (maybe >> scan->whose4[k] & 1 && !cap_index_host4(index, scan->four[k][0]) &&
+		    !cap_index_host4(index, scan->four[k][1]))
+			maybe &= ~(1ULL << scan->whose4[k]);
+	return maybe;
+}
+
+static uint64_t confirm_hosts6(const struct cap_scan *scan, const struct cap_target_index *index,
+			       uint64_t maybe)
+{
+	for (uint32_t k = 0; maybe && k < scan->count6; k++)
+		if (maybe >> scan->whose6[k] & 1 && !cap_index_host6(index, scan->six[k]) &&
+		    !cap_index_host6(index, scan->six[k] + 16))
+			maybe &= ~(1ULL << scan->whose6[k]);
+	return maybe;
+}
+
+uint64_t cap_scan_burst(struct cap_scan *scan, const struct cap_target_index *index,
+			uint32_t link_type, uint32_t tunnels, const struct cap_packet *packets,
+			unsigned n)
+{
+	uint64_t found = gather_burst(scan, link_type, tunnels, packets, n);
+
+	if (scan->count4 && index->hosts4.bucket_count)
+		found |= confirm_hosts4(scan, index, find_hosts4(scan, index));
+	if (scan->count4 && index->prefixes4.tops)
+		found |= find_prefixes4(scan, index);
+	if (scan->count6 && index->hosts6.bucket_count)
+		found |= confirm_hosts6(scan, index, find_hosts6(scan, index));
+	if (scan->count6 && index->prefixes6.upper.nodes)
+		found |= find_prefixes6(scan, index);
+	return found;
+}

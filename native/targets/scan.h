@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file The first look at a burst: which packets may be somebody's, by the addresses of their outermost IP header.
+ *
+ * Most packets are nobody's, and this is all that they cost. What is common is taken apart here (Ethernet, up to
+ * four tags, IPv4, IPv6), with the burst's addresses gathered first and then looked up one after the other, so that
+ * the processor has many of the lookups' memory accesses under way at once. All that is not common, and what
+ * may be a tunnel that is asked for, is handed on to be looked at in full, and so is each hit.
+ */
+#ifndef CAPSTAN_SCAN_H
+#define CAPSTAN_SCAN_H
+
+#include "driver.h"
+#include "target_index.h"
+
+/** A burst's addresses. */
+struct cap_scan {
+	uint32_t count4, count6;   /**< packets */
+	uint8_t whose4[CAP_BURST]; /**< positions in the burst */
+	uint8_t whose6[CAP_BURST];
+	uint32_t four[CAP_BURST][2];   /**< host order, source first */
+	const uint8_t *six[CAP_BURST]; /**< the source's, with the destination's behind it */
+};
+
+/** @return bit i: packet i is to be looked at in full; no other packet is anybody's */
+uint64_t cap_scan_burst(struct cap_scan *scan, const struct cap_target_index *index,
+			uint32_t link_type, uint32_t tunnels, const struct cap_packet *packets,
+			unsigned n);
+
+#endif

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "target_index.h"
+
+#include <endian.h>
+#include <stdlib.h>
+#include <string.h>
+
+void cap_target_index_free(struct cap_target_index *index)
+{
+	free(index->entries);
+	free(index->terms);
+	cap_host_table_free(&index->hosts4);
+	cap_host_table_free(&index->hosts6);
+	free(index->hosts6_names);
+	free(index->prefixes4.tops);
+	free(index->prefixes4.parts);
+	free(index->prefixes4.lasts);
+	free(index->prefixes4.values);
+	cap_range_tree_free(&index->prefixes6.upper);
+	free(index->prefixes6.parts);
+	free(index->prefixes6.lasts);
+	free(index->prefixes6.values);
+	cap_host_table_free(&index->macs);
+	free(index->vlans[0]);
+	free(index->vlans[1]);
+	free(index->port_blocks);
+}
+
+size_t cap_target_index_memory(const struct cap_target_index *index)
+{
+	const struct cap_prefixes4 *four = &index->prefixes4;
+	const struct cap_prefixes6 *six = &index->prefixes6;
+	size_t sum = index->entry_count * sizeof(*index->entries) +
+		     index->term_count * sizeof(*index->terms) +
+		     index->hosts6_count * sizeof(*index->hosts6_names);
+
+	sum += cap_host_table_memory(&index->hosts4) + cap_host_table_memory(&index->hosts6) +
+	       cap_host_table_memory(&index->macs);
+	if (four->tops)
+		sum += 65536 * sizeof(*four->tops) + four->part_count * sizeof(*four->parts) +
+		       four->range_count * (sizeof(*four->lasts) + sizeof(*four->values));
+	sum += cap_range_tree_memory(&six->upper) + six->part_count * sizeof(*six->parts) +
+	       six->range_count * (sizeof(*six->lasts) + sizeof(*six->values));
+	for (unsigned i = 0; i < 2; i++)
+		sum += index->vlans[i] ? CAP_VLAN_IDS * sizeof(*index->vlans[i]) : 0;
+	return sum + (index->port_blocks ? CAP_PORT_BLOCKS * sizeof(*index->port_blocks) : 0);
+}
+
+uint32_t cap_index_host4(const struct cap_target_index *index, uint32_t address)
+{
+	const struct cap_host_table *table = &index->hosts4;
+	const uint64_t hash = cap_hash32(&index->seed, address);
+	struct cap_host_search search;
+
+	if (!table->bucket_count || !cap_host_maybe(table, hash))
+		return 0;
+	search = cap_host_begin(table, hash);
+	return cap_host_next(table, &search, address);
+}
+
+uint32_t cap_index_host6(const struct cap_target_index *index, const uint8_t *address)
+{
+	const struct cap_host_table *table = &index->hosts6;
+	const uint64_t hash = cap_hash128(&index->seed, address);
+	struct cap_host_search search;
+	uint32_t entry;
+
+	if (!table->bucket_count || !cap_host_maybe(table, hash))
+		return 0;
+	search = cap_host_begin(table, hash);
+	do
+		entry = cap_host_next(table, &search, (uint32_t)hash);
+	while (entry && memcmp(index->hosts6_names[entry - index->hosts6_first], address, 16));
+	return entry;
+}
+
+uint32_t cap_index_prefix4(const struct cap_target_index *index, uint32_t address)
+{
+	const struct cap_prefixes4 *prefixes = &index->prefixes4;
+	const uint16_t low = (uint16_t)address;
+	const uint16_t *lasts;
+	uint32_t top, from, n;
+
+	if (!prefixes->tops)
+		return 0;
+	top = prefixes->tops[address >> 16];
+	if (top & CAP_TOP_ONE)
+		return top & ~CAP_TOP_ONE;
+	from = prefixes->parts[top];
+	lasts = prefixes->lasts + from;
+	/* The first range that ends at or behind the address; the last one does. */
+	for (n = prefixes->parts[top + 1] - from; n > 1; n -= n / 2)
+		lasts += lasts[n / 2 - 1] < low ? n / 2 : 0;
+	return prefixes->values[lasts - prefixes->lasts];
+}
+
+static uint32_t find_deep(const struct cap_prefixes6 *prefixes, uint32_t part, uint64_t low)
+{
+	const uint64_t *lasts = prefixes->lasts + prefixes->parts[part];
+
+	for (uint32_t n = prefixes->parts[part + 1] - prefixes->parts[part]; n > 1; n -= n / 2)
+		lasts += lasts[n / 2 - 1] < low ? n / 2 : 0;
+	return prefixes->values[lasts - prefixes->lasts];
+}
+
+uint32_t cap_index_prefix6(const struct cap_target_index *index, const uint8_t *address)
+{
+	const struct cap_prefixes6 *prefixes = &index->prefixes6;
+	uint64_t half[2];
+	uint32_t found;
+
+	if (!prefixes->upper.nodes)
+		return 0;
+	memcpy(half, address, sizeof(half));
+	found = cap_range_tree_find(&prefixes->upper, be64toh(half[0]));
+	return found & CAP_DEEP ? find_deep(prefixes, found & ~CAP_DEEP, be64toh(half[1])) : found;
+}
+
+/* A MAC address as a name in the table. */
+static uint64_t hash_mac(const struct cap_target_index *index, const uint8_t *mac)
+{
+	uint8_t name[16] = { 0 };
+
+	memcpy(name, mac, CAP_MAC_LEN);
+	return cap_hash128(&index->seed, name);
+}
+
+struct cap_host_search cap_index_mac_begin(const struct cap_target_index *index, const uint8_t *mac)
+{
+	return cap_host_begin(&index->macs, hash_mac(index, mac));
+}
+
+uint32_t cap_index_mac_next(const struct cap_target_index *index, struct cap_host_search *search,
+			    const uint8_t *mac)
+{
+	return cap_host_next(&index->macs, search, (uint32_t)hash_mac(index, mac));
+}

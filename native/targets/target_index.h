@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file How the targets that a packet may belong to are found: by its addresses, or where a target names none,
+ * by its MAC addresses, VLAN ids or ports.
+ *
+ * Each distinct prefix, MAC address, VLAN id and block of ports is an entry: a list of the targets that name it. A
+ * prefix's entry leads on to the next shorter prefix that holds it, so that the longest one gives all.
+ */
+#ifndef CAPSTAN_TARGET_INDEX_H
+#define CAPSTAN_TARGET_INDEX_H
+
+#include "host_table.h"
+#include "range_tree.h"
+#include "seed.h"
+#include "target.h"
+
+/** An entry; its targets are terms[first] up to the next entry's first. Entry 0 is nobody's. */
+struct cap_index_entry {
+	uint32_t first;
+	uint32_t parent; /**< entry of the next shorter prefix around, or 0 */
+};
+
+/** IPv4 prefixes of less than 32 bits. */
+struct cap_prefixes4 {
+	uint32_t *tops; /**< by the first 16 bits: CAP_TOP_ONE | entry, or which part; NULL: no prefixes */
+	uint32_t *parts;  /**< where each part's ranges begin; one more than there are */
+	uint16_t *lasts;  /**< of the ranges in a part: the last 16 bits of the last address */
+	uint32_t *values; /**< entries of the ranges */
+	uint32_t part_count, range_count;
+};
+
+#define CAP_TOP_ONE 0x80000000U
+
+/** IPv6 prefixes of less than 128 bits. */
+struct cap_prefixes6 {
+	struct cap_range_tree
+		upper;	 /**< by the first 64 bits: entry, or CAP_DEEP | which part; empty: none */
+	uint32_t *parts; /**< for prefixes of more than 64 bits, as for IPv4 */
+	uint64_t *lasts;
+	uint32_t *values;
+	uint32_t part_count, range_count;
+};
+
+#define CAP_DEEP 0x80000000U
+
+/** Blocks of 2^k ports that begin at multiples of their size, numbered as a heap: 1 holds all, 65536 + p port p. */
+#define CAP_PORT_BLOCKS 131072U
+
+#define CAP_VLAN_IDS 4096U
+
+struct cap_target_index {
+	struct cap_seed seed;
+	struct cap_index_entry *entries; /**< one more than there are */
+	uint32_t entry_count;
+	uint32_t *terms;
+	uint32_t term_count;
+
+	struct cap_host_table hosts4; /**< tag: the address */
+	struct cap_host_table hosts6; /**< tag: of the hash */
+	uint8_t (*hosts6_names)[16];  /**< address of entry hosts6_first + i */
+	uint32_t hosts6_first, hosts6_count;
+	struct cap_prefixes4 prefixes4;
+	struct cap_prefixes6 prefixes6;
+
+	/* Targets without prefixes, each by the first of these that it names. 0 and NULL: there are none. */
+	bool anywhere;
+	struct cap_host_table macs; /**< tag: the first four bytes; the rest of the name is judged */
+	uint32_t *vlans[2];	    /**< entries by id of first and second tag */
+	uint32_t any_vlan[2];  /**< entry of all of them, for packets whose tag is not to be seen */
+	uint32_t *port_blocks; /**< entries by block */
+	uint32_t any_port;
+};
+
+/** @return false: no memory; the index is to be freed all the same */
+bool cap_target_index_build(struct cap_target_index *index, const struct cap_target *targets,
+			    unsigned count);
+void cap_target_index_free(struct cap_target_index *index);
+size_t cap_target_index_memory(const struct cap_target_index *index);
+
+/** @return entry of an IPv4 host in host order, or 0 */
+uint32_t cap_index_host4(const struct cap_target_index *index, uint32_t address);
+
+/** @return entry of an IPv6 host, or 0 */
+uint32_t cap_index_host6(const struct cap_target_index *index, const uint8_t *address);
+
+/** @return entry of the longest prefix around an address, or 0 */
+uint32_t cap_index_prefix4(const struct cap_target_index *index, uint32_t address);
+uint32_t cap_index_prefix6(const struct cap_target_index *index, const uint8_t *address);
+
+/** Does @p search find more entries for a MAC address? The judge compares all of it. */
+struct cap_host_search cap_index_mac_begin(const struct cap_target_index *index,
+					   const uint8_t *mac);
+uint32_t cap_index_mac_next(const struct cap_target_index *index, struct cap_host_search *search,
+			    const uint8_t *mac);
+
+#endif

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The engine's matcher against the slow reference, on random traffic and random targets: the same ones in every
+ * run. test_match [ROUNDS [SEED]]
+ */
+#include "sentence.h"
+#include "target_reference.h"
+#include "target_traffic.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ROUNDS 160U
+#define BURSTS_PER_ROUND 20U
+
+/* So many that no fragment is forgotten for want of room. */
+#define FRAGMENT_SLOTS 65536U
+
+static struct cap_match found[CAP_BURST];
+
+/* What is hit how often, so that a test of nothing does not pass. */
+static unsigned long packets_matched, packets_unsure, packets_more, packets_made;
+
+static void tell(const struct cap_packet *packet, const struct cap_match *is,
+		 const struct cap_match *should)
+{
+	fprintf(stderr,
+		"len %u of %u, tag %04x %04x, %u segments; found %u%s%s, reference %u%s%s\n",
+		packet->len, packet->wire_len, packet->vlan_tpid, packet->vlan_tci,
+		packet->n_segments, is ? is->count : 0, is && is->more ? " more" : "",
+		is && is->unsure ? " unsure" : "", should->count, should->more ? " more" : "",
+		should->unsure ? " unsure" : "");
+	for (uint32_t i = 0; i < packet->len && i < 256 && packet->n_segments == 1; i++)
+		fprintf(stderr, "%02x%s", packet->data[i], i % 16 == 15 ? "\n" : " ");
+	fprintf(stderr, "\n");
+}
+
+static bool same(const struct cap_match *a, const struct cap_match *b)
+{
+	return a->count == b->count && a->more == b->more && a->unsure == b->unsure &&
+	       !memcmp(a->targets, b->targets, a->count * sizeof(a->targets[0]));
+}
+
+static void compare_burst(struct traffic *traffic, bool ethernet, struct cap_matcher *matcher,
+			  const struct cap_target_set *set, struct reference *reference,
+			  const struct cap_target *targets, unsigned count)
+{
+	static struct traffic_packet made[CAP_BURST];
+	struct cap_packet packets[CAP_BURST];
+	unsigned n = 1 + (unsigned)traffic_random(traffic, CAP_BURST);
+	uint64_t matched;
+
+	for (unsigned i = 0; i < n; i++) {
+		traffic_packet_make(traffic, ethernet, &made[i]);
+		packets[i] = made[i].packet;
+	}
+	matched = cap_match_burst(matcher, set, packets, n, found);
+	HOLDS(n == CAP_BURST || !(matched >> n));
+	for (unsigned i = 0; i < n; i++) {
+		struct cap_match should;
+		bool his = reference_match(reference, targets, count, &packets[i], &should);
+
+		if (his != (matched >> i & 1) || (his && !same(&found[i], &should))) {
+			tell(&packets[i], matched >> i & 1 ? &found[i] : NULL, &should);
+			HOLDS(!"matcher and reference agree");
+		}
+		packets_made++;
+		packets_matched += his;
+		packets_unsure += his && should.unsure;
+		packets_more += his && should.more;
+		traffic_packet_free(&made[i]);
+	}
+}
+
+static void compare(uint64_t seed)
+{
+	static const unsigned counts[] = { 0, 1, 2, 8, 30, 120, 400 };
+	struct cap_fragments *fragments = cap_fragments_create(FRAGMENT_SLOTS);
+	struct traffic traffic;
+	struct cap_target *targets;
+	struct cap_target_set *set;
+	struct cap_matcher *matcher;
+	struct reference *reference;
+	struct cap_error err;
+	uint32_t tunnels;
+	unsigned count;
+	bool ethernet;
+
+	traffic_begin(&traffic, seed);
+	tunnels = (uint32_t)(seed % 3 ? 15 : traffic_random(&traffic, 16));
+	ethernet = seed % 8 != 7;
+	count = counts[traffic_random(&traffic, sizeof(counts) / sizeof(counts[0]))];
+	targets = traffic_targets_make(&traffic, count);
+	HOLDS(cap_target_set_build(targets, count, &set, &err) == 0);
+	matcher = cap_matcher_create(ethernet ? 1 : 101, tunnels, fragments);
+	reference = reference_create(ethernet, tunnels);
+	HOLDS(fragments && matcher);
+	for (unsigned i = 0; i < BURSTS_PER_ROUND; i++)
+		compare_burst(&traffic, ethernet, matcher, set, reference, targets, count);
+	reference_free(reference);
+	cap_matcher_free(matcher);
+	cap_target_set_free(set);
+	cap_fragments_free(fragments);
+	traffic_targets_free(targets, count);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned long rounds = argc > 1 ? strtoul(argv[1], NULL, 10) : ROUNDS;
+	uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 10) : 1;
+
+	for (unsigned long i = 0; i < rounds; i++)
+		compare(seed + i);
+	printf("%lu packets, %lu of them matched, %lu unsure, %lu of more targets than are told\n",
+	       packets_made, packets_matched, packets_unsure, packets_more);
+	if (argc == 1)
+		HOLDS(packets_matched > packets_made / 10 && packets_unsure > 1000 &&
+		      packets_more > 1000);
+	return 0;
+}
