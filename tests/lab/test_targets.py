@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine import AF_PACKET, AF_XDP_COPY, PCAP, Driver, Engine, assert_balanced
+from engine import Engine, assert_balanced
 from lab import Lab
+from methods import AF_PACKET, AF_XDP_COPY, PCAP, Driver
 from traffic import Shape, check
 from waiting import wait_until
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine import AF_PACKET, AF_XDP_COPY, AF_XDP_SKB, PCAP, Driver, Engine, assert_balanced
+from engine import Engine, assert_balanced
 from lab import Lab
+from methods import AF_PACKET, AF_XDP_COPY, AF_XDP_SKB, PCAP, Driver
 from readers import packets
 from traffic import Sent, Shape, check
 
