@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine import AF_PACKET, AF_XDP_COPY, PCAP, Driver, Engine, assert_balanced
+from engine import Engine, assert_balanced
 from lab import Lab
+from methods import AF_PACKET, AF_XDP_COPY, PCAP, Driver
 from traffic import Shape, check
 from waiting import wait_until
 
@@ -69,8 +70,12 @@ def engine(lab: Lab, place: Path) -> Iterator[Engine]:
 
 
 def in_force(engine: Engine) -> dict[str, Any]:
-    """What targets.json has."""
-    document: dict[str, Any] = json.loads((engine.place / "targets/targets.json").read_text())
+    """What targets.json has, once it is as new as the set in force."""
+    file = engine.place / "targets/targets.json"
+    if engine.running():
+        serial = engine.status()["targets"]["serial"]
+        wait_until(lambda: bool(json.loads(file.read_text())["serial"] >= serial), "the file follows")
+    document: dict[str, Any] = json.loads(file.read_text())
     return document
 
 
