@@ -1,6 +1,7 @@
 """From settings and facts to engine.json: who captures what, where."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,6 +123,17 @@ def test_engine_json_says_everything() -> None:
     assert document["output"]["rotate_bytes"] == 64 << 20
 
 
+def test_targets_are_looked_for_where_the_settings_have_some_and_in_the_tunnels_of_each_port() -> None:
+    paths = Paths(Path("/x"))
+    entry = {"name": "eth1", "tunnels": ["gtp_u"]}
+    everything = engine_json(plan(interfaces=[{"name": "eth1"}]), paths)
+    assert "targets" not in everything
+    assert "tunnels" not in everything["ports"][0]
+    some = engine_json(plan(interfaces=[entry], targets=[], output={"by_target": True}), paths)
+    assert some["targets"] == {"directory": "/x/var/lib/capstan/targets", "streams": True}
+    assert some["ports"][0]["tunnels"] == ["gtp_u"]
+
+
 def test_replay_needs_no_interface() -> None:
     made = plan(method="replay", interfaces=[{"name": "label"}], replay={"file": "/a.pcapng"})
     options = {"file": "/a.pcapng", "loops": 1, "pace": "fast", "fcs": "strip"}
@@ -137,7 +149,10 @@ def test_memory_is_the_sum_over_queues() -> None:
 
 def test_what_brings_packets_into_targets_files_takes_memory_where_it_is_asked_for() -> None:
     buffers = {"blocks_per_queue": 64, "stream_size": "32MiB"}
-    asked, plain = (plan(buffers=buffers, output={"by_target": by_target}) for by_target in (True, False))
+    asked, plain = (
+        plan(interfaces=[{"name": "eth1"}], targets=[], buffers=buffers, output={"by_target": by_target})
+        for by_target in (True, False)
+    )
     assert asked.pool_bytes - plain.pool_bytes == asked.queues * 32 * (1 << 20)
     written = engine_json(asked, Paths())
     assert written["buffers"]["stream_bytes"] == 32 * (1 << 20)

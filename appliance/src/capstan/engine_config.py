@@ -142,7 +142,7 @@ def engine_json(plan: Plan, paths: Paths) -> dict[str, Any]:
             "stream_bytes": buffers.stream_size,
         },
         "writer": {"cores": list(plan.writers)},
-        **({"targets": {"directory": str(paths.targets)}} if config.has_targets else {}),
+        **({"targets": {"directory": str(paths.targets), "streams": output.by_target}} if config.has_targets else {}),
     }
 
 
