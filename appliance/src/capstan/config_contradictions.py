@@ -44,10 +44,14 @@ def found_in(config: CaptureConfig) -> Iterator[tuple[str, str]]:
         )
     if "replay" in config.methods and config.replay is None:
         yield "replay", "is missing, and the method replay needs it; write replay: {file: /path/of/a.pcapng}"
-    if config.output.by_target and not config.has_targets:
-        yield "output.by_target", "is true, and there are no targets to have files of; write targets, or false"
     if config.targets is not None and config.targets_file is not None:
         yield "targets_file", "is written beside targets, and both say whose packets are captured; remove one of them"
+    if config.output.by_target and not config.has_targets:
+        yield (
+            "output.by_target",
+            "is true, and without targets there is nobody to have files; write targets, [] for those of run time alone, "
+            "or by_target: false",
+        )
     if config.output.rotate_size < config.buffers.block_size:
         yield (
             "output.rotate_size",
