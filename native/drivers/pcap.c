@@ -36,9 +36,9 @@ struct cap_queue {
 	int fd;
 	struct cap_kernel_filter *filter;
 	struct cap_kernel_select *select; /* judges by targets before the filter does, or NULL */
-	uint32_t seen_recv, seen_drop; /* libpcap's counters when last read */
-	uint64_t drained;	       /* packets from before arm, thrown away */
-	uint64_t recv, drop;	       /* the same since arm, 64 bits wide */
+	uint32_t seen_recv, seen_drop;	  /* libpcap's counters when last read */
+	uint64_t drained;		  /* packets from before arm, thrown away */
+	uint64_t recv, drop;		  /* the same since arm, 64 bits wide */
 };
 
 struct cap_port {
@@ -259,7 +259,8 @@ static int load_select(struct cap_queue *queue, struct cap_error *err)
 		if (rc) {
 			cap_kernel_select_free(queue->select);
 			queue->select = NULL;
-			cap_fail(err, -rc, "the filter does not go with the program for targets: %s",
+			cap_fail(err, -rc,
+				 "the filter does not go with the program for targets: %s",
 				 strerror(-rc));
 		}
 	}
@@ -279,7 +280,8 @@ static int set_targets(struct cap_port *port, const struct cap_target *const *ta
 	if (!port->armed && !queue->select)
 		rc = load_select(queue, err);
 	else if (!queue->select)
-		rc = cap_fail(err, EBUSY, "the kernel refused the program for targets at the start");
+		rc = cap_fail(err, EBUSY,
+			      "the kernel refused the program for targets at the start");
 	return rc ? rc : cap_kernel_select_set(queue->select, targets, count, tunnels, err);
 }
 

@@ -7,11 +7,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #define FILE_MODE 0640
@@ -80,6 +82,15 @@ static int probe(const struct cap_output *output, int flags)
 	return rc;
 }
 
+/* tmpfs takes O_DIRECT since Linux 6.6, and copies into its pages all the same. */
+static bool is_in_memory(int directory)
+{
+	struct statfs about;
+
+	return fstatfs(directory, &about) == 0 &&
+	       (about.f_type == TMPFS_MAGIC || about.f_type == RAMFS_MAGIC);
+}
+
 int cap_output_open(struct cap_output *output, const struct cap_output_config *config,
 		    struct cap_error *err)
 {
@@ -108,10 +119,12 @@ int cap_output_open(struct cap_output *output, const struct cap_output_config *c
 			"output.directory: no file can be written in %s: %s: give it to the engine's user",
 			config->directory, strerror(-rc));
 	}
+	output->copies = true;
 	if (config->direct_io == CAP_SWITCH_OFF)
 		return 0;
 	rc = probe(output, O_DIRECT);
 	output->direct = rc == 0;
+	output->copies = rc != 0 || is_in_memory(output->directory);
 	if (rc && config->direct_io == CAP_SWITCH_ON) {
 		cap_output_close(output);
 		return cap_fail(

@@ -43,6 +43,7 @@ struct cap_output {
 	const struct cap_output_config *config;
 	int directory;	     /**< descriptor, or -1 with the null sink */
 	bool direct;	     /**< files are opened with O_DIRECT */
+	bool copies;	     /**< a write copies into memory: the page cache, or the file itself */
 	regex_t whole, part; /**< names of our whole files, and of those being written */
 	struct cap_oldest oldest;
 };

@@ -38,7 +38,7 @@ static struct cap_io_op *pop(struct cap_io_op **list)
 	return op;
 }
 
-static void carry_out(struct cap_io_op *op)
+void cap_io_carry_out(struct cap_io_op *op)
 {
 	do {
 		op->result = op->kind == CAP_IO_SYNC ?
@@ -62,7 +62,7 @@ static void *sync_main(void *argument)
 		if (!op)
 			break;
 		pthread_mutex_unlock(&io->lock);
-		carry_out(op);
+		cap_io_carry_out(op);
 		pthread_mutex_lock(&io->lock);
 		push(&io->synced, op);
 		/* Fails only when it is full, and then it is readable. */
@@ -102,7 +102,7 @@ static int pwrite_open(struct cap_io **out, struct cap_error *err)
 static void pwrite_submit(struct cap_io *io, struct cap_io_op *op)
 {
 	if (op->kind == CAP_IO_WRITE) {
-		carry_out(op);
+		cap_io_carry_out(op);
 		push(&io->done, op);
 		return;
 	}

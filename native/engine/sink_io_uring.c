@@ -11,7 +11,8 @@
 
 struct cap_io {
 	struct io_uring ring;
-	struct cap_io_op *refused; /* found the ring full; to be handed back as failed */
+	struct cap_io_op
+		*done; /* not through the ring: written at once, or failed since it was full */
 };
 
 static int uring_open(struct cap_io **out, struct cap_error *err)
@@ -40,14 +41,25 @@ static void offer(struct cap_io *io)
 		(void)io_uring_submit(&io->ring);
 }
 
+static void hand_back(struct cap_io *io, struct cap_io_op *op)
+{
+	op->next = io->done;
+	io->done = op;
+}
+
 static void uring_submit(struct cap_io *io, struct cap_io_op *op)
 {
-	struct io_uring_sqe *entry = io_uring_get_sqe(&io->ring);
+	struct io_uring_sqe *entry;
 
+	if (op->kind == CAP_IO_WRITE && op->at_once) {
+		cap_io_carry_out(op);
+		hand_back(io, op);
+		return;
+	}
+	entry = io_uring_get_sqe(&io->ring);
 	if (!entry) {
 		op->result = -EBUSY;
-		op->next = io->refused;
-		io->refused = op;
+		hand_back(io, op);
 		return;
 	}
 	if (op->kind == CAP_IO_SYNC)
@@ -61,10 +73,10 @@ static void uring_submit(struct cap_io *io, struct cap_io_op *op)
 static struct cap_io_op *uring_completed(struct cap_io *io)
 {
 	struct io_uring_cqe *event;
-	struct cap_io_op *op = io->refused;
+	struct cap_io_op *op = io->done;
 
 	if (op) {
-		io->refused = op->next;
+		io->done = op->next;
 		return op;
 	}
 	offer(io);

@@ -139,6 +139,7 @@ int cap_file_begin(struct cap_files *files, const struct cap_stream_source *from
 			"%s: the filter is too long for the file's header; it applies all the same",
 			file->out.name);
 	file->op.fd = file->out.fd;
+	file->op.at_once = files->at_once;
 	file->from = from;
 	file->target = target;
 	file->sequence = sequence;

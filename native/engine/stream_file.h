@@ -35,8 +35,9 @@ struct cap_files {
 	struct cap_output *output;
 	const struct cap_io_backend *backend; /**< NULL: the null sink */
 	struct cap_io *io;
-	unsigned open;	    /**< files that are being written to */
-	unsigned closing;   /**< files whose trailer or sync is under way */
+	unsigned open;	  /**< files that are being written to */
+	unsigned closing; /**< files whose trailer or sync is under way */
+	bool at_once; /**< there is but one file at a time, and a write of it is a copy in memory */
 	unsigned most_open; /**< of both together, where targets have streams of their own */
 	uint64_t uses;	    /**< writes started: tells which file's was the longest ago */
 

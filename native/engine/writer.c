@@ -203,6 +203,7 @@ int cap_writer_create(struct cap_writer **out, const struct cap_config *config,
 		writer->streams[i].from = sources[i];
 	}
 	rc = cap_files_open(&writer->files, config, output, err);
+	writer->files.at_once = count == 1 && output->copies && !config->targets.streams;
 	if (rc == 0)
 		rc = create_target_streams(writer, err);
 	writer->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
