@@ -38,6 +38,11 @@ static enum cap_term_kind found_by(const struct cap_target *target)
 	return target->inner_vlan_count ? CAP_TERM_VLAN_INNER : CAP_TERM_PORTS;
 }
 
+bool cap_term_by_ports(const struct cap_target *target)
+{
+	return !target->prefix_count && found_by(target) == CAP_TERM_PORTS;
+}
+
 static struct cap_term *put_number(struct cap_term *to, uint32_t number, uint32_t target)
 {
 	*to = (struct cap_term){ .name = { (uint8_t)(number >> 24), (uint8_t)(number >> 16),

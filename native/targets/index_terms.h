@@ -31,6 +31,9 @@ struct cap_term {
 /** Most terms that @p targets give for any one kind. */
 uint32_t cap_terms_bound(const struct cap_target *targets, unsigned count);
 
+/** Is a target found by its ports? */
+bool cap_term_by_ports(const struct cap_target *target);
+
 /** Gather the terms of one kind. @param terms room for all of them. @return how many */
 uint32_t cap_terms_gather(struct cap_term *terms, enum cap_term_kind kind,
 			  const struct cap_target *targets, unsigned count);

@@ -246,12 +246,12 @@ uint64_t cap_match_burst(struct cap_matcher *matcher, const struct cap_target_se
 			 const struct cap_packet *packets, unsigned n, struct cap_match *found)
 {
 	const struct cap_target_index *index = cap_target_set_index(set);
-	uint64_t matched = 0, maybe = ~0ULL >> (CAP_BURST - n);
+	uint64_t matched = 0;
+	uint64_t maybe = cap_scan_burst(&matcher->scan, matcher->probes, index, matcher->link_type,
+					matcher->tunnels, packets, n);
 
-	/* Where a target names no address, no packet's addresses say that it is nobody's. */
-	if (!index->anywhere)
-		maybe = cap_scan_burst(&matcher->scan, matcher->probes, index, matcher->link_type,
-				       matcher->tunnels, packets, n);
+	if (index->anywhere)
+		maybe |= cap_scan_anywhere(index, matcher->link_type, packets, n);
 	for (; maybe; maybe &= maybe - 1) {
 		const unsigned i = (unsigned)__builtin_ctzll(maybe);
 

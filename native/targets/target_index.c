@@ -30,6 +30,7 @@ void cap_target_index_free(struct cap_target_index *index)
 	free(index->vlans[0]);
 	free(index->vlans[1]);
 	free(index->port_blocks);
+	free(index->port_map);
 }
 
 size_t cap_target_index_memory(const struct cap_target_index *index)
@@ -55,7 +56,8 @@ size_t cap_target_index_memory(const struct cap_target_index *index)
 	       six->range_count * (sizeof(*six->lasts) + sizeof(*six->values));
 	for (unsigned i = 0; i < 2; i++)
 		sum += index->vlans[i] ? CAP_VLAN_IDS * sizeof(*index->vlans[i]) : 0;
-	return sum + (index->port_blocks ? CAP_PORT_BLOCKS * sizeof(*index->port_blocks) : 0);
+	return sum +
+	       (index->port_blocks ? CAP_PORT_BLOCKS * sizeof(*index->port_blocks) + 65536 / 8 : 0);
 }
 
 uint32_t cap_index_host4(const struct cap_target_index *index, uint32_t address)

@@ -403,6 +403,36 @@ static bool build_numbers(struct builder *builder, enum cap_term_kind kind, uint
 	return at;
 }
 
+/* Which ports the targets that are found by their ports name. */
+static bool build_port_map(struct builder *builder)
+{
+	struct cap_target_index *index = builder->index;
+	int32_t *begun, open = 0;
+
+	if (!index->port_blocks)
+		return true;
+	begun = calloc(65537, sizeof(*begun));
+	index->port_map = calloc(65536 / 64, sizeof(*index->port_map));
+	for (uint32_t i = 0; begun && index->port_map && i < builder->count; i++) {
+		const struct cap_target *target = &builder->targets[i];
+
+		for (unsigned k = 0; cap_term_by_ports(target) && k < target->port_count; k++) {
+			begun[target->ports[k].first]++;
+			begun[target->ports[k].last + 1]--;
+		}
+	}
+	for (uint32_t port = 0; begun && index->port_map && port < 65536; port++) {
+		open += begun[port];
+		index->port_map[port / 64] |= (uint64_t)(open > 0) << port % 64;
+	}
+	if (!begun || !index->port_map) {
+		free(begun);
+		return false;
+	}
+	free(begun);
+	return true;
+}
+
 static bool build_any(struct builder *builder, enum cap_term_kind kind, uint32_t *entry)
 {
 	const struct cap_term *at;
@@ -556,7 +586,7 @@ static bool build_all(struct builder *builder)
 	       build_numbers(builder, CAP_TERM_VLAN_OUTER, CAP_VLAN_IDS, &index->vlans[0]) &&
 	       build_numbers(builder, CAP_TERM_VLAN_INNER, CAP_VLAN_IDS, &index->vlans[1]) &&
 	       build_numbers(builder, CAP_TERM_PORTS, CAP_PORT_BLOCKS, &index->port_blocks) &&
-	       build_crowds(builder) &&
+	       build_port_map(builder) && build_crowds(builder) &&
 	       build_any(builder, CAP_TERM_ANY_VLAN_OUTER, &index->any_vlan[0]) &&
 	       build_any(builder, CAP_TERM_ANY_VLAN_INNER, &index->any_vlan[1]) &&
 	       build_any(builder, CAP_TERM_ANY_PORTS, &index->any_port);
