@@ -43,9 +43,9 @@
 #define CACHE_LINE 64
 
 struct options {
-	uint32_t ring_bytes;	   /* of each queue */
-	uint32_t block_bytes;	   /* largest frame plus its header must fit */
-	uint32_t block_timeout_ms; /* when the kernel hands over a block that is not full */
+	uint32_t ring_bytes;  /* of each queue */
+	uint32_t block_bytes; /* largest frame plus its header must fit */
+	uint32_t block_timeout_ms; /* when the kernel hands over a block that is not full, at the latest */
 	int fanout;
 };
 
@@ -143,7 +143,9 @@ static int open_ring(struct cap_port *port, struct cap_queue *queue, const struc
 		.tp_block_size = options->block_bytes,
 		.tp_block_nr = options->ring_bytes / options->block_bytes,
 		.tp_frame_size = TPACKET_ALIGNMENT << 7,
-		.tp_retire_blk_tov = options->block_timeout_ms,
+		.tp_retire_blk_tov = options->block_timeout_ms < port->config->hold_ms ?
+					     options->block_timeout_ms :
+					     port->config->hold_ms,
 	};
 	struct packet_mreq promiscuous = { .mr_ifindex = (int)port->ifindex,
 					   .mr_type = PACKET_MR_PROMISC };
@@ -334,7 +336,8 @@ static int load_select(struct cap_port *port, struct cap_error *err)
 	for (unsigned i = 0; rc == 0 && port->filter_in_kernel && i < port->queue_count; i++) {
 		rc = cap_kernel_select_chain(port->select, i, port->queues[i].filter);
 		if (rc)
-			cap_fail(err, -rc, "the filter does not go with the program for targets: %s",
+			cap_fail(err, -rc,
+				 "the filter does not go with the program for targets: %s",
 				 strerror(-rc));
 	}
 	if (rc) {
@@ -353,7 +356,8 @@ static int set_targets(struct cap_port *port, const struct cap_target *const *ta
 	if (!port->armed && !port->select)
 		rc = load_select(port, err);
 	else if (!port->select)
-		rc = cap_fail(err, EBUSY, "the kernel refused the program for targets at the start");
+		rc = cap_fail(err, EBUSY,
+			      "the kernel refused the program for targets at the start");
 	port->snaplen = CAP_MAX_SNAPLEN;
 	if (rc == 0)
 		rc = cap_kernel_select_set(port->select, targets, count, tunnels, err);

@@ -112,10 +112,10 @@ struct cap_port_facts {
 	char effective_mode[128]; /**< for people, e.g. "native XDP, copy" */
 	const char *filter_in;	  /**< "none", "kernel" or "engine" */
 	const char *targets_in; /**< where packets of nobody are left: the same words; the engine's */
-	char targets_why[256];	/**< why that is not the kernel although the method can; "": it is */
-	uint32_t link_type;	  /**< LINKTYPE_ value for the file's interface block */
-	uint32_t fcs_len; /**< bytes of frame check sequence that end each packet; 0: none */
-	uint32_t snaplen; /**< bytes kept of each packet */
+	char targets_why[256]; /**< why that is not the kernel although the method can; "": it is */
+	uint32_t link_type;    /**< LINKTYPE_ value for the file's interface block */
+	uint32_t fcs_len;      /**< bytes of frame check sequence that end each packet; 0: none */
+	uint32_t snaplen;      /**< bytes kept of each packet */
 	unsigned degraded_count;
 	char degraded[CAP_MAX_DEGRADED][256];
 };
@@ -133,6 +133,7 @@ struct cap_port_config {
 	uint32_t tunnels; /**< enum cap_tunnel: what the targets' packets may be inside of */
 	void *options;	  /**< the driver's own structure, from parse_options */
 	unsigned index;	  /**< position in the configuration */
+	unsigned hold_ms; /**< longest time that the source may keep a packet back to gather more */
 };
 
 /** An open port and one queue of it; the definitions are the driver's own. */
