@@ -139,12 +139,14 @@ def test_memory_is_the_sum_over_queues() -> None:
 
 
 def test_what_brings_packets_into_targets_files_takes_memory_where_it_is_asked_for() -> None:
-    buffers = {"blocks_per_queue": 64, "stream_size": "32MiB"}
-    asked, plain = (plan(buffers=buffers, output={"by_target": by_target}) for by_target in (True, False))
+    shared: dict[str, Any] = {"interfaces": [{"name": "eth1"}], "buffers": {"stream_size": "32MiB"}, "targets": []}
+    asked, plain = (plan(output={"by_target": by_target}, **shared) for by_target in (True, False))
     assert asked.pool_bytes - plain.pool_bytes == asked.queues * 32 * (1 << 20)
     written = engine_json(asked, Paths())
     assert written["buffers"]["stream_bytes"] == 32 * (1 << 20)
     assert written["output"]["open_files"] == 1024
+    assert written["targets"]["streams"] is True
+    assert engine_json(plain, Paths())["targets"]["streams"] is False
 
 
 BOUND = replace(nic(), driver="vfio-pci", interfaces=(), remembered=True, iommu_group=7)

@@ -111,7 +111,7 @@ struct cap_port {
 	int promiscuous_fd; /* a packet socket that holds the interface promiscuous, or -1 */
 	unsigned ifindex, mtu;
 	bool several_buffers; /* frames larger than one of ours can be received */
-	bool selecting; /* the program that selects is attached */
+	bool selecting;	      /* the program that selects is attached */
 	unsigned queue_count;
 	struct cap_queue queues[];
 };

@@ -330,7 +330,18 @@ static void answer_lines(struct cap_control *control, struct client *client,
 	}
 }
 
-/* A file that is passed along stays until the request that it came with is read; of several the last one. */
+/* Of several the last one stays: the padding of the room for one may hold two. */
+static void take_files(struct client *client, struct cmsghdr *header)
+{
+	const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+	for (size_t i = 0; i < count; i++) {
+		drop_file(client);
+		memcpy(&client->file, CMSG_DATA(header) + i * sizeof(int), sizeof(int));
+	}
+}
+
+/* A file that is passed along stays until the request that it came with is read. */
 static ssize_t receive(struct client *client)
 {
 	union {
@@ -345,11 +356,8 @@ static ssize_t receive(struct client *client)
 	ssize_t n = recvmsg(client->fd, &message, MSG_CMSG_CLOEXEC);
 	struct cmsghdr *header = n >= 0 ? CMSG_FIRSTHDR(&message) : NULL;
 
-	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
-	    header->cmsg_len == CMSG_LEN(sizeof(int))) {
-		drop_file(client);
-		memcpy(&client->file, CMSG_DATA(header), sizeof(int));
-	}
+	if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS)
+		take_files(client, header);
 	return n;
 }
 

@@ -225,8 +225,7 @@ static void set_targets(void *context, const struct cap_target *const *active, u
 {
 	struct cap_engine *engine = context;
 
-	for (unsigned p = 0; p < engine->config->port_count; p++)
-		cap_running_port_set_targets(&engine->ports[p], active, count);
+	cap_running_ports_set_targets(engine->ports, engine->config->port_count, active, count);
 }
 
 static int start(struct cap_engine *engine, struct cap_error *err)

@@ -26,9 +26,8 @@ int cap_kernel_select_load(unsigned queues, struct cap_kernel_select **loaded,
 void cap_kernel_select_free(struct cap_kernel_select *loaded);
 
 /** As cap_kernel_targets_set. */
-int cap_kernel_select_set(struct cap_kernel_select *loaded,
-			  const struct cap_target *const *targets, unsigned count,
-			  uint32_t tunnels, struct cap_error *err);
+int cap_kernel_select_set(struct cap_kernel_select *loaded, const struct cap_target *const *targets,
+			  unsigned count, uint32_t tunnels, struct cap_error *err);
 
 /** Let @p filter judge what passes on queue @p queue, and count what it sees. @return 0 or negative errno */
 int cap_kernel_select_chain(struct cap_kernel_select *loaded, unsigned queue,

@@ -49,8 +49,7 @@ static int fill(const struct cap_kernel_table *table)
 	return rc;
 }
 
-int cap_kernel_table_make(struct cap_kernel_table *table, bool hosts,
-			  struct cap_kernel_rows *rows)
+int cap_kernel_table_make(struct cap_kernel_table *table, bool hosts, struct cap_kernel_rows *rows)
 {
 	int rc;
 

@@ -25,8 +25,7 @@ struct cap_kernel_difference {
  * @param rows taken over; freed with the table
  * @return 0, or negative errno: the kernel has no memory
  */
-int cap_kernel_table_make(struct cap_kernel_table *table, bool hosts,
-			  struct cap_kernel_rows *rows);
+int cap_kernel_table_make(struct cap_kernel_table *table, bool hosts, struct cap_kernel_rows *rows);
 void cap_kernel_table_free(struct cap_kernel_table *table);
 
 void cap_kernel_table_compare(const struct cap_kernel_table *table,

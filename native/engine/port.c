@@ -135,50 +135,6 @@ static void close_driver(struct cap_running_port *port)
 	pthread_mutex_unlock(&port->handle_lock);
 }
 
-static void tell_targets(struct cap_running_port *port, const char *where,
-			 const struct cap_error *why)
-{
-	struct cap_port_facts *facts = &port->facts;
-	bool new_reason = strncmp(facts->targets_why, why->text, sizeof(facts->targets_why) - 1);
-
-	pthread_mutex_lock(&port->facts_lock);
-	facts->targets_in = where;
-	snprintf(facts->targets_why, sizeof(facts->targets_why), "%.*s",
-		 (int)sizeof(facts->targets_why) - 1, why->text);
-	pthread_mutex_unlock(&port->facts_lock);
-	if (new_reason && why->text[0])
-		cap_warn("degraded",
-			 "%s: targets are matched in the engine, not in the kernel: %s",
-			 port->config->interface, why->text);
-	else if (new_reason)
-		cap_info("targets_in_kernel", "%s: targets are matched in the kernel again",
-			 port->config->interface);
-}
-
-void cap_running_port_set_targets(struct cap_running_port *port,
-				  const struct cap_target *const *targets, unsigned count)
-{
-	const struct cap_driver *driver = port->config->driver;
-	struct cap_error why = { "" };
-
-	pthread_mutex_lock(&port->handle_lock);
-	if (port->handle && driver->set_targets)
-		tell_targets(port,
-			     driver->set_targets(port->handle, targets, count, port->config->tunnels,
-						 &why) ?
-				     "engine" :
-				     "kernel",
-			     &why);
-	else if (port->handle)
-		tell_targets(port, "engine", &why);
-	pthread_mutex_unlock(&port->handle_lock);
-}
-
-static void take_active(void *context, const struct cap_target *const *active, unsigned count)
-{
-	cap_running_port_set_targets(context, active, count);
-}
-
 static int open_driver(struct cap_running_port *port, struct cap_error *err)
 {
 	const struct cap_driver *driver = port->config->driver;
@@ -205,7 +161,7 @@ static int open_driver(struct cap_running_port *port, struct cap_error *err)
 	pthread_mutex_unlock(&port->handle_lock);
 	/* When the engine starts no set is read yet: all ports are told of the first one. */
 	if (!first && port->targets)
-		cap_target_force_tell(port->targets, take_active, port);
+		cap_target_force_tell(port->targets, cap_running_port_take_targets, port);
 	for (unsigned i = 0; i < port->config->queues; i++) {
 		port->workers[i].queue = driver->queue(port->handle, i);
 		port->workers[i].snaplen = port->facts.snaplen;

@@ -29,9 +29,10 @@ struct cap_running_port {
 	struct cap_port_facts
 		facts; /**< changed under facts_lock: the writer reads them for its files */
 	pthread_mutex_t facts_lock;
-	struct cap_port *handle; /**< the driver's, NULL while closed */
+	struct cap_port *handle;     /**< the driver's, NULL while closed */
 	pthread_mutex_t handle_lock; /**< held where another thread than the main one uses it */
-	struct cap_target_force *targets; /**< in force, asked when the port is opened again; or NULL */
+	struct cap_target_force
+		*targets; /**< in force, asked when the port is opened again; or NULL */
 	struct cap_filter *filter;
 	struct cap_fragments *fragments; /**< where targets say what is captured, else NULL */
 	struct cap_worker *workers;	 /**< config->queues of them; owned by the engine */
@@ -65,6 +66,14 @@ int cap_running_port_open(struct cap_running_port *port, const struct cap_port_c
  */
 void cap_running_port_set_targets(struct cap_running_port *port,
 				  const struct cap_target *const *targets, unsigned count);
+
+/** The same with the port as @p context, as target_force.h calls it. */
+void cap_running_port_take_targets(void *context, const struct cap_target *const *active,
+				   unsigned count);
+
+/** The same for all of @p ports, beside each other; returns when all have it. */
+void cap_running_ports_set_targets(struct cap_running_port *ports, unsigned port_count,
+				   const struct cap_target *const *active, unsigned count);
 
 /** Begin counting, and let the workers run. */
 int cap_running_port_arm(struct cap_running_port *port, struct cap_error *err);

@@ -14,6 +14,12 @@
 _Static_assert(CAP_STREAM_BATCH + 2 <= CAP_IO_VECTORS,
 	       "a write has room for a batch, a head page and one that tells of a gap");
 
+/*
+ * Full blocks wait so long for others to be taken apart with them: a target's packets of several blocks
+ * are one run, and only its last page is filled in part.
+ */
+#define GATHER_NS (100 * CAP_NS_PER_MS)
+
 #define RETRY_NS (500 * CAP_NS_PER_MS)
 #define SPACE_CHECK_NS (200 * CAP_NS_PER_MS)
 
@@ -252,6 +258,26 @@ static bool take_marker(struct cap_queue_stream *stream)
 	return true;
 }
 
+/* The worker was not made to seal it by the time that its packets may wait. */
+static bool was_full(const struct cap_block *block)
+{
+	return block->used >= block->size / 4 * 3 && !block->last_of_file;
+}
+
+/* @return true while a round of more blocks is worth waiting for, and the pool can do without these */
+static bool waits_for_more(struct cap_queue_stream *stream, uint64_t now)
+{
+	const unsigned spare = stream->from.pool->count / 4;
+
+	if (!stream->waits_since)
+		stream->waits_since = now;
+	if (!stream->blocked && stream->count < CAP_STREAM_BATCH && stream->count < spare &&
+	    was_full(stream->batch[stream->count - 1]) && now - stream->waits_since < GATHER_NS)
+		return true;
+	stream->waits_since = 0;
+	return false;
+}
+
 bool cap_queue_stream_advance(struct cap_queue_stream *stream, uint64_t now)
 {
 	int rc;
@@ -266,7 +292,7 @@ bool cap_queue_stream_advance(struct cap_queue_stream *stream, uint64_t now)
 			return deliver_to_null(stream);
 		if (take_marker(stream))
 			return true;
-		if (stream->count == 0)
+		if (stream->count == 0 || (stream->targets && waits_for_more(stream, now)))
 			return false;
 	}
 	rc = keep_space_free(stream, now);

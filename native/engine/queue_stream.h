@@ -24,6 +24,7 @@ struct cap_queue_stream {
 	uint64_t lost;			    /**< packets dropped, which no file tells of yet */
 	struct cap_block *batch[CAP_STREAM_BATCH];
 	unsigned count;
+	uint64_t waits_since; /**< when the first of `batch` came, to be taken apart; 0: none waits */
 	uint32_t sequence;
 	bool blocked;
 	int blocked_by; /**< negative errno */

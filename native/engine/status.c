@@ -45,22 +45,23 @@ static json_t *describe_port(struct cap_running_port *port)
 	for (unsigned i = 0; i < facts.degraded_count; i++)
 		json_array_append_new(degraded, json_string(facts.degraded[i]));
 	if (facts.targets_why[0])
-		json_array_append_new(degraded,
-				      json_sprintf("targets are matched in the engine, not in the kernel: %s",
-						   facts.targets_why));
+		json_array_append_new(
+			degraded,
+			json_sprintf("targets are matched in the engine, not in the kernel: %s",
+				     facts.targets_why));
 	for (unsigned i = 0; i < config->queues; i++)
 		json_array_append_new(cpus, json_integer(port->workers[i].cpu));
-	return json_pack("{s:s, s:s, s:s, s:o, s:s, s:s, s:I, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:I}",
-			 "interface", config->interface, "method", config->driver->name,
-			 "effective_mode", facts.effective_mode, "filter",
-			 text_or_null(config->filter), "filter_in", facts.filter_in,
-			 "targets_in", facts.targets_in,
-			 "snaplen", (json_int_t)facts.snaplen, "link",
-			 cap_link_name(port->link), "queues", (int)config->queues, "cpus", cpus,
-			 "degraded", degraded, "time_error_ns", time_error(port), "device_counters",
-			 cap_device_counters_json(port->counters.ledger), "counts_on",
-			 counts_on(port), "device_counters_left_out",
-			 (json_int_t)cap_sample(&port->counters.ledger->left_out));
+	return json_pack(
+		"{s:s, s:s, s:s, s:o, s:s, s:s, s:I, s:s, s:i, s:o, s:o, s:o, s:o, s:o, s:I}",
+		"interface", config->interface, "method", config->driver->name, "effective_mode",
+		facts.effective_mode, "filter", text_or_null(config->filter), "filter_in",
+		facts.filter_in, "targets_in", facts.targets_in, "snaplen",
+		(json_int_t)facts.snaplen, "link", cap_link_name(port->link), "queues",
+		(int)config->queues, "cpus", cpus, "degraded", degraded, "time_error_ns",
+		time_error(port), "device_counters",
+		cap_device_counters_json(port->counters.ledger), "counts_on", counts_on(port),
+		"device_counters_left_out",
+		(json_int_t)cap_sample(&port->counters.ledger->left_out));
 }
 
 static json_t *describe_output(const struct cap_engine *engine)

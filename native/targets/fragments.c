@@ -76,12 +76,12 @@ static struct name name_of(const struct cap_view *view)
 
 static struct slot *set_of(struct cap_fragments *fragments, const struct name *name)
 {
-	uint64_t hash = 0;
+	uint64_t nh = name->kind;
 
 	for (unsigned i = 0; i < NAME_WORDS; i++)
-		hash += cap_hash64(&fragments->seed, 2 * i, name->words[i]);
-	hash = (hash + name->kind) * fragments->seed.multiplier;
-	return &fragments->slots[((hash >> 32) * fragments->sets >> 32) * WAYS];
+		nh += cap_nh64(&fragments->seed, 2 * i, name->words[i]);
+	return &fragments->slots[cap_hash_place(cap_hash_nh(&fragments->seed, nh), fragments->sets) *
+				 WAYS];
 }
 
 static uint64_t read(const uint64_t *word)

@@ -7,9 +7,6 @@
 /* Half full: about one host in fifty then lies in the bucket next to its own. */
 #define HOSTS_PER_BUCKET (CAP_BUCKET_WAYS / 2)
 
-/* 16 bits of filter for each host. */
-#define HOSTS_PER_WORD 4U
-
 bool cap_host_table_init(struct cap_host_table *table, uint32_t hosts)
 {
 	size_t size;
@@ -17,11 +14,9 @@ bool cap_host_table_init(struct cap_host_table *table, uint32_t hosts)
 	if (!hosts)
 		return true;
 	table->bucket_count = hosts / HOSTS_PER_BUCKET + 1;
-	table->filter_words = hosts / HOSTS_PER_WORD + 1;
 	size = table->bucket_count * sizeof(*table->buckets);
 	table->buckets = aligned_alloc(sizeof(*table->buckets), size);
-	table->filter = calloc(table->filter_words, sizeof(*table->filter));
-	if (!table->buckets || !table->filter)
+	if (!table->buckets)
 		return false;
 	memset(table->buckets, 0, size);
 	return true;
@@ -30,13 +25,11 @@ bool cap_host_table_init(struct cap_host_table *table, uint32_t hosts)
 void cap_host_table_free(struct cap_host_table *table)
 {
 	free(table->buckets);
-	free(table->filter);
 }
 
 size_t cap_host_table_memory(const struct cap_host_table *table)
 {
-	return table->bucket_count * sizeof(*table->buckets) +
-	       table->filter_words * sizeof(*table->filter);
+	return table->bucket_count * sizeof(*table->buckets);
 }
 
 static uint32_t behind(const struct cap_host_table *table, uint32_t bucket)
@@ -46,9 +39,8 @@ static uint32_t behind(const struct cap_host_table *table, uint32_t bucket)
 
 void cap_host_table_add(struct cap_host_table *table, uint64_t hash, uint32_t tag, uint32_t entry)
 {
-	uint32_t at = cap_host_place(hash, table->bucket_count), way = 0;
+	uint32_t at = cap_hash_place(hash, table->bucket_count), way = 0;
 
-	table->filter[cap_host_place(hash, table->filter_words)] |= cap_host_filter_bits(hash);
 	while (table->buckets[at].entries[CAP_BUCKET_WAYS - 1])
 		at = behind(table, at);
 	while (table->buckets[at].entries[way])

@@ -15,6 +15,7 @@ struct cap_matcher {
 	struct cap_fragments *fragments;
 	struct cap_view views[CAP_MAX_VIEWS];
 	bool sure[CAP_MAX_MATCHES]; /* of the match in hand, target by target */
+	const struct cap_probes *probes;
 	struct cap_scan scan;
 	uint8_t room[CAP_LOOK_BYTES];
 };
@@ -34,7 +35,13 @@ struct cap_matcher *cap_matcher_create(uint32_t link_type, uint32_t tunnels,
 	made->link_type = link_type;
 	made->tunnels = tunnels;
 	made->fragments = fragments;
+	made->probes = cap_probes_best();
 	return made;
+}
+
+void cap_matcher_use_plain(struct cap_matcher *matcher)
+{
+	matcher->probes = &cap_probes_plain;
 }
 
 void cap_matcher_free(struct cap_matcher *matcher)
@@ -194,8 +201,8 @@ uint64_t cap_match_burst(struct cap_matcher *matcher, const struct cap_target_se
 
 	/* Where a target names no address, no packet's addresses say that it is nobody's. */
 	if (!index->anywhere)
-		maybe = cap_scan_burst(&matcher->scan, index, matcher->link_type, matcher->tunnels,
-				       packets, n);
+		maybe = cap_scan_burst(&matcher->scan, matcher->probes, index, matcher->link_type,
+				       matcher->tunnels, packets, n);
 	for (; maybe; maybe &= maybe - 1) {
 		const unsigned i = (unsigned)__builtin_ctzll(maybe);
 

@@ -34,6 +34,9 @@ struct cap_matcher *cap_matcher_create(uint32_t link_type, uint32_t tunnels,
 				       struct cap_fragments *fragments);
 void cap_matcher_free(struct cap_matcher *matcher);
 
+/** Do without the vector instructions that this processor has: for tests, the results are the same. */
+void cap_matcher_use_plain(struct cap_matcher *matcher);
+
 /**
  * Match a burst. The worker's thread; allocates nothing.
  *

@@ -121,7 +121,10 @@ static inline enum look gather6(struct cap_scan *scan, unsigned i, const uint8_t
 	if (left < IPV6_HEADER || (tunnels && may_tunnel6(ip, left, tunnels)))
 		return LOOK_IN_FULL;
 	scan->whose6[scan->count6] = (uint8_t)i;
-	scan->six[scan->count6] = ip + 8;
+	for (unsigned side = 0; side < 2; side++) {
+		scan->six_upper[scan->count6][side] = load64(ip + 8 + 16 * side);
+		scan->six_lower[scan->count6][side] = load64(ip + 16 + 16 * side);
+	}
 	scan->count6++;
 	return LOOK_UP;
 }
@@ -193,102 +196,76 @@ static uint64_t gather_burst(struct cap_scan *scan, uint32_t link_type, uint32_t
 	return in_full;
 }
 
-static uint64_t find_hosts4(const struct cap_scan *scan, const struct cap_target_index *index)
+/* @param whose positions of @p count packets. @return bits of the burst for bits of the gathered */
+static uint64_t spread(uint64_t gathered, const uint8_t *whose, uint32_t count)
 {
-	uint64_t found = 0;
+	uint64_t burst = 0;
 
-	for (uint32_t k = 0; k < scan->count4; k++) {
-		const bool from =
-			cap_host_maybe(&index->hosts4, cap_hash32(&index->seed, scan->four[k][0]));
-		const bool to =
-			cap_host_maybe(&index->hosts4, cap_hash32(&index->seed, scan->four[k][1]));
+	/* All of the burst's packets are alike, mostly. */
+	if (count && whose[count - 1] == count - 1)
+		return gathered;
+	for (; gathered; gathered &= gathered - 1)
+		burst |= 1ULL << whose[__builtin_ctzll(gathered)];
+	return burst;
+}
 
-		found |= (uint64_t)(from | to) << scan->whose4[k];
+/* Of those that the filters let through, the ones whose address is in the index. */
+static uint64_t confirm4(const struct cap_scan *scan, const struct cap_target_index *index,
+			 uint64_t maybe)
+{
+	uint64_t sure = maybe;
+
+	for (; maybe; maybe &= maybe - 1) {
+		const unsigned k = (unsigned)__builtin_ctzll(maybe);
+		const uint32_t *addresses = scan->four[k];
+
+		if (!cap_index_host4(index, addresses[0]) &&
+		    !cap_index_host4(index, addresses[1]) &&
+		    !cap_index_prefix4(index, addresses[0]) &&
+		    !cap_index_prefix4(index, addresses[1]))
+			sure &= ~(1ULL << k);
 	}
-	return found;
+	return sure;
 }
 
-static uint64_t find_prefixes4(const struct cap_scan *scan, const struct cap_target_index *index)
+static bool is_in6(const struct cap_target_index *index, uint64_t upper, uint64_t lower)
 {
-	const uint32_t *tops = index->prefixes4.tops;
-	uint64_t found = 0;
+	const uint64_t halves[2] = { upper, lower };
+	uint8_t address[16];
 
-	for (uint32_t k = 0; k < scan->count4; k++) {
-		const bool from = tops[scan->four[k][0] >> 16] != CAP_TOP_ONE;
-		const bool to = tops[scan->four[k][1] >> 16] != CAP_TOP_ONE;
+	memcpy(address, halves, sizeof(address));
+	return cap_index_host6(index, address) || cap_index_prefix6(index, address);
+}
 
-		/* In one of these 65 536 addresses a prefix begins or ends, or they are all in one. */
-		if (from | to && (cap_index_prefix4(index, scan->four[k][0]) ||
-				  cap_index_prefix4(index, scan->four[k][1])))
-			found |= 1ULL << scan->whose4[k];
+static uint64_t confirm6(const struct cap_scan *scan, const struct cap_target_index *index,
+			 uint64_t maybe)
+{
+	uint64_t sure = maybe;
+
+	for (; maybe; maybe &= maybe - 1) {
+		const unsigned k = (unsigned)__builtin_ctzll(maybe);
+
+		if (!is_in6(index, scan->six_upper[k][0], scan->six_lower[k][0]) &&
+		    !is_in6(index, scan->six_upper[k][1], scan->six_lower[k][1]))
+			sure &= ~(1ULL << k);
 	}
-	return found;
+	return sure;
 }
 
-static uint64_t find_hosts6(const struct cap_scan *scan, const struct cap_target_index *index)
-{
-	uint64_t found = 0;
-
-	for (uint32_t k = 0; k < scan->count6; k++) {
-		const bool from =
-			cap_host_maybe(&index->hosts6, cap_hash128(&index->seed, scan->six[k]));
-		const bool to = cap_host_maybe(&index->hosts6,
-					       cap_hash128(&index->seed, scan->six[k] + 16));
-
-		found |= (uint64_t)(from | to) << scan->whose6[k];
-	}
-	return found;
-}
-
-static uint64_t find_prefixes6(const struct cap_scan *scan, const struct cap_target_index *index)
-{
-	const struct cap_range_tree *upper = &index->prefixes6.upper;
-	uint64_t found = 0;
-
-	for (uint32_t k = 0; k < scan->count6; k++) {
-		const uint8_t *addresses = scan->six[k];
-		const bool from = cap_range_tree_find(upper, be64toh(load64(addresses)));
-		const bool to = cap_range_tree_find(upper, be64toh(load64(addresses + 16)));
-
-		found |= (uint64_t)(from | to) << scan->whose6[k];
-	}
-	return found;
-}
-
-/* Of those that the filter of hosts lets through, the ones whose address is in the table. */
-static uint64_t confirm_hosts4(const struct cap_scan *scan, const struct cap_target_index *index,
-			       uint64_t maybe)
-{
-	for (uint32_t k = 0; maybe && k < scan->count4; k++)
-		if (maybe >> scan->whose4[k] & 1 && !cap_index_host4(index, scan->four[k][0]) &&
-		    !cap_index_host4(index, scan->four[k][1]))
-			maybe &= ~(1ULL << scan->whose4[k]);
-	return maybe;
-}
-
-static uint64_t confirm_hosts6(const struct cap_scan *scan, const struct cap_target_index *index,
-			       uint64_t maybe)
-{
-	for (uint32_t k = 0; maybe && k < scan->count6; k++)
-		if (maybe >> scan->whose6[k] & 1 && !cap_index_host6(index, scan->six[k]) &&
-		    !cap_index_host6(index, scan->six[k] + 16))
-			maybe &= ~(1ULL << scan->whose6[k]);
-	return maybe;
-}
-
-uint64_t cap_scan_burst(struct cap_scan *scan, const struct cap_target_index *index,
-			uint32_t link_type, uint32_t tunnels, const struct cap_packet *packets,
-			unsigned n)
+uint64_t cap_scan_burst(struct cap_scan *scan, const struct cap_probes *probes,
+			const struct cap_target_index *index, uint32_t link_type, uint32_t tunnels,
+			const struct cap_packet *packets, unsigned n)
 {
 	uint64_t found = gather_burst(scan, link_type, tunnels, packets, n);
+	uint64_t maybe6 = 0;
 
-	if (scan->count4 && index->hosts4.bucket_count)
-		found |= confirm_hosts4(scan, index, find_hosts4(scan, index));
-	if (scan->count4 && index->prefixes4.tops)
-		found |= find_prefixes4(scan, index);
-	if (scan->count6 && index->hosts6.bucket_count)
-		found |= confirm_hosts6(scan, index, find_hosts6(scan, index));
-	if (scan->count6 && index->prefixes6.upper.nodes)
-		found |= find_prefixes6(scan, index);
-	return found;
+	if (scan->count4 && index->filter4.word_count)
+		found |= spread(confirm4(scan, index,
+					 probes->four(scan, &index->filter4, &index->seed)),
+				scan->whose4, scan->count4);
+	if (scan->count6 && index->filter6.word_count)
+		maybe6 |= probes->six(scan, &index->filter6, &index->seed);
+	if (scan->count6 && index->filter6_hosts.word_count)
+		maybe6 |= probes->six_hosts(scan, &index->filter6_hosts, &index->seed);
+	return found | spread(confirm6(scan, index, maybe6), scan->whose6, scan->count6);
 }

@@ -13,18 +13,42 @@
 #include "driver.h"
 #include "target_index.h"
 
-/** A burst's addresses. */
+/** Addresses are asked for four at a time: so many more have room behind the last. */
+#define CAP_SCAN_ROOM (CAP_BURST + 4U)
+
+/** A burst's addresses, each packet's source before its destination. */
 struct cap_scan {
 	uint32_t count4, count6;   /**< packets */
 	uint8_t whose4[CAP_BURST]; /**< positions in the burst */
 	uint8_t whose6[CAP_BURST];
-	uint32_t four[CAP_BURST][2];   /**< host order, source first */
-	const uint8_t *six[CAP_BURST]; /**< the source's, with the destination's behind it */
+	uint32_t four[CAP_SCAN_ROOM][2];      /**< host order */
+	uint64_t six_upper[CAP_SCAN_ROOM][2]; /**< as they lie in memory */
+	uint64_t six_lower[CAP_SCAN_ROOM][2];
 };
 
+/**
+ * Ask a filter for both addresses of each packet.
+ *
+ * @return bit k: it has one of the k-th packet's, or seems to
+ */
+struct cap_probes {
+	uint64_t (*four)(const struct cap_scan *scan, const struct cap_prefix_filter *filter,
+			 const struct cap_seed *seed);
+	uint64_t (*six)(const struct cap_scan *scan, const struct cap_prefix_filter *filter,
+			const struct cap_seed *seed);
+	uint64_t (*six_hosts)(const struct cap_scan *scan, const struct cap_prefix_filter *filter,
+			      const struct cap_seed *seed);
+};
+
+/** For any processor, and for those with AVX2: the same answers. */
+extern const struct cap_probes cap_probes_plain, cap_probes_avx2;
+
+/** @return the ones that this processor is fastest with */
+const struct cap_probes *cap_probes_best(void);
+
 /** @return bit i: packet i is to be looked at in full; no other packet is anybody's */
-uint64_t cap_scan_burst(struct cap_scan *scan, const struct cap_target_index *index,
-			uint32_t link_type, uint32_t tunnels, const struct cap_packet *packets,
-			unsigned n);
+uint64_t cap_scan_burst(struct cap_scan *scan, const struct cap_probes *probes,
+			const struct cap_target_index *index, uint32_t link_type, uint32_t tunnels,
+			const struct cap_packet *packets, unsigned n);
 
 #endif

@@ -18,6 +18,10 @@
 #define RETIRE_NS (10 * CAP_NS_PER_MS)
 #define MOST_RETIRED 8U
 
+/* Then there is one that waits for its disk. */
+#define PATIENCE_NS (2 * CAP_NS_PER_S)
+#define LOOK_NS 1000000L
+
 /* What cannot be written now may be later. */
 #define RETRY_NS (5 * CAP_NS_PER_S)
 
@@ -147,6 +151,22 @@ static void free_retired(struct cap_target_force *force)
 		cap_target_set_free(force->retired[--force->retired_count]);
 }
 
+/* @return false: no worker has passed for long, and there is no room to keep another set for it */
+static bool await_room(struct cap_target_force *force)
+{
+	const struct timespec pause = { .tv_nsec = LOOK_NS };
+	const uint64_t deadline = cap_monotonic_ns() + PATIENCE_NS;
+
+	for (;;) {
+		free_retired(force);
+		if (force->retired_count < MOST_RETIRED)
+			return true;
+		if (cap_monotonic_ns() > deadline)
+			return false;
+		nanosleep(&pause, NULL);
+	}
+}
+
 /* From here on packets are matched against @p set. The caller has seen that there is room for the one before. */
 static void publish(struct cap_target_force *force, struct cap_target_set *set)
 {
@@ -223,8 +243,7 @@ static int carry_out(struct cap_target_force *force, const struct cap_target_cha
 	struct cap_target_set *set;
 	int rc;
 
-	free_retired(force);
-	if (force->retired_count == MOST_RETIRED)
+	if (!await_room(force))
 		return cap_fail(
 			err, EAGAIN,
 			"%u earlier changes are not through yet, because a source waits for the disk: try again later",

@@ -20,6 +20,9 @@ void cap_target_index_free(struct cap_target_index *index)
 	free(index->prefixes6.parts);
 	free(index->prefixes6.lasts);
 	free(index->prefixes6.values);
+	cap_prefix_filter_free(&index->filter4);
+	cap_prefix_filter_free(&index->filter6);
+	cap_prefix_filter_free(&index->filter6_hosts);
 	cap_host_table_free(&index->macs);
 	free(index->vlans[0]);
 	free(index->vlans[1]);
@@ -36,6 +39,9 @@ size_t cap_target_index_memory(const struct cap_target_index *index)
 
 	sum += cap_host_table_memory(&index->hosts4) + cap_host_table_memory(&index->hosts6) +
 	       cap_host_table_memory(&index->macs);
+	sum += cap_prefix_filter_memory(&index->filter4) +
+	       cap_prefix_filter_memory(&index->filter6) +
+	       cap_prefix_filter_memory(&index->filter6_hosts);
 	if (four->tops)
 		sum += 65536 * sizeof(*four->tops) + four->part_count * sizeof(*four->parts) +
 		       four->range_count * (sizeof(*four->lasts) + sizeof(*four->values));
@@ -48,28 +54,25 @@ size_t cap_target_index_memory(const struct cap_target_index *index)
 
 uint32_t cap_index_host4(const struct cap_target_index *index, uint32_t address)
 {
-	const struct cap_host_table *table = &index->hosts4;
-	const uint64_t hash = cap_hash32(&index->seed, address);
 	struct cap_host_search search;
 
-	if (!table->bucket_count || !cap_host_maybe(table, hash))
+	if (!index->hosts4.bucket_count)
 		return 0;
-	search = cap_host_begin(table, hash);
-	return cap_host_next(table, &search, address);
+	search = cap_host_begin(&index->hosts4, cap_hash32(&index->seed, 0, address));
+	return cap_host_next(&index->hosts4, &search, address);
 }
 
 uint32_t cap_index_host6(const struct cap_target_index *index, const uint8_t *address)
 {
-	const struct cap_host_table *table = &index->hosts6;
-	const uint64_t hash = cap_hash128(&index->seed, address);
+	const uint64_t nh = cap_nh128(&index->seed, address);
 	struct cap_host_search search;
 	uint32_t entry;
 
-	if (!table->bucket_count || !cap_host_maybe(table, hash))
+	if (!index->hosts6.bucket_count)
 		return 0;
-	search = cap_host_begin(table, hash);
+	search = cap_host_begin(&index->hosts6, cap_hash_nh(&index->seed, nh));
 	do
-		entry = cap_host_next(table, &search, (uint32_t)hash);
+		entry = cap_host_next(&index->hosts6, &search, cap_index_tag(nh));
 	while (entry && memcmp(index->hosts6_names[entry - index->hosts6_first], address, 16));
 	return entry;
 }
@@ -117,21 +120,21 @@ uint32_t cap_index_prefix6(const struct cap_target_index *index, const uint8_t *
 }
 
 /* A MAC address as a name in the table. */
-static uint64_t hash_mac(const struct cap_target_index *index, const uint8_t *mac)
+static uint64_t mac_nh(const struct cap_target_index *index, const uint8_t *mac)
 {
 	uint8_t name[16] = { 0 };
 
 	memcpy(name, mac, CAP_MAC_LEN);
-	return cap_hash128(&index->seed, name);
+	return cap_nh128(&index->seed, name);
 }
 
 struct cap_host_search cap_index_mac_begin(const struct cap_target_index *index, const uint8_t *mac)
 {
-	return cap_host_begin(&index->macs, hash_mac(index, mac));
+	return cap_host_begin(&index->macs, cap_hash_nh(&index->seed, mac_nh(index, mac)));
 }
 
 uint32_t cap_index_mac_next(const struct cap_target_index *index, struct cap_host_search *search,
 			    const uint8_t *mac)
 {
-	return cap_host_next(&index->macs, search, (uint32_t)hash_mac(index, mac));
+	return cap_host_next(&index->macs, search, cap_index_tag(mac_nh(index, mac)));
 }

@@ -10,8 +10,8 @@
 #define CAPSTAN_TARGET_INDEX_H
 
 #include "host_table.h"
+#include "prefix_filter.h"
 #include "range_tree.h"
-#include "seed.h"
 #include "target.h"
 
 /** An entry; its targets are terms[first] up to the next entry's first. Entry 0 is nobody's. */
@@ -55,6 +55,8 @@ struct cap_target_index {
 	uint32_t *terms;
 	uint32_t term_count;
 
+	/* Asked first: of all IPv4 prefixes, hosts too; of IPv6 prefixes; of IPv6 hosts. */
+	struct cap_prefix_filter filter4, filter6, filter6_hosts;
 	struct cap_host_table hosts4; /**< tag: the address */
 	struct cap_host_table hosts6; /**< tag: of the hash */
 	uint8_t (*hosts6_names)[16];  /**< address of entry hosts6_first + i */
@@ -64,12 +66,18 @@ struct cap_target_index {
 
 	/* Targets without prefixes, each by the first of these that it names. 0 and NULL: there are none. */
 	bool anywhere;
-	struct cap_host_table macs; /**< tag: the first four bytes; the rest of the name is judged */
+	struct cap_host_table macs; /**< tag: of the hash; the judge compares the address */
 	uint32_t *vlans[2];	    /**< entries by id of first and second tag */
 	uint32_t any_vlan[2];  /**< entry of all of them, for packets whose tag is not to be seen */
 	uint32_t *port_blocks; /**< entries by block */
 	uint32_t any_port;
 };
+
+/** What tells longer names in one bucket of a table apart. */
+static inline uint32_t cap_index_tag(uint64_t nh)
+{
+	return (uint32_t)(nh >> 32);
+}
 
 /** @return false: no memory; the index is to be freed all the same */
 bool cap_target_index_build(struct cap_target_index *index, const struct cap_target *targets,

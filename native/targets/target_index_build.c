@@ -2,6 +2,7 @@
 #include "index_terms.h"
 #include "target_index.h"
 
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -96,24 +97,37 @@ static uint64_t half_of(const struct cap_term *term, unsigned half)
 	return number;
 }
 
-/* Hosts or MAC addresses, by hash. */
+/* A number of @p count ones, at most 64. */
+static uint64_t last_bits(unsigned count)
+{
+	return count ? UINT64_MAX >> (64 - count) : 0;
+}
+
+/* Hosts or MAC addresses, by hash. @param filter to be put before the table, or NULL */
 static bool build_table(struct builder *builder, enum cap_term_kind kind,
-			struct cap_host_table *table)
+			struct cap_host_table *table, struct cap_prefix_filter *filter)
 {
 	struct cap_target_index *index = builder->index;
 	const struct cap_term *at, *end;
-	uint32_t n = gather(builder, kind, &at);
+	uint32_t n = gather(builder, kind, &at), names = count_names(at, n);
 
 	end = at + n;
-	if (!cap_host_table_init(table, count_names(at, n)))
+	if (!cap_host_table_init(table, names) ||
+	    (filter && !cap_prefix_filter_init_plain(filter, names)))
 		return false;
 	while (at < end) {
 		const struct cap_term *term = at;
-		uint64_t hash = kind == CAP_TERM_HOST4 ? cap_hash32(&index->seed, number_of(term)) :
-							 cap_hash128(&index->seed, term->name);
-		uint32_t tag = kind == CAP_TERM_HOST4 ? number_of(term) : (uint32_t)hash;
+		uint64_t nh = cap_nh128(&index->seed, term->name);
+		uint64_t hash = cap_hash_nh(&index->seed, nh);
+		uint32_t tag = cap_index_tag(nh);
 		uint32_t entry;
 
+		if (kind == CAP_TERM_HOST4) {
+			tag = number_of(term);
+			hash = cap_hash32(&index->seed, 0, tag);
+		}
+		if (filter)
+			cap_prefix_filter_add(filter, hash);
 		at = enter(builder, at, end, &entry);
 		if (!at)
 			return false;
@@ -136,7 +150,7 @@ static bool build_hosts6(struct builder *builder)
 	for (uint32_t i = 0, name = 0; i < n; i++)
 		if (i == 0 || !same_name(&at[i], &at[i - 1]))
 			memcpy(index->hosts6_names[name++], at[i].name, 16);
-	return build_table(builder, CAP_TERM_HOST6, &index->hosts6);
+	return build_table(builder, CAP_TERM_HOST6, &index->hosts6, &index->filter6_hosts);
 }
 
 /* Deepest nesting of prefixes in one space. */
@@ -272,8 +286,7 @@ static bool build_prefixes4(struct builder *builder)
 	sweep_begin(sweep, UINT32_MAX, 0);
 	for (end = at + n; ok && at < end;) {
 		const uint32_t first = number_of(at);
-		const uint32_t last = first |
-				      (at->length ? (1U << (32 - at->length)) - 1 : UINT32_MAX);
+		const uint32_t last = first | (uint32_t)last_bits(32U - at->length);
 		uint32_t entry;
 
 		at = enter(builder, at, end, &entry);
@@ -296,7 +309,7 @@ static const struct cap_term *build_part6(struct builder *builder, struct sweep 
 	sweep_begin(deep, UINT64_MAX, around);
 	while (at && at < end && half_of(at, 0) == top) {
 		const uint64_t first = half_of(at, 1);
-		const uint64_t last = first | (UINT64_MAX >> (at->length - 64));
+		const uint64_t last = first | last_bits(128U - at->length);
 		uint32_t entry;
 
 		at = enter(builder, at, end, &entry);
@@ -333,13 +346,13 @@ static bool sweep_prefixes6(struct builder *builder, struct sweep *upper, struct
 	sweep_begin(upper, UINT64_MAX, 0);
 	for (end = at + n; at && at < end;) {
 		const uint64_t first = half_of(at, 0);
-		const uint64_t last =
-			first | (at->length ? ~(UINT64_MAX << (64 - at->length)) : UINT64_MAX);
 
 		if (prefixes->part_count + 2 > part_room &&
 		    !grow(&prefixes->parts, &part_room, sizeof(*prefixes->parts)))
 			return false;
 		if (at->length <= 64) {
+			const uint64_t last = first | last_bits(64U - at->length);
+
 			at = enter(builder, at, end, &entry);
 			if (!at ||
 			    !sweep_open(upper, first, last, entry, &index->entries[entry].parent))
@@ -398,6 +411,47 @@ static bool build_any(struct builder *builder, enum cap_term_kind kind, uint32_t
 	return !n || enter(builder, at, at + n, entry);
 }
 
+/* A prefix's length as the filters take it; those of IPv6 hosts have a filter of their own. */
+static bool in_filter(const struct cap_prefix *prefix, uint8_t family, unsigned *length)
+{
+	*length = prefix->length < 64 ? prefix->length : 64;
+	return prefix->family == family && prefix->length < 128;
+}
+
+static void add_to_filter(const struct builder *builder, const struct cap_prefix *prefix,
+			  unsigned length, struct cap_prefix_filter *filter)
+{
+	const struct cap_seed *seed = &builder->index->seed;
+	const uint32_t level = cap_prefix_filter_level(filter, length);
+	uint64_t upper;
+
+	memcpy(&upper, prefix->bytes, sizeof(upper));
+	cap_prefix_filter_add(filter, prefix->family == 4 ?
+					      cap_filter_hash4(filter, seed, level,
+							       (uint32_t)(be64toh(upper) >> 32)) :
+					      cap_filter_hash6(filter, seed, level, upper));
+}
+
+static bool build_filter(const struct builder *builder, uint8_t family,
+			 struct cap_prefix_filter *filter)
+{
+	uint32_t counts[CAP_FILTER_LENGTHS] = { 0 };
+	unsigned length;
+
+	for (unsigned t = 0; t < builder->count; t++)
+		for (unsigned i = 0; i < builder->targets[t].prefix_count; i++)
+			if (in_filter(&builder->targets[t].prefixes[i], family, &length))
+				counts[length]++;
+	if (!cap_prefix_filter_init(filter, counts, family == 4 ? 32 : 64))
+		return false;
+	for (unsigned t = 0; t < builder->count; t++)
+		for (unsigned i = 0; i < builder->targets[t].prefix_count; i++)
+			if (in_filter(&builder->targets[t].prefixes[i], family, &length))
+				add_to_filter(builder, &builder->targets[t].prefixes[i], length,
+					      filter);
+	return true;
+}
+
 static bool build_all(struct builder *builder)
 {
 	static const struct cap_term nobody = { .target = UINT32_MAX };
@@ -405,9 +459,11 @@ static bool build_all(struct builder *builder)
 	uint32_t zero;
 
 	return enter(builder, &nobody, &nobody, &zero) &&
-	       build_table(builder, CAP_TERM_HOST4, &index->hosts4) && build_hosts6(builder) &&
-	       build_prefixes4(builder) && build_prefixes6(builder) &&
-	       build_table(builder, CAP_TERM_MAC, &index->macs) &&
+	       build_filter(builder, 4, &index->filter4) &&
+	       build_filter(builder, 6, &index->filter6) &&
+	       build_table(builder, CAP_TERM_HOST4, &index->hosts4, NULL) &&
+	       build_hosts6(builder) && build_prefixes4(builder) && build_prefixes6(builder) &&
+	       build_table(builder, CAP_TERM_MAC, &index->macs, NULL) &&
 	       build_numbers(builder, CAP_TERM_VLAN_OUTER, CAP_VLAN_IDS, &index->vlans[0]) &&
 	       build_numbers(builder, CAP_TERM_VLAN_INNER, CAP_VLAN_IDS, &index->vlans[1]) &&
 	       build_numbers(builder, CAP_TERM_PORTS, CAP_PORT_BLOCKS, &index->port_blocks) &&

@@ -8,8 +8,8 @@
 static const uint8_t extensions[] = { 0, 43, 44, 51, 60 };
 static const uint8_t protocols[] = { 6, 6, 17, 17, 17, 17, 132, 33, 136, 1, 58, 47, 47, 51, 50, 4 };
 static const uint16_t known_ports[] = { 80, 443, 53, 1024, 2047, 2152, 2152, 4789, 4789, 65535, 0 };
-static const uint16_t types[] = { 0x0800, 0x0800, 0x0800, 0x86dd, 0x86dd, 0x86dd, 0x8847, 0x8848,
-				  0x0806, 0x6558, 0x8864 };
+static const uint16_t types[] = { 0x0800, 0x0800, 0x0800, 0x86dd, 0x86dd, 0x86dd,
+				  0x8847, 0x8848, 0x0806, 0x6558, 0x8864 };
 static const uint16_t tags[] = { 0x8100, 0x8100, 0x88a8, 0x9100 };
 static const uint16_t ids[] = { 0, 5, 7, 100, 4095 };
 
@@ -267,6 +267,50 @@ uint32_t hostile_frame(uint8_t *frame)
 	return growing.len;
 }
 
+/* IPv6 puts a header of its own between, with room for the id in full. */
+static void put_fragment(struct growing *frame, bool six, bool first, const uint8_t *addresses,
+			 uint32_t id)
+{
+	put(frame, 0x0200, 2);
+	put(frame, 0, 4);
+	put(frame, 0x0200, 2);
+	put(frame, 1, 4);
+	put(frame, six ? 0x86dd : 0x0800, 2);
+	put(frame, six ? 0x60000000 : 0x45000040, 4);
+	if (six) {
+		put(frame, 46 << 16 | 44 << 8 | 64, 4);
+	} else {
+		put(frame, id << 16 | (first ? 0x2000 : 0x0005), 4);
+		put(frame, 64 << 24 | 17 << 16, 4);
+	}
+	for (unsigned i = 0; i < (six ? 32U : 8U); i++)
+		put(frame, addresses[i], 1);
+	if (six) {
+		put(frame, 17 << 24 | (first ? 1U : 0x0028), 4);
+		put(frame, id, 4);
+	}
+}
+
+void hostile_fragments(uint8_t *first, uint8_t *later)
+{
+	static uint32_t id = 1000;
+	struct growing one = { .bytes = first }, other = { .bytes = later };
+	bool six = sometimes(2);
+	uint8_t addresses[32];
+
+	id = id % 60000 + 1;
+	pool_address(addresses, six ? 16 : 4);
+	pool_address(addresses + (six ? 16 : 4), six ? 16 : 4);
+	put_fragment(&one, six, true, addresses, id);
+	put_fragment(&other, six, false, addresses, id);
+	put(&one, ONE_OF(known_ports), 2);
+	put(&one, ONE_OF(known_ports), 2);
+	while (one.len < HOSTILE_FRAGMENT)
+		put(&one, 0, 1);
+	while (other.len < HOSTILE_FRAGMENT)
+		put(&other, 0, 1);
+}
+
 static void make_prefix(struct cap_prefix *prefix, unsigned kinds)
 {
 	bool host = !(kinds & HOSTILE_PREFIXES) || (kinds & HOSTILE_HOSTS && sometimes(2));
@@ -277,7 +321,7 @@ static void make_prefix(struct cap_prefix *prefix, unsigned kinds)
 	pool_address(prefix->bytes, bits / 8);
 	prefix->length = (uint8_t)(host ? bits : hostile_random() % bits);
 	for (unsigned bit = prefix->length; bit < bits; bit++)
-		prefix->bytes[bit / 8] &= (uint8_t)~(0x80U >> bit % 8);
+		prefix->bytes[bit / 8] &= (uint8_t) ~(0x80U >> bit % 8);
 }
 
 static void make_ports(struct cap_target *target)

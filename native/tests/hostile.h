@@ -16,6 +16,11 @@ uint32_t hostile_random(void);
 /** @return length of a new @p frame, which has room for HOSTILE_LARGEST */
 uint32_t hostile_frame(uint8_t *frame);
 
+#define HOSTILE_FRAGMENT 100U
+
+/** Two fragments of one packet, HOSTILE_FRAGMENT long each: the first with ports, the later one without. */
+void hostile_fragments(uint8_t *first, uint8_t *later);
+
 /** What a target may name; a bit each. */
 enum hostile_kind {
 	HOSTILE_HOSTS = 1,

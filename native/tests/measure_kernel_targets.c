@@ -5,9 +5,9 @@
  *
  *     engine-measure-kernel_targets
  */
+#include "clock.h"
 #include "kernel_select.h"
 #include "kernel_targets.h"
-#include "clock.h"
 #include "sentence.h"
 #include "xdp/capture.h"
 
@@ -105,8 +105,8 @@ static void measure(struct cap_kernel_select *select, struct capstan_capture *xd
 	printf("IPv%u %-6s %7u   XDP %4u ns   socket %4u ns   in force after %5.1f and %5.1f ms\n",
 	       family, nets ? "nets" : "hosts", count,
 	       run(bpf_program__fd(xdp->progs.capstan_select), frame + TAKEN_OFF, FRAME),
-	       run(cap_kernel_select_fd(select, 0), frame, TAKEN_OFF + FRAME),
-	       (double)first / 1e6, (double)second / 1e6);
+	       run(cap_kernel_select_fd(select, 0), frame, TAKEN_OFF + FRAME), (double)first / 1e6,
+	       (double)second / 1e6);
 	free(targets);
 	free(pointers);
 	free(prefixes);

@@ -360,7 +360,7 @@ static void put_ethernet(struct traffic *traffic, unsigned depth)
 /* The outermost tag aside, as a NIC or the kernel takes it. @return the frame's length then */
 static uint32_t strip(struct cap_packet *packet, uint8_t *frame, uint32_t len)
 {
-	uint16_t type = len >= 16 ? (uint16_t)(frame[12] << 8 | frame[13]) : 0;
+	uint16_t type = (uint16_t)(len >= 16 ? frame[12] << 8 | frame[13] : 0);
 
 	if (type != 0x8100 && type != 0x88a8)
 		return len;

@@ -24,7 +24,11 @@ class ActionModule(ActionBase):
         configs, sentences = {}, []
         for host in hosts:
             try:
-                configs[host] = self._config(host, variables["hostvars"][host])
+                hostvars = variables["hostvars"][host]
+                configs[host] = self._config(host, hostvars)
+                inventory_model.targets_of(
+                    host, hostvars, hostvars.__getitem__, inventory_model.decrypted_text(host, self._loader)
+                )
             except AnsibleError as error:
                 sentences.extend(error.message.splitlines())
         sentences += _filter_sentences(configs)

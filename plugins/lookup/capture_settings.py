@@ -54,7 +54,7 @@ class LookupModule(LookupBase):
             raise AnsibleError("the lookup capture_settings takes no terms")
         known = variables or {}
         # A loop variable or a set_fact of the same name would be a mistake of ours: take the variables as they are.
-        written = inventory_model.settings_of(known, lambda name: self._templar.template(known[name]))
+        written = inventory_model.settings_of_host(known, lambda name: self._templar.template(known[name]))
         config = inventory_model.config_of(str(known["inventory_hostname"]), written)
         if self.get_option("as_file"):
             return ["\n".join(_lines(config))]

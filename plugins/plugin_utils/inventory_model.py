@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # Not the symlink under collections/: the checkout, or the folder of the installed collection.
 COLLECTION = Path(__file__).resolve().parents[2]
 PREFIX = "capture_"
+# Where the role leaves a host's targets.
+HOST_TARGETS = "/etc/capstan/targets.json"
 
 _ETHERNET = 1  # DLT_EN10MB, the link type of every capture port
 _SNAPLEN = 262_144
@@ -77,6 +79,60 @@ def config_of(host: str, settings: Mapping[str, Any]) -> CaptureConfig:
     except model().ConfigError as error:
         raise AnsibleError(str(error)) from error
     return config
+
+
+TARGETS = f"{PREFIX}targets"
+TARGETS_FILE = f"{PREFIX}targets_file"
+
+
+def settings_of_host(variables: Iterable[str], value: Callable[[str], Any]) -> dict[str, Any]:
+    """As settings_of, and the targets, which may be many and are secret, stand in a file of their own on the host."""
+    written = settings_of((name for name in variables if name != TARGETS), value)
+    listed = TARGETS in variables and value(TARGETS) is not None
+    if listed or written.get(TARGETS_FILE) is not None:
+        written[TARGETS_FILE] = HOST_TARGETS
+    return written
+
+
+def targets_of(host: str, variables: Iterable[str], value: Callable[[str], Any], read: Callable[[str], str]) -> Any:
+    """The targets that the inventory gives a host, or None: everything is captured there.
+
+    Args:
+        host: its name in the inventory.
+        variables: names of its variables.
+        value: brings a variable to its value.
+        read: the text of a file on the controller, decrypted.
+
+    Raises:
+        AnsibleError: with a sentence for each mistake.
+    """
+    targets = importlib.import_module(model().__package__ + ".targets")
+    written = settings_of((name for name in variables if name in {TARGETS, TARGETS_FILE}), value)
+    try:
+        if written.get(TARGETS_FILE) is not None:
+            return targets.read_text(read(written[TARGETS_FILE]), f"host {host}: {TARGETS_FILE}")
+        if written.get(TARGETS) is not None:
+            plain = importlib.import_module(model().__package__ + ".config_problems").plain(written[TARGETS])
+            return targets.parse(plain, f"host {host}: {TARGETS}")
+    except targets.TargetError as error:
+        raise AnsibleError(str(error)) from error
+    return None
+
+
+def decrypted_text(host: str, loader: Any) -> Callable[[str], str]:
+    """Reads files of the controller, as Ansible's loader finds and decrypts them."""
+
+    def read(path: str) -> str:
+        try:
+            return Path(loader.get_real_file(loader.path_dwim(path))).read_text(encoding="utf-8")
+        except (AnsibleError, OSError, UnicodeDecodeError) as error:
+            reason = str(getattr(error, "message", None) or error).splitlines()[0].rstrip(".")
+            raise AnsibleError(
+                f"host {host}: {TARGETS_FILE}: {path} can't be read on the controller ({reason}); "
+                "correct the path, or give the password of ansible-vault"
+            ) from error
+
+    return read
 
 
 def size_fields(settings: type[BaseModel]) -> frozenset[str]:

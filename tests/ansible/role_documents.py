@@ -37,6 +37,7 @@ READ_BY_THE_MODEL = (
     "_mac",
     "_cores",
     "_streams",
+    "_tunnels",
     "_attribute",
     "_queues",
     "_pages_per_node",
@@ -63,6 +64,8 @@ def _option(model: type[BaseModel], name: str) -> dict[str, Any]:
 
 def _type(annotation: Any, metadata: list[Any]) -> dict[str, Any]:
     inner = _model_in(annotation)
+    if _named(metadata, "_entries"):
+        return {"type": "list"}  # by the model alone, whose sentences show no address that need not be shown
     if inner is not None:
         options = {name: _option(inner, name) for name in inner.model_fields}
         listed = get_origin(annotation) is tuple

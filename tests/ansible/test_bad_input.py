@@ -18,6 +18,7 @@ from ansible_collections.capstan.appliance.plugins.plugin_utils import inventory
 from conftest import Run, play, write_inventory
 
 ETH1 = [{"name": "eth1"}]
+SOME_ID = "01234567-89ab-cdef-0123-456789abcdef"
 
 # host: (its variables, what the sentence must hold: key, and remedy)
 IN_THE_INVENTORY: dict[str, tuple[dict[str, Any], list[str]]] = {
@@ -62,6 +63,35 @@ IN_THE_INVENTORY: dict[str, tuple[dict[str, Any], list[str]]] = {
     "filter-that-does-not-compile": (
         {"capture_interfaces": ETH1, "capture_filter": "tcp prot 80"},
         ["capture_filter", "does not compile", "write a pcap filter"],
+    ),
+    "target-with-host-bits": (
+        {"capture_interfaces": ETH1, "capture_targets": [{"id": SOME_ID, "prefixes": ["198.51.100.77/24"]}]},
+        ["capture_targets[0].prefixes", "write 198.51.100.0/24 for the network"],
+    ),
+    "target-that-ends-before-it-starts": (
+        {
+            "capture_interfaces": ETH1,
+            "capture_targets": [
+                {"id": SOME_ID, "vlans": [7], "start": "2026-12-02T00:00:00Z", "end": "2026-12-01T00:00:00Z"}
+            ],
+        },
+        ["capture_targets[0]", "write a later end"],
+    ),
+    "target-twice": (
+        {"capture_interfaces": ETH1, "capture_targets": [{"id": SOME_ID, "vlans": [7]}] * 2},
+        ["capture_targets", SOME_ID, "give each target an id of its own"],
+    ),
+    "targets-in-two-places": (
+        {"capture_interfaces": ETH1, "capture_targets": [], "capture_targets_file": "targets.yml"},
+        ["capture_targets_file", "remove one of them"],
+    ),
+    "targets-file-that-is-not-there": (
+        {"capture_interfaces": ETH1, "capture_targets_file": "/nowhere/targets.yml"},
+        ["capture_targets_file", "/nowhere/targets.yml", "correct the path"],
+    ),
+    "unknown-tunnel": (
+        {"capture_interfaces": [{"name": "eth1", "tunnels": ["gtpu"]}]},
+        ["capture_interfaces[0].tunnels", "did you mean 'gtp_u'"],
     ),
     "vague-size": (
         {"capture_interfaces": ETH1, "capture_af_packet": {"ring_size": "64M"}},

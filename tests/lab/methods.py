@@ -55,7 +55,9 @@ class Driver:
     may_stamp_bursts: bool = False
     """Packets may have the time of their burst, and how wrong that may be is told."""
     card: bool = False
-    """The port is no network device: nobody tells whether it carries, it takes every frame, and counts for us alone."""
+    """The port is no network device: nobody tells whether it carries, and it takes every frame."""
+    counts_on: bool = True
+    """What arrives while no engine has the port is counted."""
     privileges: frozenset[str] | None = None
     """What a port of this kind needs, where the method as a whole needs something else."""
     standin_needs: frozenset[str] = frozenset()
@@ -126,6 +128,18 @@ PF_RING = Driver(
     keeps_tag_types=False,
 )
 """Over a stand-in for the vendor's library; with CAPSTAN_PFRING=real over the vendor's module and library."""
+PF_RING_ZC = Driver(
+    "pf_ring-zc",
+    "pf_ring",
+    "zero-copy",
+    {"library": programs.pfring, "zc": True},
+    tiny={"library": lambda: programs.pfring("SLOTS=64")},
+    keeps_tag_types=False,
+    may_stamp_bursts=True,
+    counts_on=False,
+    privileges=frozenset({"net_raw", "net_admin", "ipc_lock"}),
+)
+"""The stand-in's is a ring as any other, which behaves as zero-copy does: without the kernel's filter and times."""
 DAG = Driver(
     "dag",
     "dag",
@@ -134,6 +148,7 @@ DAG = Driver(
     tiny={"library": lambda: programs.dag("HOLE_DEFAULT=(1U<<20)")},
     absent="there is no card",
     card=True,
+    counts_on=False,
     standin_needs=frozenset({"net_raw"}),
 )
 """Over a stand-in for the vendor's library, for which every network device is a card of as many streams as queues."""
@@ -141,23 +156,26 @@ REPLAY_PCAP = Driver("replay-pcap", "replay", "file", tape="pcap")
 REPLAY_PCAPNG = Driver("replay-pcapng", "replay", "file", tape="pcapng")
 REPLAY_ERF = Driver("replay-erf", "replay", "file", tape="erf")
 
-_MADE = (PCAP, AF_PACKET, AF_XDP_COPY, AF_XDP_SKB, DPDK, PF_RING, DAG)
-# A real card has a wire of its own, which test_dag.py knows; and the method dpdk may not be built.
+_MADE = (PCAP, AF_PACKET, AF_XDP_COPY, AF_XDP_SKB, DPDK, PF_RING, PF_RING_ZC, DAG)
+# A real card has a wire of its own, which test_dag.py knows, and a veth has no zero-copy of PF_RING's; and the method
+# dpdk may not be built.
 LIVE = tuple(
     driver
     for driver in _MADE
     if (driver is not DAG or os.environ.get("CAPSTAN_DAG") != "real")
+    and (driver is not PF_RING_ZC or os.environ.get("CAPSTAN_PFRING") != "real")
     and (driver is not DPDK or programs.beside_engine("source_dpdk.so").exists())
 )
 """Those that packets come to by the lab's link."""
 TAPES = (REPLAY_PCAP, REPLAY_PCAPNG, REPLAY_ERF)
 """Those whose packets are in a file."""
 DRIVERS = (*LIVE, *TAPES)
+EVERY = (*_MADE, *TAPES)
+"""Also what this host cannot have."""
 
 ELSEWHERE = {
     ("af_xdp", "zero-copy"): "test_start.py: a veth has none, and status says so",
     ("dpdk", "NIC"): "molecule/vm: NICs of whole machines",
-    ("pf_ring", "zero-copy"): "test_pf_ring.py: what its licence and its times are like",
     ("pf_ring", "cluster"): "test_pf_ring.py: more queues than the link has channels",
     ("pf_ring", "channels"): "test_queues.py: what several queues make of pf_ring",
     ("replay", "memory"): "test_replay.py: packets that are numbered by nobody",

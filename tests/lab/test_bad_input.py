@@ -27,12 +27,11 @@ __all__ = ["pytestmark", "shared_object"]
 
 def refused(place: Path, port: dict[str, Any], script: str = "", netns: str | None = None) -> str:
     """The sentence of an engine that a host refuses, made so by a script; nothing of it stays."""
-    before = left_behind()
     words = ("unshare", "--mount", "bash", "-ec", f'{script}\nexec "$0" "$@"') if script else ()
     engine = Engine(place, port, netns=netns)
     code, sentence = engine.refuse(*words)
     assert code == SETUP_FAILED, sentence
-    assert left_behind() <= before
+    assert left_behind(engine.pid) == []
     assert not engine.socket.exists() and not engine.files() and not engine.parts()
     return sentence
 

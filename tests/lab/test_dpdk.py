@@ -379,17 +379,16 @@ def test_only_the_workers_are_pinned(place: Path) -> None:
             assert cpus == everywhere, (name, cpus)
 
 
-def left_behind() -> set[Path]:
-    """Files of DPDK processes on this host."""
+def left_behind(pid: int) -> list[Path]:
+    """Files of an engine's DPDK on this host."""
     folders = (Path("/var/run/dpdk"), Path("/dev/hugepages"))
-    return {path for folder in folders if folder.is_dir() for path in folder.rglob("*")}
+    return [path for folder in folders if folder.is_dir() for path in folder.glob(f"capstan-{pid}*")]
 
 
 def test_nothing_is_left_behind_even_by_a_crash(place: Path) -> None:
-    before = left_behind()
     with Engine(place, dpdk().port("net_ring0")) as engine:
         engine.kill()
-    assert left_behind() <= before
+        assert left_behind(engine.pid) == []
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine import AF_PACKET, Engine, assert_balanced
+from engine import Engine, assert_balanced
 from lab import Lab
+from methods import AF_PACKET
 from pcapng import PACKET, blocks, last_statistics
 from readers import tcpdump
 from storage import small_disk

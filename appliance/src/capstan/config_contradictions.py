@@ -46,6 +46,12 @@ def found_in(config: CaptureConfig) -> Iterator[tuple[str, str]]:
         yield "replay", "is missing, and the method replay needs it; write replay: {file: /path/of/a.pcapng}"
     if config.targets is not None and config.targets_file is not None:
         yield "targets_file", "is written beside targets, and both say whose packets are captured; remove one of them"
+    if config.output.by_target and not config.has_targets:
+        yield (
+            "output.by_target",
+            "is true, and without targets there is nobody to have files; write targets, [] for those of run time alone, "
+            "or by_target: false",
+        )
     if config.output.rotate_size < config.buffers.block_size:
         yield (
             "output.rotate_size",

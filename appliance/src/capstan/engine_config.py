@@ -142,8 +142,12 @@ def engine_json(plan: Plan, paths: Paths) -> dict[str, Any]:
             "stream_bytes": buffers.stream_size,
         },
         "writer": {"cores": list(plan.writers), "flush_ms": output.latency_ms},
-        **({"targets": {"directory": str(paths.targets)}} if config.has_targets else {}),
+        **({"targets": _targets_json(config, paths)} if config.has_targets else {}),
     }
+
+
+def _targets_json(config: CaptureConfig, paths: Paths) -> dict[str, Any]:
+    return {"directory": str(paths.targets), "streams": config.output.by_target}
 
 
 def _port_json(config: CaptureConfig, port: Port, entry: Interface) -> dict[str, Any]:

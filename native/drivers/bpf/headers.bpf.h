@@ -34,11 +34,18 @@
 #define PORT_GTP_U 2152
 #define PORT_VXLAN 4789
 
+/* A header on the stack, with room for reading it by 8 bytes at a time. */
+#define IN_EIGHTS(type)                               \
+	union {                                       \
+		type header;                          \
+		__u64 eights[(sizeof(type) + 7) / 8]; \
+	}
+
 struct ethernet {
-	__u8 to[6];
-	__u8 from[6];
+	__u16 to[3];
+	__u16 from[3];
 	__be16 type;
-} __attribute__((packed));
+};
 
 struct tag {
 	__be16 tci;
@@ -62,7 +69,8 @@ struct ipv4 {
 #define IPV4_OFFSET bpf_htons(0x1fff)
 
 struct ipv6 {
-	__be32 version_flow;
+	__u8 version_class;
+	__u8 flow[3];
 	__be16 length; /* behind this header */
 	__u8 next;
 	__u8 hops;
@@ -77,7 +85,8 @@ struct extension {
 	__be32 id;
 };
 
-#define IPV6_FRAGMENTED bpf_htons(0xfff9) /* the offset in units of 8 bytes, and whether more follow */
+#define IPV6_FRAGMENTED \
+	bpf_htons(0xfff9) /* the offset in units of 8 bytes, and whether more follow */
 #define IPV6_OFFSET bpf_htons(0xfff8)
 
 struct ports {
@@ -106,7 +115,7 @@ struct gtp_u {
 };
 
 #define GTP_U_KIND_MASK 0xf0
-#define GTP_U_KIND 0x30 /* version 1, and the protocol type that is not GTP' */
+#define GTP_U_KIND 0x30	    /* version 1, and the protocol type that is not GTP' */
 #define GTP_U_OPTIONAL 0x07 /* any of these flags: four bytes more */
 #define GTP_U_EXTENDED 0x04
 #define GTP_U_PACKET 255

@@ -81,7 +81,8 @@ struct capstan_hold {
 struct capstan_plan {
 	__u32 kinds;
 	__u32 tunnels;
-	__u8 outer_vlans[4096 / 8]; /**< a bit an id; of targets with neither prefix nor MAC address */
+	__u8 outer_vlans[4096 /
+			 8]; /**< a bit an id; of targets with neither prefix nor MAC address */
 	__u8 inner_vlans[4096 / 8]; /**< of those without outer ids, too */
 	__u8 ports_from[65536 / 8]; /**< of targets with nothing but ports (and a protocol) */
 	__u8 ports_to[65536 / 8];
@@ -92,7 +93,8 @@ enum capstan_verdict {
 	CAPSTAN_NOBODYS,
 	CAPSTAN_MATCHED,
 	CAPSTAN_UNJUDGED, /**< what would decide cannot be seen here: the engine judges */
-	CAPSTAN_VERDICTS = 4, /**< a power of two: a remainder needs no CAP_PERFMON, a comparison does */
+	CAPSTAN_VERDICTS =
+		4, /**< a power of two: a remainder needs no CAP_PERFMON, a comparison does */
 };
 
 /** How often each was given, by enum capstan_verdict; together what the program has seen. */

@@ -81,7 +81,7 @@ def _port(port: Mapping[str, Any]) -> str:
     told = f"{port['interface']}: link {port['link']}, {port['queues']} queues"
     if port["filter"]:
         told += f", filter {port['filter']!r} in the {port['filter_in']}"
-    if port.get("targets_in"):
+    if port.get("targets_in", "none") != "none":
         told += f", targets matched in the {port['targets_in']}"
     if port.get("counts_on") is False:
         told += ", counts nothing while no engine runs"
