@@ -43,9 +43,9 @@
 #define CACHE_LINE 64
 
 struct options {
-	uint32_t ring_bytes;	   /* of each queue */
-	uint32_t block_bytes;	   /* largest frame plus its header must fit */
-	uint32_t block_timeout_ms; /* when the kernel hands over a block that is not full */
+	uint32_t ring_bytes;  /* of each queue */
+	uint32_t block_bytes; /* largest frame plus its header must fit */
+	uint32_t block_timeout_ms; /* when the kernel hands over a block that is not full, at the latest */
 	int fanout;
 };
 
@@ -143,7 +143,9 @@ static int open_ring(struct cap_port *port, struct cap_queue *queue, const struc
 		.tp_block_size = options->block_bytes,
 		.tp_block_nr = options->ring_bytes / options->block_bytes,
 		.tp_frame_size = TPACKET_ALIGNMENT << 7,
-		.tp_retire_blk_tov = options->block_timeout_ms,
+		.tp_retire_blk_tov = options->block_timeout_ms < port->config->hold_ms ?
+					     options->block_timeout_ms :
+					     port->config->hold_ms,
 	};
 	struct packet_mreq promiscuous = { .mr_ifindex = (int)port->ifindex,
 					   .mr_type = PACKET_MR_PROMISC };
