@@ -514,7 +514,7 @@ const struct cap_driver cap_driver_af_packet = {
 	.name = "af_packet",
 	.summary =
 		"Linux packet socket with a TPACKET_V3 memory-mapped ring, fanned out over queues",
-	.wire = "tp_packets, or the filter's own count",
+	.wire = "tp_packets, or what our program in the kernel counts (filter, targets)",
 	.sees = "tp_drops: the ring was full",
 	.drops = drops,
 	.blind = "what the NIC loses before the kernel, but for its own counters",
