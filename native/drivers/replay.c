@@ -25,17 +25,22 @@
 #define LEAST_GENERATED 42
 #define MOST_GENERATED 65535
 
+/* A mix of frame sizes: "simple IMIX" has 12. */
+#define MOST_SIZES 64
+
 enum pace { PACE_FAST, PACE_RECORDED };
 
 struct options {
 	char *file;
 	int64_t loops; /* times through the file */
 	int pace;
-	int fcs;	  /* enum cap_erf_fcs of an ERF file */
-	int64_t packets;  /* to generate for each queue; 0: until stopped */
-	int64_t size;	  /* bytes of a generated frame */
-	int64_t flows;	  /* distinct addresses and ports */
-	int64_t distinct; /* frames held in memory */
+	int fcs;		    /* enum cap_erf_fcs of an ERF file */
+	int64_t packets;	    /* to generate for each queue; 0: until stopped */
+	int64_t size;		    /* bytes of a generated frame, the largest of a mix */
+	unsigned size_count;	    /* 0: all are of one size */
+	uint16_t sizes[MOST_SIZES]; /* of a mix, in turn */
+	int64_t flows;		    /* distinct addresses and ports */
+	int64_t distinct;	    /* frames held in memory */
 };
 
 struct cap_queue {
@@ -56,6 +61,7 @@ struct cap_queue {
 
 	/* from memory */
 	uint8_t *frames;
+	uint16_t *lengths; /* of each frame; NULL: all have one */
 	uint32_t stride;
 	uint64_t position;
 };
@@ -64,6 +70,32 @@ struct cap_port {
 	unsigned queue_count;
 	struct cap_queue queues[];
 };
+
+static int read_sizes(struct cap_settings *in, struct options *options, struct cap_error *err)
+{
+	json_t *list = cap_settings_take(in, "sizes"), *item;
+	size_t i;
+
+	if (!list)
+		return 0;
+	if (!json_is_array(list) || !json_array_size(list) || json_array_size(list) > MOST_SIZES)
+		return cap_fail(err, EINVAL,
+				"%s.sizes: must be a list of 1 to %d frame sizes, taken in turn",
+				in->where, MOST_SIZES);
+	options->size = 0;
+	options->size_count = (unsigned)json_array_size(list);
+	json_array_foreach(list, i, item) {
+		json_int_t size = json_integer_value(item);
+
+		if (!json_is_integer(item) || size < LEAST_GENERATED || size > MOST_GENERATED)
+			return cap_fail(err, EINVAL, "%s.sizes[%zu]: must be %d to %d bytes",
+					in->where, i, LEAST_GENERATED, MOST_GENERATED);
+		options->sizes[i] = (uint16_t)size;
+		if (size > options->size)
+			options->size = size;
+	}
+	return 0;
+}
 
 static int read_generate(struct cap_settings *in, struct options *options, struct cap_error *err)
 {
@@ -86,6 +118,8 @@ static int read_generate(struct cap_settings *in, struct options *options, struc
 	if (rc == 0)
 		rc = cap_settings_int(&inner, "size", LEAST_GENERATED, MOST_GENERATED,
 				      &options->size, err);
+	if (rc == 0)
+		rc = read_sizes(&inner, options, err);
 	if (rc == 0)
 		rc = cap_settings_int(&inner, "flows", 1, 1 << 24, &options->flows, err);
 	if (rc == 0)
@@ -184,9 +218,22 @@ static int generate(struct cap_queue *queue, struct cap_error *err)
 		return cap_fail(err, ENOMEM,
 				"%s: replay: no memory for %lld frames: lower distinct",
 				queue->config->interface, (long long)options->distinct);
-	for (int64_t i = 0; i < options->distinct; i++)
-		generate_frame(queue->frames + (size_t)i * queue->stride, (uint32_t)options->size,
+	if (options->size_count) {
+		queue->lengths = calloc((size_t)options->distinct, sizeof(*queue->lengths));
+		if (!queue->lengths)
+			return cap_fail(err, ENOMEM, "%s: replay: out of memory",
+					queue->config->interface);
+	}
+	for (int64_t i = 0; i < options->distinct; i++) {
+		uint32_t size = (uint32_t)options->size;
+
+		if (queue->lengths) {
+			queue->lengths[i] = options->sizes[i % options->size_count];
+			size = queue->lengths[i];
+		}
+		generate_frame(queue->frames + (size_t)i * queue->stride, size,
 			       (uint32_t)(i % options->flows));
+	}
 	return 0;
 }
 
@@ -197,6 +244,7 @@ static void port_close(struct cap_port *port)
 		free(port->queues[i].arena);
 		free(port->queues[i].notes);
 		free(port->queues[i].frames);
+		free(port->queues[i].lengths);
 	}
 	free(port);
 }
@@ -273,10 +321,13 @@ static int burst_from_memory(struct cap_queue *queue, struct cap_packet *packets
 			n = (unsigned)left;
 	}
 	for (unsigned i = 0; i < n; i++) {
+		uint32_t size = queue->lengths ? queue->lengths[queue->position] :
+						 (uint32_t)options->size;
+
 		packets[i] = (struct cap_packet){ .data = queue->frames +
 							  queue->position * queue->stride,
-						  .len = (uint32_t)options->size,
-						  .wire_len = (uint32_t)options->size,
+						  .len = size,
+						  .wire_len = size,
 						  .timestamp_ns = now + i,
 						  .n_segments = 1 };
 		if (++queue->position == distinct)
