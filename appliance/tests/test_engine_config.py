@@ -121,6 +121,9 @@ def test_engine_json_says_everything() -> None:
     }
     assert document["ports"][1]["options"] == {"mode": "auto", "frames": 16384, "ring": 4096}
     assert document["output"]["rotate_bytes"] == 64 << 20
+    assert document["writer"]["flush_ms"] == 1000
+    slow = plan(interfaces=[{"name": "eth1"}], output={"latency_ms": 5000})
+    assert engine_json(slow, Paths())["writer"]["flush_ms"] == 5000
 
 
 def test_targets_are_looked_for_where_the_settings_have_some_and_in_the_tunnels_of_each_port() -> None:
