@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import random
 import socket
+import subprocess
+import sys
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +20,9 @@ from lab import Lab
 from methods import AF_PACKET, AF_XDP_COPY, AF_XDP_SKB, PCAP, Driver
 from readers import packets
 from traffic import Sent, Shape, check
+from waiting import wait_until
 
+from capstan import lab as veth
 from capstan.ledger import Snapshot
 
 DRIVERS = (PCAP, AF_PACKET, AF_XDP_COPY, AF_XDP_SKB)
@@ -202,3 +207,92 @@ def test_a_port_that_comes_back_leaves_the_same_packets(driver: Driver, place: P
     assert_balanced(ledger)
     assert ledger.total.delivered == first.frames // FLOWS + 2 * second.frames // FLOWS
     assert ledger.queues[0].values["filtered_kernel"] >= first.frames + second.frames - ledger.total.delivered
+
+
+def send_bytes(lab: Lab, frames: Sequence[bytes]) -> None:
+    """Send frames that no generator makes, by a packet socket in the sender's namespace."""
+    script = (
+        "import socket, sys\n"
+        "wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\n"
+        f"wire.bind(({veth.SENDER!r}, 0))\n"
+        "for line in sys.stdin:\n"
+        "    wire.send(bytes.fromhex(line))\n"
+    )
+    command = ["nsenter", f"--net=/run/netns/{lab.sender}", sys.executable, "-c", script]
+    text = "\n".join(frame.hex() for frame in frames)
+    subprocess.run(command, input=text, text=True, check=True, timeout=60)
+
+
+def hostile_frames(count: int) -> list[bytes]:
+    """Headers that contradict themselves, end early, nest without end or lead nowhere; the same in every run."""
+    chance = random.Random(7)  # noqa: S311
+    ethernet = bytes.fromhex("02434150000102434150000a")
+    inner = bytes.fromhex("450000280001000040110000c6120007c6130001c3500009001400004500")
+    starts = (
+        "0800 4f 00 ffff 0000 2000 40 11 0000",
+        "0800 40 00 0000 0000 0000 40 2f 0000",
+        "86dd 6000 0000 ffff 00 40" + "20010db8" * 8,
+        "86dd 6000 0000 0000 2c 40" + "20010db8" * 8 + "2c00 fff9 00000001" * 20,
+        "8847" + "00000000" * 40,
+        "8847 00000140 00000000",
+        "8100 0005 8100 0007 88a8 0005 9100 0005 8100 0005 0800",
+        "0800 45 00 0050 0000 0000 40 11 0000 0a000001 0a000002 1000 0868 0030 0000 34ff 0000 0000 0001 000000 85"
+        + "00" * 30,
+        "0800 45 00 0050 0000 0000 40 11 0000 0a000001 0a000002 1000 12b5 0030 0000 08000000 00000100" + "ff" * 12,
+    )
+    frames = []
+    for _ in range(count):
+        body = bytes.fromhex(chance.choice(starts)) + chance.randbytes(chance.randrange(60)) + inner
+        frames.append((ethernet + body)[: chance.randrange(14, 200)])
+    return frames
+
+
+@pytest.mark.parametrize("driver", [AF_PACKET, AF_XDP_COPY], ids=lambda driver: driver.name)
+def test_hostile_frames_are_counted_as_exactly_as_others(driver: Driver, lab: Lab, place: Path) -> None:
+    wanted = [host(7), target(ports=["2152"]), target(vlans=[5], ports=["1-9"]), target(macs=["02:43:41:50:00:99"])]
+    frames = hostile_frames(2000)
+    with engine_with(place, lab, driver, wanted, tunnels=["mpls", "gre", "gtp_u", "vxlan"]) as engine:
+        assert engine.port_status()["targets_in"] == "kernel"
+        before = lab.received()
+        send_bytes(lab, frames)
+        sent = lab.received() - before
+        ledger = engine.stop()
+    assert sent == len(frames)
+    assert_balanced(ledger)
+    values = ledger.queues[0].values
+    # Linux shows no packet socket a frame that ends within its tag.
+    unseen = sum(frame[12:14] == b"\x81\x00" and len(frame) < 18 for frame in frames)
+    assert ledger.total.wire == sent - (unseen if driver is AF_PACKET else 0)
+    assert not ledger.total.dropped
+    assert values["filtered_kernel"] > 0 and values["kernel_unjudged"] > 0
+    assert ledger.total.delivered > 0
+
+
+NO_PROGRAMS = ("setpriv", "--bounding-set=-sys_admin,-bpf")
+
+
+@pytest.mark.parametrize("driver", [PCAP, AF_PACKET], ids=lambda driver: driver.name)
+def test_without_the_right_to_load_programs_the_engine_matches_alone_and_says_so(
+    driver: Driver, lab: Lab, place: Path
+) -> None:
+    engine = engine_with(place, lab, driver, [host(7)])
+    # It enters no namespace itself, for which it would need one of the rights that it has not here.
+    for key in ("netns", "user", "group"):
+        del engine.settings[key]
+    try:
+        engine.launch("nsenter", f"--net={lab.netns}", *NO_PROGRAMS)
+        wait_until(lambda: engine.state() == "capturing", "the engine captures")
+        port = engine.port_status()
+        sent = lab.send(HUNDRED, count=FRAMES)
+        ledger = engine.stop()
+    finally:
+        engine.end()
+    assert port["targets_in"] == "engine"
+    (reason,) = port["degraded"]
+    assert reason.startswith("targets are matched in the engine, not in the kernel: ") and "CAP_BPF" in reason
+    assert [record["message"] for record in engine.log("degraded")] == [f"cap0: {reason}"]
+    assert_balanced(ledger)
+    assert ledger.total.wire == sent.frames
+    assert ledger.total.delivered == FRAMES // FLOWS
+    values = ledger.queues[0].values
+    assert values["filtered_engine"] == FRAMES - FRAMES // FLOWS and values["filtered_kernel"] == 0
