@@ -307,8 +307,10 @@ int cap_kernel_plan_make(const struct cap_target *const *targets, unsigned count
 			note_ports(target, changes, changes + PORTS + 1);
 		}
 	}
-	set_ports(plan->ports_from, changes);
-	set_ports(plan->ports_to, changes + PORTS + 1);
+	if (plan->kinds & CAPSTAN_KIND_PORTS) {
+		set_ports(plan->ports_from, changes);
+		set_ports(plan->ports_to, changes + PORTS + 1);
+	}
 	free(changes);
 	return 0;
 }
