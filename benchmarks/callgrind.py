@@ -25,23 +25,30 @@ class Spot:
     line: int
 
 
-def read(path: Path) -> Counter[Spot]:
-    """Instructions executed at each line, without those of functions called from there."""
+def read(path: Path, own: str) -> Counter[Spot]:
+    """Instructions executed at each line, without those of functions called from there.
+
+    What is inlined from a file without `own` in its path (the compiler's own headers) belongs to the function that it
+    was inlined into, at line 0.
+    """
     counts: Counter[Spot] = Counter()
-    binary = file = ""
+    binary = file = around = ""
     of_call = False
     for line in path.read_text(errors="replace").splitlines():
         key, _, value = line.partition("=")
         if key == "ob":
             binary = Path(value).name
-        elif key in {"fl", "fi", "fe"}:
+        elif key == "fl":
+            file = around = value
+        elif key in {"fi", "fe"}:
             file = value
         elif key == "calls":
             of_call = True
         elif cost := _COST.match(line):
             # The line behind a call has what the callee took, which the callee's own lines have, too.
             if not of_call:
-                counts[Spot(binary, file, int(cost[1]))] += int(cost[2])
+                at = Spot(binary, file, int(cost[1])) if own in file else Spot(binary, around, 0)
+                counts[at] += int(cost[2])
             of_call = False
     return counts
 

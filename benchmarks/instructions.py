@@ -19,7 +19,7 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.machine import compiler
 from benchmarks.place import Place
 from benchmarks.records import Measurement
-from benchmarks.stages import LIBRARIES, by_stage
+from benchmarks.stages import LIBRARIES, SOURCES, by_stage
 from benchmarks.targets import hosts, write_targets
 from benchmarks.traffic import FLOWS, Generator
 
@@ -52,6 +52,7 @@ SCENARIOS = (
     Scenario("into a file", 64, to_file=True),
     Scenario("from a file", 64, from_file=True),
     Scenario("filter", 64, filter=f"host {_FILTER_HOST}"),
+    Scenario("targets", 64, targets=_TARGETS),
 )
 
 Counts = dict[str, dict[str, float]]
@@ -92,7 +93,7 @@ def _count(place: Place, scenario: Scenario, packets: int) -> Counter[str]:
         done = run_to_end(place.engine, job, folder, valgrind)
         if done.balance.wire != packets or done.balance.dropped:
             raise BenchmarkError(f"{packets} packets were to come through, the ledger says {done.balance}")
-        return by_stage(callgrind.read(out))
+        return by_stage(callgrind.read(out, SOURCES))
 
 
 def records(counts: Counts) -> Iterator[Measurement]:

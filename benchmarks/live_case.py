@@ -16,7 +16,6 @@ from benchmarks.records import Sample
 from benchmarks.targets import hits, write_targets
 from benchmarks.traffic import Generator, Sent
 
-SIZES = ("64", "1514")
 TARGETS = 1000
 _RETIRED_SECONDS = 1.2
 """tcpdump has the kernel hand over a block of its ring that is not full after a second."""
@@ -112,6 +111,6 @@ def receivers(place: Place, options: Options, peers: Sequence[Peer]) -> Iterator
     few = options.few(TARGETS)
     chosen = write_targets(place.memory / "targets-live.json", few)
     for method, words in (("af_packet", ring), ("af_xdp", {"mode": "copy", **_XDP})):
-        capturing = EngineCapturing(place, method, options=words, targets=chosen)
+        judged = EngineCapturing(place, method, options=words, targets=chosen)
         name = f"capstan {method}" + (" copy" if method == "af_xdp" else "")
-        yield Receiver(name, capturing, "1 % of the packets are of a target", few)
+        yield Receiver(name, judged, "1 % of the packets are of a target", few)

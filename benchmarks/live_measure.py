@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from benchmarks.errors import BenchmarkError
 from benchmarks.interleave import Contestant, Tell
 from benchmarks.lab import Lab
-from benchmarks.live_case import SIZES, Receiver, Trial
+from benchmarks.live_case import Receiver, Trial
 from benchmarks.options import Options
 from benchmarks.place import Place
 from benchmarks.records import ABSENT, FAILED, Measurement, Sample, spread, summarise
@@ -21,7 +21,7 @@ _ALL_SENT = "all that the sender gives"
 
 def cpu_contestants(place: Place, lab: Lab, options: Options, receivers: Sequence[Receiver]) -> Iterator[Contestant]:
     """Every tool at one rate a size."""
-    for size, rate in zip(SIZES, options.rates, strict=True):
+    for size, rate in options.rates.items():
         count = options.trial_packets(rate, int(size))
         for receiver in receivers:
 
@@ -79,7 +79,9 @@ class _Searched:
 
 def rates(place: Place, lab: Lab, options: Options, receivers: Sequence[Receiver], tell: Tell) -> list[Measurement]:
     """Search the rates of every tool that takes everything, a repeat of each in turn."""
-    searched = [_Searched(receiver, size) for size in SIZES for receiver in receivers if receiver.targets is None]
+    searched = [
+        _Searched(receiver, size) for size in options.rates for receiver in receivers if receiver.targets is None
+    ]
     for repeat in range(options.repeats):
         for one in searched:
             if one.receiver.capturing is None or one.trouble is not None:

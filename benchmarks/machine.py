@@ -22,7 +22,7 @@ def describe() -> dict[str, str]:
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{int(memory.group(1)) / 2**20:.0f} GiB" if memory else "",
         "system": release.group(1) if release else platform.system(),
-        "kernel": platform.release(),
+        "kernel": platform.release().partition("-")[0],
         "compiler": compiler(),
         "load": f"{os.getloadavg()[0]:.1f}",
     }

@@ -74,4 +74,5 @@ def _peer(path: Path, entry: dict[str, Any]) -> Peer:
     if unknown or missing:
         told = f"{min(unknown)} is unknown" if unknown else f"{min(missing)} is missing"
         raise BenchmarkError(f"{path}: [[peer]] {entry.get('tool', '?')}: {told}; {OWN.name} says what there is.")
-    return Peer(**{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()})
+    words: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()}
+    return Peer(**words)

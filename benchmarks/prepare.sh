@@ -44,7 +44,9 @@ prepare()
 meson_build()
 {
 	[[ -e build/$1/build.ninja ]] || meson setup "build/$1" native "${@:2}"
-	meson compile -C "build/$1"
+	local targets=(engine/capstan-engine gen/capstan-gen)
+	[[ $* == *dpdk=disabled* ]] || targets+=(engine/source_dpdk.so)
+	ninja -C "build/$1" "${targets[@]}"
 }
 
 # build NAME OPTION...: engine and generator in build/NAME.

@@ -13,7 +13,6 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.process import Spent
 
 VERSION = 1
-_LEAST_SECONDS = 1e-3
 MEASURED, ABSENT, FAILED = "measured", "not installed", "failed"
 
 
@@ -109,20 +108,24 @@ def summarise(
     """The medians of the repeats; `starts` are runs without packets, `words` go into the record as they are."""
     start = statistics.median(spent.cpu_seconds for spent in starts) if starts else 0.0
     opening = statistics.median(spent.seconds for spent in starts) if starts else 0.0
-    seconds = [max(sample.seconds - opening, _LEAST_SECONDS) for sample in samples]
-    cpu = [max(sample.cpu_seconds - start, 0.0) / sample.packets * 1e9 for sample in samples]
-    rates = [sample.packets / taken for sample, taken in zip(samples, seconds, strict=True)]
-    gbit = [sample.bytes * 8 / taken / 1e9 for sample, taken in zip(samples, seconds, strict=True)]
+    seconds = [sample.seconds - opening for sample in samples]
+    cpu = [(sample.cpu_seconds - start) / sample.packets * 1e9 for sample in samples]
+    # So few packets that the start hides them have no figures.
+    told = min(seconds) > 0 and min(cpu) > 0
+    rate: float | None = None
+    if told:
+        rate = statistics.median(sample.packets / taken for sample, taken in zip(samples, seconds, strict=True))
     softirq = [sample.softirq_seconds / sample.packets * 1e9 for sample in samples]
+    gbit = samples[0].bytes / samples[0].packets * 8 / 1e9
     figures: dict[str, Any] = {
         "packets": samples[0].packets,
-        "packets_per_second": statistics.median(rates),
-        "gbit_per_second": statistics.median(gbit) if any(gbit) else None,
-        "cpu_ns_per_packet": statistics.median(cpu),
+        "packets_per_second": rate,
+        "gbit_per_second": rate * gbit if rate and gbit else None,
+        "cpu_ns_per_packet": statistics.median(cpu) if told else None,
         "softirq_ns_per_packet": statistics.median(softirq) if any(softirq) else None,
         "start_seconds": start if starts else None,
         "lost": max(sample.lost for sample in samples),
         "repeats": len(samples),
-        "spread": spread(cpu),
+        "spread": spread(cpu) if told else None,
     }
     return Measurement(case, tool, packet_size, **(figures | words))

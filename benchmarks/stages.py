@@ -9,6 +9,8 @@ from benchmarks.callgrind import Spot, functions
 from benchmarks.place import ROOT
 
 NATIVE = ROOT / "native"
+SOURCES = "native/"
+"""In the path of every source file of the project."""
 REST = "rest"
 LIBRARIES = "libraries"
 """Of C and of the compiler: their routines are chosen by the CPU, so that they are told and hold no bound."""
@@ -21,8 +23,8 @@ _BY_SOURCE = (
     ("targets", re.compile(r"targets/")),
     ("filter", re.compile(r"engine/filter\.")),
     ("sealing", re.compile(r"engine/(block|spsc)\.")),
-    ("assembling", re.compile(r"engine/(worker|pcapng)\.")),
-    ("writer", re.compile(r"engine/(writer|sink_io|output)")),
+    ("assembling", re.compile(r"engine/(worker|pcapng|packet_block|copy|comments)\.")),
+    ("writer", re.compile(r"engine/(writer|sink_io|output|queue_stream|stream_file|target_streams)")),
 )
 
 
@@ -32,7 +34,7 @@ def stage_of(spot: Spot) -> str:
         return LIBPCAP
     if spot.binary != _ENGINE:
         return LIBRARIES
-    _, _, inside = spot.file.rpartition("native/")
+    _, _, inside = spot.file.rpartition(SOURCES)
     source = NATIVE / inside
     for stage, pattern in _BY_SOURCE:
         if pattern.match(inside):

@@ -59,6 +59,7 @@ DEVICE_FIELDS = [("interface", 0, "char[16]"), ("used", 16, "u32"), ("left_out",
 SLOT_FIELDS = [("name", 0, "char[16]"), ("value", 16, "u64"), ("loss", 24, "u64")]
 SLOTS_AT, SLOT_STRIDE, DEVICE_STRIDE = 32, 32, 96
 SLOTS = {"good": 0, "missed_by_card": 1}
+NO_CHANGE = {"added": 0, "removed": 0, "changed": 0}
 STATES = ["starting", "capturing", "stopping", "stopped", "failed"]
 
 
@@ -141,8 +142,13 @@ def main() -> int:
     if "--ledger-layout" in sys.argv:
         print(json.dumps(layout()))
         return 0
-    config = json.loads(Path(sys.argv[sys.argv.index("--config") + 1]).read_text())
     here = Path(sys.argv[0]).parent
+    if "--targets" in sys.argv:
+        change = json.load(sys.stdin)
+        (here / "change").write_text(json.dumps(change))
+        print(json.dumps({"ok": True, "dry_run": False, "serial": 1, "count": len(change["add"]), **NO_CHANGE}))
+        return 0
+    config = json.loads(Path(sys.argv[sys.argv.index("--config") + 1]).read_text())
     if "--check" in sys.argv:
         for port in config["ports"]:
             if port.get("filter") == "not a filter":
@@ -227,6 +233,9 @@ def main() -> int:
                     "interface": interface, "method": "fake", "effective_mode": "fake mode", "filter": None,
                     "filter_in": "none", "link": "up", "queues": 1, "degraded": behaviour.get("degraded", []),
                 }  # fmt: skip
+                if "targets" in config:
+                    held = len(json.loads((here / "change").read_text())["add"])
+                    answer["targets"] = {"count": held, "active": held, "serial": 1, "file_is_behind": False}
                 answer |= {"pid": os.getpid(), "state": "capturing", "ports": [port], "output": {"open_files": []}}
             stream.write(json.dumps(answer).encode() + b"\n")
     ledger.state("stopping")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from capstan.alarms import Disk, Interval, evaluate, uncounted
+from capstan.alarms import Disk, Interval, evaluate, files, uncounted
 from capstan.ledger import Balance
 
 
@@ -31,6 +31,13 @@ def test_time_in_which_nobody_counted_is_told_by_port() -> None:
     assert alarm.name == "uncounted"
     assert "0000:19:00.0 within 1.2 s" in alarm.sentence
     assert list(uncounted({})) == []
+
+
+def test_files_that_end_early_are_told_with_the_setting_that_helps() -> None:
+    assert list(files(None)) == list(files({"open": 3, "most": None, "early": 0})) == []
+    (alarm,) = files({"open": 16, "most": 16, "early": 1200})
+    assert alarm.sentence.startswith("1 200 files of targets ended early, because more targets have packets than 16")
+    assert "raise output.open_files" in alarm.sentence
 
 
 def test_drops_are_those_of_the_last_interval() -> None:

@@ -1,6 +1,7 @@
 """From settings and facts to engine.json: who captures what, where."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -120,6 +121,20 @@ def test_engine_json_says_everything() -> None:
     }
     assert document["ports"][1]["options"] == {"mode": "auto", "frames": 16384, "ring": 4096}
     assert document["output"]["rotate_bytes"] == 64 << 20
+    assert document["writer"]["flush_ms"] == 1000
+    slow = plan(interfaces=[{"name": "eth1"}], output={"latency_ms": 5000})
+    assert engine_json(slow, Paths())["writer"]["flush_ms"] == 5000
+
+
+def test_targets_are_looked_for_where_the_settings_have_some_and_in_the_tunnels_of_each_port() -> None:
+    paths = Paths(Path("/x"))
+    entry = {"name": "eth1", "tunnels": ["gtp_u"]}
+    everything = engine_json(plan(interfaces=[{"name": "eth1"}]), paths)
+    assert "targets" not in everything
+    assert "tunnels" not in everything["ports"][0]
+    some = engine_json(plan(interfaces=[entry], targets=[], output={"by_target": True}), paths)
+    assert some["targets"] == {"directory": "/x/var/lib/capstan/targets", "streams": True}
+    assert some["ports"][0]["tunnels"] == ["gtp_u"]
 
 
 def test_replay_needs_no_interface() -> None:

@@ -43,9 +43,9 @@
 #define CACHE_LINE 64
 
 struct options {
-	uint32_t ring_bytes;	   /* of each queue */
-	uint32_t block_bytes;	   /* largest frame plus its header must fit */
-	uint32_t block_timeout_ms; /* when the kernel hands over a block that is not full */
+	uint32_t ring_bytes;  /* of each queue */
+	uint32_t block_bytes; /* largest frame plus its header must fit */
+	uint32_t block_timeout_ms; /* when the kernel hands over a block that is not full, at the latest */
 	int fanout;
 };
 
@@ -143,7 +143,9 @@ static int open_ring(struct cap_port *port, struct cap_queue *queue, const struc
 		.tp_block_size = options->block_bytes,
 		.tp_block_nr = options->ring_bytes / options->block_bytes,
 		.tp_frame_size = TPACKET_ALIGNMENT << 7,
-		.tp_retire_blk_tov = options->block_timeout_ms,
+		.tp_retire_blk_tov = options->block_timeout_ms < port->config->hold_ms ?
+					     options->block_timeout_ms :
+					     port->config->hold_ms,
 	};
 	struct packet_mreq promiscuous = { .mr_ifindex = (int)port->ifindex,
 					   .mr_type = PACKET_MR_PROMISC };
@@ -512,7 +514,7 @@ const struct cap_driver cap_driver_af_packet = {
 	.name = "af_packet",
 	.summary =
 		"Linux packet socket with a TPACKET_V3 memory-mapped ring, fanned out over queues",
-	.wire = "tp_packets, or the filter's own count",
+	.wire = "tp_packets, or what our program in the kernel counts (filter, targets)",
 	.sees = "tp_drops: the ring was full",
 	.drops = drops,
 	.blind = "what the NIC loses before the kernel, but for its own counters",

@@ -28,7 +28,7 @@
 
 struct options {
 	int buffer_bytes;
-	int timeout_ms; /* how long libpcap gathers packets before it hands them over */
+	int timeout_ms; /* how long libpcap gathers packets before it hands them over, at most */
 };
 
 struct cap_queue {
@@ -48,6 +48,14 @@ struct cap_port {
 	bool ethernet, armed;
 	struct cap_queue queue;
 };
+
+static int gathering_ms(const struct cap_port *port)
+{
+	const struct options *options = port->config->options;
+	const int most = (int)port->config->hold_ms;
+
+	return options->timeout_ms < most ? options->timeout_ms : most;
+}
 
 static int parse_options(json_t *object, void **out, struct cap_error *err)
 {
@@ -144,7 +152,7 @@ static int drain(struct cap_port *port, struct cap_error *err)
 				err, ETIMEDOUT,
 				"%s: pcap: libpcap keeps back packets from before the start: try again",
 				port->config->interface);
-		wait(queue, options->timeout_ms);
+		wait(queue, gathering_ms(port));
 	}
 }
 
@@ -161,7 +169,7 @@ static int activate(struct cap_port *port, struct cap_port_facts *facts, struct 
 	/* None of these can fail before activation, except for the time stamp precision. */
 	pcap_set_snaplen(handle, (int)CAP_MAX_SNAPLEN);
 	pcap_set_promisc(handle, port->config->promiscuous);
-	pcap_set_timeout(handle, options->timeout_ms);
+	pcap_set_timeout(handle, gathering_ms(port));
 	pcap_set_buffer_size(handle, options->buffer_bytes);
 	if (pcap_set_tstamp_precision(handle, PCAP_TSTAMP_PRECISION_NANO))
 		cap_degraded(facts,
@@ -377,7 +385,7 @@ static const char *const drops[] = { "kernel_dropped", NULL };
 const struct cap_driver cap_driver_pcap = {
 	.name = "pcap",
 	.summary = "libpcap's live capture: one queue, one copy more; for tests and quiet links",
-	.wire = "libpcap's ps_recv, or the filter's own count",
+	.wire = "libpcap's ps_recv, or what our program in the kernel counts (filter, targets)",
 	.sees = "ps_drop: the ring was full",
 	.drops = drops,
 	.blind = "what the NIC loses before the kernel, but for its own counters",

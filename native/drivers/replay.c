@@ -10,20 +10,13 @@
 #include "log.h"
 #include "pcapng.h"
 #include "replay_file.h"
+#include "replay_generate.h"
 #include "settings.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <net/ethernet.h>
-#include <netinet/ip.h>
-#include <netinet/udp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* IPv4 and UDP headers in an Ethernet frame: the least that the generator makes. */
-#define LEAST_GENERATED 42
-#define MOST_GENERATED 65535
 
 enum pace { PACE_FAST, PACE_RECORDED };
 
@@ -31,11 +24,8 @@ struct options {
 	char *file;
 	int64_t loops; /* times through the file */
 	int pace;
-	int fcs;	  /* enum cap_erf_fcs of an ERF file */
-	int64_t packets;  /* to generate for each queue; 0: until stopped */
-	int64_t size;	  /* bytes of a generated frame */
-	int64_t flows;	  /* distinct addresses and ports */
-	int64_t distinct; /* frames held in memory */
+	int fcs; /* enum cap_erf_fcs of an ERF file */
+	struct cap_generate_options generate;
 };
 
 struct cap_queue {
@@ -55,9 +45,7 @@ struct cap_queue {
 	uint64_t first_recorded, first_replayed;
 
 	/* from memory */
-	uint8_t *frames;
-	uint32_t stride;
-	uint64_t position;
+	struct cap_generator *generator;
 };
 
 struct cap_port {
@@ -68,8 +56,6 @@ struct cap_port {
 static int read_generate(struct cap_settings *in, struct options *options, struct cap_error *err)
 {
 	json_t *object = cap_settings_take(in, "generate");
-	struct cap_settings inner;
-	int rc;
 
 	if (!object) {
 		if (options->file)
@@ -80,17 +66,7 @@ static int read_generate(struct cap_settings *in, struct options *options, struc
 	if (options->file)
 		return cap_fail(err, EINVAL,
 				"options: \"file\" and \"generate\" exclude each other: keep one");
-	rc = cap_settings_open(&inner, object, err, "options.generate");
-	if (rc == 0)
-		rc = cap_settings_int(&inner, "packets", 0, INT64_MAX, &options->packets, err);
-	if (rc == 0)
-		rc = cap_settings_int(&inner, "size", LEAST_GENERATED, MOST_GENERATED,
-				      &options->size, err);
-	if (rc == 0)
-		rc = cap_settings_int(&inner, "flows", 1, 1 << 24, &options->flows, err);
-	if (rc == 0)
-		rc = cap_settings_int(&inner, "distinct", 1, 1 << 24, &options->distinct, err);
-	return cap_settings_close(&inner, rc, err);
+	return cap_generate_read(object, &options->generate, err);
 }
 
 static void free_options(void *opaque)
@@ -110,7 +86,10 @@ static int parse_options(json_t *object, void **out, struct cap_error *err)
 
 	if (!options)
 		return cap_fail(err, ENOMEM, "out of memory");
-	*options = (struct options){ .loops = 1, .size = 64, .flows = 1024, .distinct = 4096 };
+	*options = (struct options){
+		.loops = 1,
+		.generate = { .flows = 1024, .distinct = 4096, .size_count = 1, .sizes = { 64 } },
+	};
 	rc = cap_settings_open(&in, object, err, "options");
 	if (rc == 0)
 		rc = cap_settings_text(&in, "file", &options->file, err);
@@ -148,46 +127,11 @@ static int open_file(struct cap_queue *queue, struct cap_error *err)
 	return 0;
 }
 
-/* A frame of one flow: addresses from the benchmarking range of RFC 2544, 198.18.0.0/15. */
-static void generate_frame(uint8_t *frame, uint32_t size, uint32_t flow)
+static int open_generator(struct cap_queue *queue, struct cap_error *err)
 {
-	struct ether_header ethernet = { .ether_dhost = { 2, 0, 0, 0, 0, 2 },
-					 .ether_shost = { 2, 0, 0, 0, 0, 1 },
-					 .ether_type = htons(ETHERTYPE_IP) };
-	struct iphdr ip = { .version = 4,
-			    .ihl = 5,
-			    .tot_len = htons((uint16_t)(size - sizeof(ethernet))),
-			    .ttl = 64,
-			    .protocol = IPPROTO_UDP,
-			    .saddr = htonl(0xC6120000U | (flow & 0xffff)),
-			    .daddr = htonl(0xC6130000U | (flow >> 16)) };
-	struct udphdr udp = { .source = htons((uint16_t)(1024 + flow % 60000)),
-			      .dest = htons(4789),
-			      .len = htons((uint16_t)(size - sizeof(ethernet) - sizeof(ip))) };
+	int rc = cap_generator_make(&queue->options->generate, &queue->generator, err);
 
-	memcpy(frame, &ethernet, sizeof(ethernet));
-	memcpy(frame + sizeof(ethernet), &ip, sizeof(ip));
-	memcpy(frame + sizeof(ethernet) + sizeof(ip), &udp, sizeof(udp));
-	for (uint32_t i = LEAST_GENERATED; i < size; i++)
-		frame[i] = (uint8_t)(flow + i);
-}
-
-static int generate(struct cap_queue *queue, struct cap_error *err)
-{
-	const struct options *options = queue->options;
-	size_t total;
-
-	queue->stride = ((uint32_t)options->size + 63U) & ~63U;
-	total = (size_t)queue->stride * (size_t)options->distinct;
-	queue->frames = aligned_alloc(64, total);
-	if (!queue->frames)
-		return cap_fail(err, ENOMEM,
-				"%s: replay: no memory for %lld frames: lower distinct",
-				queue->config->interface, (long long)options->distinct);
-	for (int64_t i = 0; i < options->distinct; i++)
-		generate_frame(queue->frames + (size_t)i * queue->stride, (uint32_t)options->size,
-			       (uint32_t)(i % options->flows));
-	return 0;
+	return rc ? cap_fail_in(err, rc, "%s", queue->config->interface) : 0;
 }
 
 static void port_close(struct cap_port *port)
@@ -196,7 +140,7 @@ static void port_close(struct cap_port *port)
 		cap_replay_file_close(port->queues[i].reader);
 		free(port->queues[i].arena);
 		free(port->queues[i].notes);
-		free(port->queues[i].frames);
+		cap_generator_free(port->queues[i].generator);
 	}
 	free(port);
 }
@@ -219,7 +163,7 @@ static int port_open(const struct cap_port_config *config, struct cap_port **out
 		port->queues[i].config = config;
 		port->queues[i].options = options;
 		rc = options->file ? open_file(&port->queues[i], err) :
-				     generate(&port->queues[i], err);
+				     open_generator(&port->queues[i], err);
 	}
 	if (rc) {
 		port_close(port);
@@ -255,34 +199,6 @@ static void port_disarm(struct cap_port *port)
 {
 	for (unsigned i = 0; i < port->queue_count; i++)
 		__atomic_store_n(&port->queues[i].stopped, true, __ATOMIC_RELAXED);
-}
-
-static int burst_from_memory(struct cap_queue *queue, struct cap_packet *packets, unsigned max)
-{
-	const struct options *options = queue->options;
-	uint64_t distinct = (uint64_t)options->distinct;
-	uint64_t now = cap_realtime_ns();
-	unsigned n = max;
-
-	if (options->packets) {
-		uint64_t left = (uint64_t)options->packets - queue->handed;
-
-		if (left == 0)
-			return -ENODATA;
-		if (left < n)
-			n = (unsigned)left;
-	}
-	for (unsigned i = 0; i < n; i++) {
-		packets[i] = (struct cap_packet){ .data = queue->frames +
-							  queue->position * queue->stride,
-						  .len = (uint32_t)options->size,
-						  .wire_len = (uint32_t)options->size,
-						  .timestamp_ns = now + i,
-						  .n_segments = 1 };
-		if (++queue->position == distinct)
-			queue->position = 0;
-	}
-	return (int)n;
 }
 
 /* What an ERF file says was lost never reached this engine: no packet of its ledger. */
@@ -407,7 +323,7 @@ static int rx_burst(struct cap_queue *queue, struct cap_packet *packets, unsigne
 	if (__atomic_load_n(&queue->stopped, __ATOMIC_RELAXED))
 		return -ENODATA;
 	n = queue->options->file ? burst_from_file(queue, packets, max) :
-				   burst_from_memory(queue, packets, max);
+				   cap_generator_burst(queue->generator, packets, max);
 	if (n > 0)
 		queue->handed += (uint64_t)n;
 	return n;

@@ -17,6 +17,10 @@
 /* The smallest block must take the largest packet with its block's overhead. */
 #define LEAST_BLOCK (512 * 1024)
 
+/* What a packet's time may be shared out between: source, worker and writer. Timers are of 4 ms. */
+#define LEAST_FLUSH_MS 50
+#define SOURCE_SHARE 8
+
 /* One operation is under way for each, which the ring of io_uring has room for. */
 #define MOST_OPEN_FILES 4000
 
@@ -295,10 +299,12 @@ static int read_writer(struct cap_settings *top, struct cap_config *config, stru
 	if (rc == 0)
 		rc = read_cores(&in, config->writer_cores, &config->writer_core_count, err);
 	if (rc == 0)
-		rc = cap_settings_int(&in, "flush_ms", 10, 60000, &flush, err);
+		rc = cap_settings_int(&in, "flush_ms", LEAST_FLUSH_MS, 60000, &flush, err);
 	if (rc == 0)
 		rc = cap_settings_word(&in, "io", ios, &io, err);
 	config->flush_ms = (uint64_t)flush;
+	for (unsigned i = 0; i < config->port_count; i++)
+		config->ports[i].hold_ms = (unsigned)flush / SOURCE_SHARE;
 	config->io = (enum cap_writer_io)io;
 	return cap_settings_close(&in, rc, err);
 }

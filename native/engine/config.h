@@ -60,7 +60,7 @@ struct cap_config {
 
 	unsigned writer_core_count;
 	int writer_cores[CAP_MAX_QUEUES];
-	uint64_t flush_ms; /**< longest time that a packet waits in a block that is not full */
+	uint64_t flush_ms; /**< from a packet's arrival to its being written, unless the disk is late */
 	enum cap_writer_io io;
 };
 

@@ -133,6 +133,7 @@ struct cap_port_config {
 	uint32_t tunnels; /**< enum cap_tunnel: what the targets' packets may be inside of */
 	void *options;	  /**< the driver's own structure, from parse_options */
 	unsigned index;	  /**< position in the configuration */
+	unsigned hold_ms; /**< longest time that the source may keep a packet back to gather more */
 };
 
 /** An open port and one queue of it; the definitions are the driver's own. */

@@ -50,8 +50,12 @@ static json_t *names_json(const char *const *names)
 	return list;
 }
 
-/* @param why_not NULL when the method can be used on this host */
-static json_t *method_json(const struct cap_driver *about, const char *package, const char *why_not)
+/*
+ * @param driver the whole of it, or NULL: it cannot be loaded here
+ * @param why_not NULL when the method can be used on this host
+ */
+static json_t *method_json(const struct cap_driver *about, const struct cap_driver *driver,
+			   const char *package, const char *why_not)
 {
 	json_t *method = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s?, s:s?, s:b, s:s?}", "name",
 				   about->name, "summary", about->summary, "wire", about->wire,
@@ -62,6 +66,8 @@ static json_t *method_json(const struct cap_driver *about, const char *package, 
 	json_object_set_new(method, "drops", names_json(about->drops));
 	json_object_set_new(method, "privileges", cap_privilege_names(about->privileges));
 	json_object_set_new(method, "modes", modes_json(about->modes));
+	json_object_set_new(method, "kernel_targets",
+			    driver ? json_boolean(driver->set_targets) : json_null());
 	add_features(method, about->features);
 	return method;
 }
@@ -72,11 +78,14 @@ json_t *cap_methods(void)
 	struct cap_error err;
 
 	for (unsigned i = 0; cap_drivers[i]; i++)
-		json_array_append_new(methods, method_json(cap_drivers[i], NULL, NULL));
-	for (const struct cap_loadable *other = cap_loadables; other->about; other++)
-		json_array_append_new(
-			methods, method_json(other->about, other->package,
-					     cap_loadable_load(other, &err) ? NULL : err.text));
+		json_array_append_new(methods,
+				      method_json(cap_drivers[i], cap_drivers[i], NULL, NULL));
+	for (const struct cap_loadable *other = cap_loadables; other->about; other++) {
+		const struct cap_driver *driver = cap_loadable_load(other, &err);
+
+		json_array_append_new(methods, method_json(other->about, driver, other->package,
+							   driver ? NULL : err.text));
+	}
 	return json_pack("{s:s, s:o}", "version", CAP_VERSION, "methods", methods);
 }
 

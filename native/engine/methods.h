@@ -12,6 +12,7 @@
  *     {"version": ..., "methods": [{"name", "summary", "wire", "drop_counters", "blind",
  *      "needs": text or null, "package": text or null, "loadable": bool, "why_not": text or null,
  *      "drops": [name of the ledger ...], "privileges": [name of a capability ...],
+ *      "kernel_targets": bool, or null where it cannot be loaded,
  *      "modes": [{"name", "asked_by", "queues", "time", FEATURE: bool ...} ...], FEATURE: bool ...} ...]}
  *
  * FEATURE is each of kernel_filter, hardware_time, zero_copy, multi_queue, paced_by_engine, netdev (enum

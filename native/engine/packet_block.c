@@ -37,7 +37,7 @@ static bool next_option(const uint8_t *at, const uint8_t *end, struct option *op
 	return option->code != OPT_END && option->size <= end - at;
 }
 
-/* @return the UUID in a comment that names a target, or NULL */
+/* @return where the UUID is in a comment that looks like a target's, or NULL */
 static const char *named_target(const struct option *option)
 {
 	const char *text = (const char *)option->at + OPTION_HEAD;
@@ -45,7 +45,7 @@ static const char *named_target(const struct option *option)
 	if (option->code != OPT_COMMENT || option->len != CAP_TARGET_COMMENT_LEN ||
 	    memcmp(text, target_word, TARGET_LEN) != 0)
 		return NULL;
-	return cap_output_is_folder(text + TARGET_LEN, CAP_FOLDER_LEN) ? text + TARGET_LEN : NULL;
+	return text + TARGET_LEN;
 }
 
 static bool says_more(const struct option *option)
@@ -110,9 +110,10 @@ static bool is_kept(const struct option *option, const char *target)
 
 	if (option->code == EPB_DROPCOUNT)
 		return false;
-	if (!*target)
+	if (!*target || (named && !memcmp(named, target, CAP_FOLDER_LEN)))
 		return true;
-	return named ? !memcmp(named, target, CAP_FOLDER_LEN) : !says_more(option);
+	/* A driver's note may look like a target's. */
+	return named ? !cap_output_is_folder(named, CAP_FOLDER_LEN) : !says_more(option);
 }
 
 uint32_t cap_packet_block_copy(uint8_t *to, const uint8_t *packet, uint64_t dropped,

@@ -18,7 +18,8 @@ struct cap_packet_block {
 	uint64_t timestamp_ns;
 	uint64_t dropped; /**< epb_dropcount */
 	unsigned target_count;
-	const char *targets[CAP_MAX_MATCHES]; /**< UUIDs, CAP_FOLDER_LEN characters in the block */
+	const char *targets
+		[CAP_MAX_MATCHES]; /**< CAP_FOLDER_LEN characters in the block: UUIDs, or what a driver noted that looks alike */
 	bool more; /**< it belongs to others as well, which are not named */
 };
 

@@ -171,7 +171,7 @@ static void lengthen(struct cap_target_streams *streams)
 	free(old);
 }
 
-/* @return the target's stream, made where it is new; NULL without memory */
+/* @return the target's stream, made where it is new; NULL where @p id is no UUID, or without memory */
 static struct target_stream *find_stream(struct cap_target_streams *streams, const char *id)
 {
 	unsigned chain = chain_of(streams, id);
@@ -180,7 +180,7 @@ static struct target_stream *find_stream(struct cap_target_streams *streams, con
 	for (stream = streams->chains[chain]; stream; stream = stream->next)
 		if (!memcmp(stream->id, id, CAP_FOLDER_LEN))
 			return stream;
-	stream = calloc(1, sizeof(*stream));
+	stream = cap_output_is_folder(id, CAP_FOLDER_LEN) ? calloc(1, sizeof(*stream)) : NULL;
 	if (!stream)
 		return NULL;
 	memcpy(stream->id, id, CAP_FOLDER_LEN);
@@ -197,14 +197,12 @@ struct found {
 	unsigned count;
 };
 
-static bool add_found(struct found *found, struct target_stream *stream)
+static void add_found(struct found *found, struct target_stream *stream)
 {
-	for (unsigned i = 0; stream && i < found->count; i++)
+	for (unsigned i = 0; i < found->count; i++)
 		if (found->streams[i] == stream)
-			return true;
-	if (stream)
-		found->streams[found->count++] = stream;
-	return stream;
+			return;
+	found->streams[found->count++] = stream;
 }
 
 /* @return false without memory */
@@ -212,10 +210,15 @@ static bool find_streams(struct cap_target_streams *streams, const struct cap_pa
 			 struct found *found)
 {
 	found->count = 0;
-	for (unsigned i = 0; i < packet->target_count; i++)
-		if (!add_found(found, find_stream(streams, packet->targets[i])))
+	for (unsigned i = 0; i < packet->target_count; i++) {
+		struct target_stream *stream = find_stream(streams, packet->targets[i]);
+
+		if (stream)
+			add_found(found, stream);
+		else if (cap_output_is_folder(packet->targets[i], CAP_FOLDER_LEN))
 			return false;
-	if (packet->more || packet->target_count == 0)
+	}
+	if (packet->more || found->count == 0)
 		add_found(found, &streams->rest);
 	return true;
 }

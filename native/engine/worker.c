@@ -11,8 +11,13 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Reading the source's counters costs a system call; ten times a second is live enough. */
+/*
+ * Reading the source's counters costs a system call; ten times a second is live enough. Of the time that a
+ * packet has, half is for its block to fill; what looks after that, and what sleeps, may be late by an eighth.
+ */
 #define CHORES_NS (100 * CAP_NS_PER_MS)
+#define FILL_SHARE 2
+#define LATE_SHARE 8
 
 /* Between two looks at the clock while packets keep coming: at most 64 x 64 packets. */
 #define BURSTS_PER_LOOK 64
@@ -381,12 +386,13 @@ static void rotate_if_asked(struct cap_worker *worker)
 
 static void do_chores(struct cap_worker *worker, uint64_t now)
 {
+	const uint64_t late = worker->flush_ns / LATE_SHARE;
 	struct cap_source_counters counters;
 
-	worker->chores_at = now + CHORES_NS;
+	worker->chores_at = now + (late < CHORES_NS ? late : CHORES_NS);
 	publish_counters(worker, &counters);
 	if (worker->block && worker->block->packets &&
-	    now - worker->block_since >= worker->flush_ns)
+	    now - worker->block_since >= worker->flush_ns / FILL_SHARE)
 		seal(worker);
 	rotate_if_asked(worker);
 }
@@ -466,6 +472,8 @@ static enum cap_order order_of(const struct cap_worker *worker)
 /* @return when the order changes or the source fails */
 static void run(struct cap_worker *worker)
 {
+	const uint64_t late_ms = worker->flush_ns / LATE_SHARE / CAP_NS_PER_MS;
+	const int idle_ms = late_ms < IDLE_WAIT_MS ? (int)late_ms : IDLE_WAIT_MS;
 	unsigned look = 0;
 	int n = 0;
 
@@ -483,7 +491,7 @@ static void run(struct cap_worker *worker)
 		}
 		if (n == 0) {
 			cap_count(&worker->ledger->worker.sleeps, 1);
-			worker->driver->wait(worker->queue, IDLE_WAIT_MS);
+			worker->driver->wait(worker->queue, idle_ms);
 		}
 	}
 	/* What befalls a device is the port's to mend; a finite source that fails is at its end. */

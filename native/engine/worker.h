@@ -41,8 +41,8 @@ struct cap_worker {
 	const int *order;		 /**< enum cap_order, shared by the port's workers */
 	const bool *gone; /**< the interface is: what the kernel owes will not come */
 	uint32_t snaplen;
-	int cpu; /**< -1: not pinned */
-	uint64_t flush_ns;
+	int cpu;	   /**< -1: not pinned */
+	uint64_t flush_ns; /**< see cap_config.flush_ms */
 	struct cap_block_pool *pool;
 	struct cap_ledger_queue *ledger;
 	const struct cap_ledger_header *header;

@@ -279,8 +279,12 @@ json_t *cap_writer_whole_files(struct cap_writer *writer)
 
 json_t *cap_writer_open_limits(struct cap_writer *writer)
 {
-	unsigned most = writer->files.most_open;
+	const unsigned most = writer->files.most_open;
+	uint64_t early = 0;
 
-	return json_pack("{s:i, s:o}", "open", (int)cap_files_open_count(&writer->files), "most",
-			 most ? json_integer(most) : json_null());
+	for (unsigned i = 0; i < writer->stream_count; i++)
+		early += cap_sample(&writer->streams[i].from.ledger->writer.files_early);
+	return json_pack("{s:i, s:o, s:I}", "open", (int)cap_files_open_count(&writer->files),
+			 "most", most ? json_integer(most) : json_null(), "early",
+			 (json_int_t)early);
 }

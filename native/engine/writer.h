@@ -41,7 +41,10 @@ void cap_writer_free(struct cap_writer *writer);
 json_t *cap_writer_open_files(struct cap_writer *writer);
 json_t *cap_writer_whole_files(struct cap_writer *writer);
 
-/** How many files are open, and how many may be: {"open": N, "most": N or null}. */
+/**
+ * How many files are open, how many may be (null where targets have none of their own), and how many ended
+ * early for that: {"open": N, "most": N, "early": N}.
+ */
 json_t *cap_writer_open_limits(struct cap_writer *writer);
 
 #endif

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "index_terms.h"
 
+#include "target_index.h"
+
 #include <stdbool.h>
 #include <string.h>
 
@@ -36,6 +38,11 @@ static enum cap_term_kind found_by(const struct cap_target *target)
 	return target->inner_vlan_count ? CAP_TERM_VLAN_INNER : CAP_TERM_PORTS;
 }
 
+bool cap_term_by_ports(const struct cap_target *target)
+{
+	return !target->prefix_count && found_by(target) == CAP_TERM_PORTS;
+}
+
 static struct cap_term *put_number(struct cap_term *to, uint32_t number, uint32_t target)
 {
 	*to = (struct cap_term){ .name = { (uint8_t)(number >> 24), (uint8_t)(number >> 16),
@@ -62,17 +69,57 @@ static uint32_t block_around(uint32_t first, uint32_t last)
  * for the judge to see.
  */
 static struct cap_term *put_ports(struct cap_term *to, const struct cap_port_range *range,
-				  uint32_t target)
+				  uint32_t target, enum cap_crowd_kind kind)
 {
 	uint32_t around = block_around(range->first, range->last), middle = around * 2 + 1;
 
 	if (around >= 65536)
-		return put_number(to, around, target);
+		return put_number(to, CAP_CROWD_KEY(kind, around), target);
 	while (middle < 65536)
 		middle *= 2;
 	middle &= 65535;
-	to = put_number(to, block_around(range->first, middle - 1), target);
-	return put_number(to, block_around(middle, range->last), target);
+	to = put_number(to, CAP_CROWD_KEY(kind, block_around(range->first, middle - 1)), target);
+	return put_number(to, CAP_CROWD_KEY(kind, block_around(middle, range->last)), target);
+}
+
+uint32_t cap_terms_keys(const struct cap_target *target)
+{
+	if (target->port_count)
+		return BLOCKS_PER_RANGE * target->port_count;
+	if (target->inner_vlan_count)
+		return target->inner_vlan_count;
+	if (target->outer_vlan_count)
+		return target->outer_vlan_count;
+	return target->mac_count ? target->mac_count : 1U;
+}
+
+struct cap_term *cap_terms_put_keys(struct cap_term *to, const struct cap_target *target,
+				    uint32_t index, const uint32_t *mac_numbers)
+{
+	if (target->port_count) {
+		for (unsigned i = 0; i < target->port_count; i++)
+			to = put_ports(to, &target->ports[i], index, CAP_CROWD_PORTS);
+		return to;
+	}
+	if (target->inner_vlan_count) {
+		for (unsigned i = 0; i < target->inner_vlan_count; i++)
+			to = put_number(to,
+					CAP_CROWD_KEY(CAP_CROWD_VLAN_INNER, target->inner_vlans[i]),
+					index);
+		return to;
+	}
+	if (target->outer_vlan_count) {
+		for (unsigned i = 0; i < target->outer_vlan_count; i++)
+			to = put_number(to,
+					CAP_CROWD_KEY(CAP_CROWD_VLAN_OUTER, target->outer_vlans[i]),
+					index);
+		return to;
+	}
+	if (!target->mac_count)
+		return put_number(to, CAP_CROWD_KEY(CAP_CROWD_REST, 0), index);
+	for (unsigned i = 0; i < target->mac_count; i++)
+		to = put_number(to, CAP_CROWD_KEY(CAP_CROWD_MAC, mac_numbers[i]), index);
+	return to;
 }
 
 static struct cap_term *put_prefixes(struct cap_term *to, enum cap_term_kind kind,
@@ -111,7 +158,7 @@ static struct cap_term *put_anywhere(struct cap_term *to, enum cap_term_kind kin
 			to = put_number(to, target->inner_vlans[i], index);
 	if (kind == CAP_TERM_PORTS && by == kind)
 		for (unsigned i = 0; i < target->port_count; i++)
-			to = put_ports(to, &target->ports[i], index);
+			to = put_ports(to, &target->ports[i], index, 0);
 	if ((kind == CAP_TERM_ANY_VLAN_OUTER && by == CAP_TERM_VLAN_OUTER) ||
 	    (kind == CAP_TERM_ANY_VLAN_INNER && by == CAP_TERM_VLAN_INNER) ||
 	    (kind == CAP_TERM_ANY_PORTS && by == CAP_TERM_PORTS))

@@ -31,9 +31,24 @@ struct cap_term {
 /** Most terms that @p targets give for any one kind. */
 uint32_t cap_terms_bound(const struct cap_target *targets, unsigned count);
 
+/** Is a target found by its ports? */
+bool cap_term_by_ports(const struct cap_target *target);
+
 /** Gather the terms of one kind. @param terms room for all of them. @return how many */
 uint32_t cap_terms_gather(struct cap_term *terms, enum cap_term_kind kind,
 			  const struct cap_target *targets, unsigned count);
+
+/** Most terms that cap_terms_put_keys puts for a target. */
+uint32_t cap_terms_keys(const struct cap_target *target);
+
+/**
+ * Put what tells a target apart from the others of a crowd; its names are keys.
+ *
+ * @param mac_numbers of the target's MAC addresses
+ * @return behind them
+ */
+struct cap_term *cap_terms_put_keys(struct cap_term *to, const struct cap_target *target,
+				    uint32_t index, const uint32_t *mac_numbers);
 
 /**
  * Sort by name, then length, then target.

@@ -85,16 +85,14 @@ struct look {
 	struct cap_match *match;
 };
 
-/* Judge an entry's targets for one side of a view. */
-static void judge_entry(const struct look *look, uint32_t entry, const struct cap_view *view,
-			enum cap_side side)
+/* Judge targets, ascending, for one side of a view. */
+static void judge_targets(const struct look *look, const uint32_t *targets, uint32_t count,
+			  const struct cap_view *view, enum cap_side side)
 {
-	const struct cap_target_index *index = look->index;
-	const uint32_t end = index->entries[entry + 1].first;
 	const struct cap_match *match = look->match;
 
-	for (uint32_t i = index->entries[entry].first; i < end; i++) {
-		const uint32_t target = index->terms[i];
+	for (uint32_t i = 0; i < count; i++) {
+		const uint32_t target = targets[i];
 		enum cap_verdict verdict;
 
 		/* They come in their order: nothing that is left would be told, or change what is. */
@@ -105,6 +103,57 @@ static void judge_entry(const struct look *look, uint32_t entry, const struct ca
 		if (verdict != CAP_NOT_HIS)
 			note_target(look->matcher, look->match, target, verdict);
 	}
+}
+
+static void judge_key(const struct look *look, const struct cap_crowd *crowd,
+		      enum cap_crowd_kind kind, uint32_t number, const struct cap_view *view,
+		      enum cap_side side)
+{
+	uint32_t count;
+	const uint32_t *targets =
+		cap_index_crowd_targets(look->index, crowd, CAP_CROWD_KEY(kind, number), &count);
+
+	judge_targets(look, targets, count, view, side);
+}
+
+/* Those of a crowd that may be meant. */
+static void judge_crowd(const struct look *look, const struct cap_crowd *crowd,
+			const struct cap_view *view, enum cap_side side)
+{
+	judge_key(look, crowd, CAP_CROWD_REST, 0, view, side);
+	if (view->port_is[side] == CAP_KNOWN)
+		for (uint32_t block = CAP_PORT_BLOCKS / 2 | view->port[side]; block; block /= 2)
+			judge_key(look, crowd, CAP_CROWD_PORTS, block, view, side);
+	if (view->vlan_is[0] == CAP_KNOWN)
+		judge_key(look, crowd, CAP_CROWD_VLAN_OUTER, view->vlan[0], view, side);
+	if (view->vlan_is[1] == CAP_KNOWN)
+		judge_key(look, crowd, CAP_CROWD_VLAN_INNER, view->vlan[1], view, side);
+	if (view->has_mac[side])
+		judge_key(look, crowd, CAP_CROWD_MAC,
+			  cap_index_mac_number(look->index, view->mac[side]), view, side);
+}
+
+/* What cannot be seen may be any: then nothing tells a crowd's targets apart. */
+static bool sees_all(const struct cap_view *view, enum cap_side side)
+{
+	return view->port_is[side] != CAP_UNKNOWN && view->vlan_is[0] != CAP_UNKNOWN &&
+	       view->vlan_is[1] != CAP_UNKNOWN;
+}
+
+static void judge_entry(const struct look *look, uint32_t entry, const struct cap_view *view,
+			enum cap_side side)
+{
+	const struct cap_target_index *index = look->index;
+	const uint32_t first = index->entries[entry].first;
+	const uint32_t count = index->entries[entry + 1].first - first;
+	const struct cap_crowd *crowd = NULL;
+
+	if (count > CAP_CROWD && sees_all(view, side))
+		crowd = cap_index_crowd(index, entry);
+	if (crowd)
+		judge_crowd(look, crowd, view, side);
+	else
+		judge_targets(look, index->terms + first, count, view, side);
 }
 
 static void judge_address(const struct look *look, const struct cap_view *view, enum cap_side side)
@@ -197,12 +246,12 @@ uint64_t cap_match_burst(struct cap_matcher *matcher, const struct cap_target_se
 			 const struct cap_packet *packets, unsigned n, struct cap_match *found)
 {
 	const struct cap_target_index *index = cap_target_set_index(set);
-	uint64_t matched = 0, maybe = ~0ULL >> (CAP_BURST - n);
+	uint64_t matched = 0;
+	uint64_t maybe = cap_scan_burst(&matcher->scan, matcher->probes, index, matcher->link_type,
+					matcher->tunnels, packets, n);
 
-	/* Where a target names no address, no packet's addresses say that it is nobody's. */
-	if (!index->anywhere)
-		maybe = cap_scan_burst(&matcher->scan, matcher->probes, index, matcher->link_type,
-				       matcher->tunnels, packets, n);
+	if (index->anywhere)
+		maybe |= cap_scan_anywhere(index, matcher->link_type, packets, n);
 	for (; maybe; maybe &= maybe - 1) {
 		const unsigned i = (unsigned)__builtin_ctzll(maybe);
 

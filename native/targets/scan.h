@@ -46,9 +46,13 @@ extern const struct cap_probes cap_probes_plain, cap_probes_avx2;
 /** @return the ones that this processor is fastest with */
 const struct cap_probes *cap_probes_best(void);
 
-/** @return bit i: packet i is to be looked at in full; no other packet is anybody's */
+/** @return bit i: packet i is to be looked at in full; no other packet is a target's by its addresses */
 uint64_t cap_scan_burst(struct cap_scan *scan, const struct cap_probes *probes,
 			const struct cap_target_index *index, uint32_t link_type, uint32_t tunnels,
 			const struct cap_packet *packets, unsigned n);
+
+/** The same for targets that name no address: by MAC addresses, VLAN ids and ports of the outermost headers. */
+uint64_t cap_scan_anywhere(const struct cap_target_index *index, uint32_t link_type,
+			   const struct cap_packet *packets, unsigned n);
 
 #endif

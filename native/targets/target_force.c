@@ -22,6 +22,9 @@
 #define PATIENCE_NS (2 * CAP_NS_PER_S)
 #define LOOK_NS 1000000L
 
+/* How long targets.json may wait for changes that follow each other; the log has them. */
+#define FILE_LAG_NS CAP_NS_PER_S
+
 /* What cannot be written now may be later. */
 #define RETRY_NS (5 * CAP_NS_PER_S)
 
@@ -45,7 +48,8 @@ struct cap_target_force {
 	unsigned retired_count;
 	struct cap_target_reader **readers;
 	unsigned reader_count;
-	uint64_t retry_at; /* to write targets.json again, by the real-time clock */
+	uint64_t write_at; /* when targets.json is due, by the real-time clock; 0: it is as the set */
+	bool write_failed;
 
 	pthread_mutex_t active_lock; /* held while a hook runs */
 	const struct cap_target **active;
@@ -197,26 +201,25 @@ static struct cap_target *targets_of(const struct cap_target_set *set)
 	return targets;
 }
 
+/* The set in force is safe in the log meanwhile, so nobody waits for this. */
 static void write_file(struct cap_target_force *force)
 {
 	struct cap_target *targets = targets_of(force->set);
 	struct cap_error err = { "out of memory for targets.json" };
-	bool told = force->store.behind && force->retry_at;
+	const bool failed = !targets ||
+			    cap_target_store_write(&force->store, targets,
+						   cap_target_set_count(force->set), &err) != 0;
 
-	if (targets && cap_target_store_write(&force->store, targets,
-					      cap_target_set_count(force->set), &err) == 0) {
-		force->retry_at = 0;
-		if (told)
-			cap_info("targets_written", "targets: targets.json is written again");
-	} else {
-		force->retry_at = cap_realtime_ns() + RETRY_NS;
-		if (!told)
-			cap_alert("targets_not_written",
-				  "%s; the change is in force, and safe in the log", err.text);
-	}
+	if (failed && !force->write_failed)
+		cap_alert("targets_not_written", "%s; the change is in force, and safe in the log",
+			  err.text);
+	else if (!failed && force->write_failed)
+		cap_info("targets_written", "targets: targets.json is written again");
 	free(targets);
+	force->write_failed = failed;
+	force->write_at = failed ? cap_realtime_ns() + RETRY_NS : 0;
 	pthread_mutex_lock(&force->lock);
-	force->summary.behind = force->retry_at;
+	force->summary.behind = failed;
 	pthread_mutex_unlock(&force->lock);
 }
 
@@ -259,7 +262,8 @@ static int carry_out(struct cap_target_force *force, const struct cap_target_cha
 		return rc;
 	}
 	publish(force, set);
-	write_file(force);
+	if (!force->write_at)
+		force->write_at = cap_realtime_ns();
 	cap_info("targets_changed",
 		 "targets: serial %llu by uid %u: %u added, %u removed, %u changed, %u in force",
 		 (unsigned long long)force->store.serial, peer->uid,
@@ -338,19 +342,20 @@ static uint64_t next_duty(const struct cap_target_force *force)
 		next = force->boundary_ns;
 	if (force->retired_count && now + RETIRE_NS < next)
 		next = now + RETIRE_NS;
-	if (force->retry_at && force->retry_at < next)
-		next = force->retry_at;
+	if (force->write_at && force->write_at < next)
+		next = force->write_at;
 	return next;
 }
 
-static void do_duties(struct cap_target_force *force)
+/* @param busy more changes wait: the file has time, but not for ever */
+static void do_duties(struct cap_target_force *force, bool busy)
 {
 	const uint64_t now = cap_realtime_ns();
 
 	free_retired(force);
 	if (now >= force->boundary_ns)
 		tell_active(force);
-	if (force->retry_at && now >= force->retry_at)
+	if (force->write_at && now >= force->write_at + (busy ? FILE_LAG_NS : 0))
 		write_file(force);
 }
 
@@ -372,7 +377,7 @@ static void *thread_main(void *argument)
 
 			pthread_cond_timedwait(&force->wake, &force->lock, &until);
 			pthread_mutex_unlock(&force->lock);
-			do_duties(force);
+			do_duties(force, false);
 			pthread_mutex_lock(&force->lock);
 			continue;
 		}
@@ -381,11 +386,15 @@ static void *thread_main(void *argument)
 		force->job_count--;
 		pthread_mutex_unlock(&force->lock);
 		answer = do_job(force, &job);
-		do_duties(force);
 		pthread_mutex_lock(&force->lock);
 		put_answer(force, job.ticket, answer);
+		pthread_mutex_unlock(&force->lock);
+		do_duties(force, true);
+		pthread_mutex_lock(&force->lock);
 	}
 	pthread_mutex_unlock(&force->lock);
+	if (force->write_at)
+		write_file(force);
 	return NULL;
 }
 

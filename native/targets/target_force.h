@@ -4,8 +4,8 @@
  *
  * Changes are asked for by the main thread and carried out one after the other by a thread of their own, so that
  * nothing else waits: judged whole, their set built beside the one in force, their record brought onto the disk,
- * the set published to the workers, targets.json written. Only then they are answered: from there on each packet
- * that arrives is matched against them. A target that is in both sets is matched throughout.
+ * the set published to the workers. Then they are answered: from there on each packet that arrives is matched
+ * against them. A target that is in both sets is matched throughout. targets.json follows at once.
  *
  * The thread also tells of each moment in which a target becomes active or ceases to be (active_hook), because
  * what matches before the engine knows no time.
@@ -74,9 +74,9 @@ bool cap_target_force_answer(struct cap_target_force *force, uint64_t *ticket, j
 struct cap_target_summary {
 	unsigned count, active;
 	unsigned runtime, inventory; /**< of `count`, by origin */
-	uint64_t serial;
-	uint64_t since_ns; /**< when it came into force */
-	size_t memory;	   /**< bytes of the set */
+	uint64_t serial;	     /**< targets.json may have it a moment later */
+	uint64_t since_ns;	     /**< when it came into force */
+	size_t memory;		     /**< bytes of the set */
 	bool changeable;
 	bool behind; /**< targets.json could not be written: the log has what it lacks */
 };
@@ -87,7 +87,7 @@ void cap_target_force_summary(struct cap_target_force *force, struct cap_target_
 void cap_target_force_tell(struct cap_target_force *force, cap_target_active_hook hook,
 			   void *context);
 
-/** End the thread behind the change in hand; those that wait are refused. */
+/** End the thread behind the change in hand, and its file; those that wait are refused. */
 void cap_target_force_stop(struct cap_target_force *force);
 
 /** Free everything; the workers have been joined. */

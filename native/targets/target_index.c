@@ -9,6 +9,9 @@ void cap_target_index_free(struct cap_target_index *index)
 {
 	free(index->entries);
 	free(index->terms);
+	free(index->crowds);
+	free(index->crowd_keys);
+	free(index->crowd_targets);
 	cap_host_table_free(&index->hosts4);
 	cap_host_table_free(&index->hosts6);
 	free(index->hosts6_names);
@@ -27,6 +30,7 @@ void cap_target_index_free(struct cap_target_index *index)
 	free(index->vlans[0]);
 	free(index->vlans[1]);
 	free(index->port_blocks);
+	free(index->port_map);
 }
 
 size_t cap_target_index_memory(const struct cap_target_index *index)
@@ -37,6 +41,9 @@ size_t cap_target_index_memory(const struct cap_target_index *index)
 		     index->term_count * sizeof(*index->terms) +
 		     index->hosts6_count * sizeof(*index->hosts6_names);
 
+	sum += index->crowd_count * sizeof(*index->crowds) +
+	       index->crowd_key_count *
+		       (sizeof(*index->crowd_keys) + sizeof(*index->crowd_targets));
 	sum += cap_host_table_memory(&index->hosts4) + cap_host_table_memory(&index->hosts6) +
 	       cap_host_table_memory(&index->macs);
 	sum += cap_prefix_filter_memory(&index->filter4) +
@@ -49,7 +56,8 @@ size_t cap_target_index_memory(const struct cap_target_index *index)
 	       six->range_count * (sizeof(*six->lasts) + sizeof(*six->values));
 	for (unsigned i = 0; i < 2; i++)
 		sum += index->vlans[i] ? CAP_VLAN_IDS * sizeof(*index->vlans[i]) : 0;
-	return sum + (index->port_blocks ? CAP_PORT_BLOCKS * sizeof(*index->port_blocks) : 0);
+	return sum +
+	       (index->port_blocks ? CAP_PORT_BLOCKS * sizeof(*index->port_blocks) + 65536 / 8 : 0);
 }
 
 uint32_t cap_index_host4(const struct cap_target_index *index, uint32_t address)
@@ -137,4 +145,52 @@ uint32_t cap_index_mac_next(const struct cap_target_index *index, struct cap_hos
 			    const uint8_t *mac)
 {
 	return cap_host_next(&index->macs, search, cap_index_tag(mac_nh(index, mac)));
+}
+
+uint32_t cap_index_mac_number(const struct cap_target_index *index, const uint8_t *mac)
+{
+	return (uint32_t)cap_hash_nh(&index->seed, mac_nh(index, mac)) >> 4;
+}
+
+const struct cap_crowd *cap_index_crowd(const struct cap_target_index *index, uint32_t entry)
+{
+	uint32_t low = 0, high = index->crowd_count;
+
+	while (low < high) {
+		const uint32_t middle = low + (high - low) / 2;
+
+		if (index->crowds[middle].entry < entry)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < index->crowd_count && index->crowds[low].entry == entry ? &index->crowds[low] :
+									       NULL;
+}
+
+/* @return how many of @p count keys are below @p key */
+static uint32_t keys_below(const uint32_t *keys, uint32_t count, uint32_t key)
+{
+	uint32_t low = 0;
+
+	while (low < count) {
+		const uint32_t middle = low + (count - low) / 2;
+
+		if (keys[middle] < key)
+			low = middle + 1;
+		else
+			count = middle;
+	}
+	return low;
+}
+
+const uint32_t *cap_index_crowd_targets(const struct cap_target_index *index,
+					const struct cap_crowd *crowd, uint32_t key,
+					uint32_t *count)
+{
+	const uint32_t *keys = index->crowd_keys + crowd->first;
+	const uint32_t at = keys_below(keys, crowd->count, key);
+
+	*count = keys_below(keys + at, crowd->count - at, key + 1);
+	return index->crowd_targets + crowd->first + at;
 }

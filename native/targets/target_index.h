@@ -5,6 +5,9 @@
  *
  * Each distinct prefix, MAC address, VLAN id and block of ports is an entry: a list of the targets that name it. A
  * prefix's entry leads on to the next shorter prefix that holds it, so that the longest one gives all.
+ *
+ * Where many targets share an entry (the subscribers behind one address of a carrier's NAT, one private address
+ * in every VLAN) they are told apart by what else they name, before any of them is judged.
  */
 #ifndef CAPSTAN_TARGET_INDEX_H
 #define CAPSTAN_TARGET_INDEX_H
@@ -13,6 +16,26 @@
 #include "prefix_filter.h"
 #include "range_tree.h"
 #include "target.h"
+
+/** Most targets of an entry that are judged one by one. */
+#define CAP_CROWD 64U
+
+/** What a crowd's targets are told apart by: the first of these that a target names. */
+enum cap_crowd_kind {
+	CAP_CROWD_REST,	 /**< none */
+	CAP_CROWD_PORTS, /**< blocks of ports */
+	CAP_CROWD_VLAN_INNER,
+	CAP_CROWD_VLAN_OUTER,
+	CAP_CROWD_MAC, /**< by hash */
+};
+
+/** Key of a crowd's targets: kind and number. */
+#define CAP_CROWD_KEY(kind, number) ((uint32_t)(kind) << 28 | ((number)&0x0fffffffU))
+
+/** An entry of many targets: keys[first] and on, ascending, and their targets beside them. */
+struct cap_crowd {
+	uint32_t entry, first, count;
+};
 
 /** An entry; its targets are terms[first] up to the next entry's first. Entry 0 is nobody's. */
 struct cap_index_entry {
@@ -54,6 +77,10 @@ struct cap_target_index {
 	uint32_t entry_count;
 	uint32_t *terms;
 	uint32_t term_count;
+	struct cap_crowd *crowds; /**< ascending by entry */
+	uint32_t crowd_count;
+	uint32_t *crowd_keys, *crowd_targets;
+	uint32_t crowd_key_count;
 
 	/* Asked first: of all IPv4 prefixes, hosts too; of IPv6 prefixes; of IPv6 hosts. */
 	struct cap_prefix_filter filter4, filter6, filter6_hosts;
@@ -71,6 +98,7 @@ struct cap_target_index {
 	uint32_t any_vlan[2];  /**< entry of all of them, for packets whose tag is not to be seen */
 	uint32_t *port_blocks; /**< entries by block */
 	uint32_t any_port;
+	uint64_t *port_map; /**< bit p: port p is named */
 };
 
 /** What tells longer names in one bucket of a table apart. */
@@ -94,6 +122,17 @@ uint32_t cap_index_host6(const struct cap_target_index *index, const uint8_t *ad
 /** @return entry of the longest prefix around an address, or 0 */
 uint32_t cap_index_prefix4(const struct cap_target_index *index, uint32_t address);
 uint32_t cap_index_prefix6(const struct cap_target_index *index, const uint8_t *address);
+
+/** @return the crowd of an entry, or NULL: it has few targets */
+const struct cap_crowd *cap_index_crowd(const struct cap_target_index *index, uint32_t entry);
+
+/** @return the targets that a crowd has under @p key, ascending; *count may be 0 */
+const uint32_t *cap_index_crowd_targets(const struct cap_target_index *index,
+					const struct cap_crowd *crowd, uint32_t key,
+					uint32_t *count);
+
+/** @return a MAC address's number among the keys of a crowd */
+uint32_t cap_index_mac_number(const struct cap_target_index *index, const uint8_t *mac);
 
 /** Does @p search find more entries for a MAC address? The judge compares all of it. */
 struct cap_host_search cap_index_mac_begin(const struct cap_target_index *index,

@@ -403,6 +403,36 @@ static bool build_numbers(struct builder *builder, enum cap_term_kind kind, uint
 	return at;
 }
 
+/* Which ports the targets that are found by their ports name. */
+static bool build_port_map(struct builder *builder)
+{
+	struct cap_target_index *index = builder->index;
+	int32_t *begun, open = 0;
+
+	if (!index->port_blocks)
+		return true;
+	begun = calloc(65537, sizeof(*begun));
+	index->port_map = calloc(65536 / 64, sizeof(*index->port_map));
+	for (uint32_t i = 0; begun && index->port_map && i < builder->count; i++) {
+		const struct cap_target *target = &builder->targets[i];
+
+		for (unsigned k = 0; cap_term_by_ports(target) && k < target->port_count; k++) {
+			begun[target->ports[k].first]++;
+			begun[target->ports[k].last + 1]--;
+		}
+	}
+	for (uint32_t port = 0; begun && index->port_map && port < 65536; port++) {
+		open += begun[port];
+		index->port_map[port / 64] |= (uint64_t)(open > 0) << port % 64;
+	}
+	if (!begun || !index->port_map) {
+		free(begun);
+		return false;
+	}
+	free(begun);
+	return true;
+}
+
 static bool build_any(struct builder *builder, enum cap_term_kind kind, uint32_t *entry)
 {
 	const struct cap_term *at;
@@ -452,6 +482,95 @@ static bool build_filter(const struct builder *builder, uint8_t family,
 	return true;
 }
 
+/* All crowds together have at most so many keys; what is beyond is judged target by target. */
+#define MOST_CROWD_KEYS (8U * CAP_MAX_TARGET_TERMS)
+
+/* An entry's keys in the builder's terms. @return how many, or UINT32_MAX: no memory */
+static uint32_t gather_keys(struct builder *builder, uint32_t entry, const struct cap_term **sorted)
+{
+	const struct cap_target_index *index = builder->index;
+	struct cap_term *to = builder->terms;
+
+	for (uint32_t i = index->entries[entry].first; i < index->entries[entry + 1].first; i++) {
+		const struct cap_target *target = &builder->targets[index->terms[i]];
+		uint32_t *numbers = malloc((target->mac_count + 1U) * sizeof(*numbers));
+
+		if (!numbers)
+			return UINT32_MAX;
+		for (unsigned k = 0; k < target->mac_count; k++)
+			numbers[k] = cap_index_mac_number(index, target->macs[k]);
+		to = cap_terms_put_keys(to, target, index->terms[i], numbers);
+		free(numbers);
+	}
+	*sorted = cap_terms_sort(builder->terms, builder->spare, (uint32_t)(to - builder->terms));
+	return (uint32_t)(to - builder->terms);
+}
+
+static bool put_crowd(struct builder *builder, uint32_t entry)
+{
+	struct cap_target_index *index = builder->index;
+	struct cap_crowd *crowd = &index->crowds[index->crowd_count++];
+	const struct cap_term *sorted;
+	uint32_t n = gather_keys(builder, entry, &sorted);
+
+	if (n == UINT32_MAX)
+		return false;
+	*crowd = (struct cap_crowd){ entry, index->crowd_key_count, 0 };
+	for (uint32_t i = 0; i < n; i++) {
+		if (i > 0 && same_name(&sorted[i], &sorted[i - 1]) &&
+		    sorted[i].target == sorted[i - 1].target)
+			continue;
+		index->crowd_keys[crowd->first + crowd->count] = number_of(&sorted[i]);
+		index->crowd_targets[crowd->first + crowd->count++] = sorted[i].target;
+	}
+	index->crowd_key_count += crowd->count;
+	return true;
+}
+
+/* @return keys of an entry, 0 when it has few targets */
+static uint64_t crowd_keys(const struct builder *builder, uint32_t entry)
+{
+	const struct cap_target_index *index = builder->index;
+	const uint32_t first = index->entries[entry].first, end = index->entries[entry + 1].first;
+	uint64_t keys = 0;
+
+	for (uint32_t i = first; end - first > CAP_CROWD && i < end; i++)
+		keys += cap_terms_keys(&builder->targets[index->terms[i]]);
+	return keys;
+}
+
+static bool build_crowds(struct builder *builder)
+{
+	struct cap_target_index *index = builder->index;
+	uint32_t crowds = 0;
+	uint64_t sum = 0, keys;
+
+	for (uint32_t entry = 1; entry < index->entry_count; entry++) {
+		keys = crowd_keys(builder, entry);
+		if (keys && sum + keys <= MOST_CROWD_KEYS) {
+			sum += keys;
+			crowds++;
+		}
+	}
+	if (!crowds)
+		return true;
+	index->crowds = malloc(crowds * sizeof(*index->crowds));
+	index->crowd_keys = malloc(sum * sizeof(*index->crowd_keys));
+	index->crowd_targets = malloc(sum * sizeof(*index->crowd_targets));
+	if (!index->crowds || !index->crowd_keys || !index->crowd_targets)
+		return false;
+	sum = 0;
+	for (uint32_t entry = 1; entry < index->entry_count; entry++) {
+		keys = crowd_keys(builder, entry);
+		if (!keys || sum + keys > MOST_CROWD_KEYS)
+			continue;
+		sum += keys;
+		if (!put_crowd(builder, entry))
+			return false;
+	}
+	return true;
+}
+
 static bool build_all(struct builder *builder)
 {
 	static const struct cap_term nobody = { .target = UINT32_MAX };
@@ -467,6 +586,7 @@ static bool build_all(struct builder *builder)
 	       build_numbers(builder, CAP_TERM_VLAN_OUTER, CAP_VLAN_IDS, &index->vlans[0]) &&
 	       build_numbers(builder, CAP_TERM_VLAN_INNER, CAP_VLAN_IDS, &index->vlans[1]) &&
 	       build_numbers(builder, CAP_TERM_PORTS, CAP_PORT_BLOCKS, &index->port_blocks) &&
+	       build_port_map(builder) && build_crowds(builder) &&
 	       build_any(builder, CAP_TERM_ANY_VLAN_OUTER, &index->any_vlan[0]) &&
 	       build_any(builder, CAP_TERM_ANY_VLAN_INNER, &index->any_vlan[1]) &&
 	       build_any(builder, CAP_TERM_ANY_PORTS, &index->any_port);

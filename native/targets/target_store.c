@@ -118,7 +118,6 @@ int cap_target_store_commit(struct cap_target_store *store, const struct cap_tar
 	if (rc)
 		return cap_fail_in(err, rc, "%s", store->path);
 	store->serial++;
-	store->behind = true;
 	return 0;
 }
 
@@ -127,7 +126,6 @@ int cap_target_store_write(struct cap_target_store *store, const struct cap_targ
 {
 	int rc = cap_target_file_write(store->directory, targets, count, store->serial, err);
 
-	store->behind = rc != 0;
 	return rc ? cap_fail_in(err, rc, "%s", store->path) : 0;
 }
 

@@ -23,7 +23,6 @@ struct cap_target_store {
 	char *path;
 	int directory, lock;
 	uint64_t serial; /**< of the set in force */
-	bool behind;	 /**< targets.json could not be written since */
 };
 
 /**

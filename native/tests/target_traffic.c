@@ -429,9 +429,13 @@ void traffic_packet_free(struct traffic_packet *packet)
 
 static struct cap_prefix make_prefix(struct traffic *traffic)
 {
+	static const struct cap_prefix crowded[] = { { 4, 24, { 10, 0, 1 } },
+						     { 4, 32, { 10, 0, 1, 1 } } };
 	struct cap_prefix prefix = { .family = pick_family(traffic) };
 	const uint8_t whole = prefix.family == 4 ? 32 : 128;
 
+	if (traffic->crowded && !one_in(traffic, 8))
+		return crowded[traffic_random(traffic, 2)];
 	pick_address(traffic, prefix.family, prefix.bytes);
 	switch (traffic_random(traffic, 4)) {
 	case 0:
@@ -517,6 +521,7 @@ struct cap_target *traffic_targets_make(struct traffic *traffic, unsigned count)
 {
 	struct cap_target *targets = calloc(count + 1, sizeof(*targets));
 
+	traffic->crowded = one_in(traffic, 3);
 	for (unsigned i = 0; i < count; i++)
 		make_target(traffic, &targets[i]);
 	return targets;

@@ -19,6 +19,7 @@ struct traffic {
 		uint8_t addresses[32], family, protocol;
 		uint32_t id;
 	} fragmented[TRAFFIC_FRAGMENTED];
+	bool crowded;	   /**< most prefixes of targets are one of two */
 	uint8_t *at, *end; /**< while a frame is made */
 };
 

@@ -246,7 +246,8 @@ static void a_packet_without_a_target_is_in_the_queues_file(void)
 	set_up(&bench, CAP_IO_URING, WITHOUT_END);
 	block = bench_block(&bench);
 	bench_packet(&bench, block, PACKET, NULL, 0);
-	add_comment(&options, "target ../../../../../../../../../../etc/x");
+	add_comment(&options, "target ../../../../../../../../../../etc/xy");
+	HOLDS(options.len == 4 + cap_pad4(CAP_TARGET_COMMENT_LEN));
 	bench_packet(&bench, block, PACKET, options.bytes, options.len);
 	bench_push(&bench, block, false);
 	cap_writer_finish(bench.writer);

@@ -71,14 +71,16 @@ def tape_of(driver: Driver, place: Path) -> Path:
     return place / f"tape.{driver.tape}"
 
 
-def capture(driver: Driver, lab: Lab, place: Path, *lots: Lot, **settings: Any) -> Captured:
-    """Capture lots of frames to the last one; `settings` are the port's."""
+def capture(
+    driver: Driver, lab: Lab, place: Path, *lots: Lot, sections: dict[str, Any] | None = None, **settings: Any
+) -> Captured:
+    """Capture lots of frames to the last one; `settings` are the port's, `sections` those of engine.json."""
     ports = [port_of(driver, place, **settings)]
     sent = taped(tape_of(driver, place), *lots) if driver.tape else ()
     if driver.tape:
         # An engine ends with its last source: this one, to which nothing comes, keeps it up to be asked.
         ports.append(AF_PACKET.port())
-    with Engine(place, *ports, netns=lab.netns) as engine:
+    with Engine(place, *ports, netns=lab.netns, **(sections or {})) as engine:
         if not driver.tape:
             sent = tuple(send(lab, lot) for lot in lots)
         accepted = sum(one.accepted for one in sent)

@@ -32,13 +32,17 @@ def _table(head: Row, rows: Sequence[Row]) -> str:
 
 def abilities(methods: dict[str, dict[str, Any]]) -> str:
     """What each mode of each method can do."""
-    head = ("method", "mode", "asked for by", "kernel filter", "zero-copy", "NIC's time", "queues", "time stamps")
+    head = (
+        *("method", "mode", "asked for by", "filter in the kernel", "targets in the kernel"),
+        *("zero-copy", "NIC's time", "queues", "time stamps"),
+    )
     rows = [
         (
             f"`{name}`",
             mode["name"],
             mode["asked_by"],
             _yes(mode["kernel_filter"]),
+            _yes(method["kernel_targets"]),
             _yes(mode["zero_copy"]),
             _yes(mode["hardware_time"]),
             mode["queues"],

@@ -181,3 +181,22 @@ def test_a_file_with_nothing_in_it_ends_well(place: Path) -> None:
     assert done.code == 0
     assert_nothing_lost(done.ledger, 0)
     assert not done.engine.files()
+
+
+def test_generated_packets_of_a_mix_have_its_sizes_in_turn(place: Path) -> None:
+    generate = {"packets": 1000, "sizes": [64, 1514, 570], "distinct": 100}
+    done = replay(place, REPLAY.port("tape", options={"generate": generate}))
+    assert done.code == 0
+    assert_nothing_lost(done.ledger, 1000)
+    (out,) = done.engine.files()
+    lengths = [int(line.partition("length ")[2].split(":")[0]) for line in tcpdump(out, "-e", "-t", "-q")]
+    wanted = [64, 1514, 570]
+    assert lengths == [wanted[at % 100 % 3] for at in range(1000)]
+
+
+@pytest.mark.parametrize("sizes", [[], [41], [65536], ["64"], 64, [64] * 65])
+def test_a_mix_that_cannot_be_is_refused(sizes: object, place: Path) -> None:
+    engine = Engine(place, REPLAY.port("tape", options={"generate": {"sizes": sizes}}))
+    code, sentence = engine.refuse()
+    assert code == 2
+    assert "options.generate.sizes" in sentence

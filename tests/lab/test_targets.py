@@ -70,8 +70,12 @@ def engine(lab: Lab, place: Path) -> Iterator[Engine]:
 
 
 def in_force(engine: Engine) -> dict[str, Any]:
-    """What targets.json has."""
-    document: dict[str, Any] = json.loads((engine.place / "targets/targets.json").read_text())
+    """What targets.json has, once it is as new as the set in force."""
+    file = engine.place / "targets/targets.json"
+    if engine.running():
+        serial = engine.status()["targets"]["serial"]
+        wait_until(lambda: bool(json.loads(file.read_text())["serial"] >= serial), "the file follows")
+    document: dict[str, Any] = json.loads(file.read_text())
     return document
 
 

@@ -92,6 +92,21 @@ def targets(found: Mapping[str, Any] | None) -> Iterator[Alarm]:
         )
 
 
+def files(found: Mapping[str, Any] | None) -> Iterator[Alarm]:
+    """Judge what the engine says of its open files.
+
+    Args:
+        found: how many are open, how many may be, and how many ended early for it since the engine started.
+
+    """
+    if found is not None and found["early"]:
+        yield Alarm(
+            "files_early",
+            f"{format_count(found['early'])} files of targets ended early, because more targets have packets than "
+            f"{format_count(found['most'])} files may be open; nothing is lost; raise output.open_files.",
+        )
+
+
 def evaluate(
     *,
     unaccounted: int,

@@ -115,6 +115,8 @@ class Output(Settings):
     """Free space kept on the file system: the oldest whole capture files are removed first."""
     direct_io: OnOffAuto = "auto"
     """Write past the page cache (O_DIRECT); "auto" does so where the file system can."""
+    latency_ms: Annotated[Count, Field(ge=50, le=60_000)] = 1000
+    """Milliseconds from a packet's arrival to its being in the file, at most, as long as the disk keeps up."""
     by_target: bool = False
     """Give each target a stream of files of its own, in a folder that has the target's UUID for its name."""
     open_files: Annotated[Count, Field(ge=16, le=4000)] = 1024

@@ -49,8 +49,8 @@ def found_in(config: CaptureConfig) -> Iterator[tuple[str, str]]:
     if config.output.by_target and not config.has_targets:
         yield (
             "output.by_target",
-            "is true, and without targets there is nobody to have files; write targets, [] for those of run time alone, "
-            "or by_target: false",
+            "is true, and without targets there is nobody to have files; write targets, [] for those of run time "
+            "alone, or by_target: false",
         )
     if config.output.rotate_size < config.buffers.block_size:
         yield (

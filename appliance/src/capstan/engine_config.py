@@ -141,7 +141,7 @@ def engine_json(plan: Plan, paths: Paths) -> dict[str, Any]:
             "hugepages": buffers.hugepages,
             "stream_bytes": buffers.stream_size,
         },
-        "writer": {"cores": list(plan.writers)},
+        "writer": {"cores": list(plan.writers), "flush_ms": output.latency_ms},
         **({"targets": _targets_json(config, paths)} if config.has_targets else {}),
     }
 

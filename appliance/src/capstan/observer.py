@@ -172,7 +172,8 @@ class Observer:
             disk=captures.disk(self._config.output),
         )
         targets = alarms.targets(self._status.get("targets") if live else None)
-        return [*alarms.uncounted(self.session.uncounted), *targets, *found]
+        files = alarms.files(self._status.get("output", {}).get("files") if live else None)
+        return [*alarms.uncounted(self.session.uncounted), *targets, *files, *found]
 
     def _ports(self) -> list[dict[str, Any]]:
         ports: list[dict[str, Any]] = self._status.get("ports", [])

@@ -63,6 +63,26 @@ def in_force(paths: Paths) -> InForce:
         OperatorError: it cannot be read.
 
     """
+    found = _read(paths)
+    # The engine answers a change before it has written the file: its serial is the one that counts.
+    for _ in range(_TRIES):
+        if found.serial >= _serial(paths):
+            return found
+        time.sleep(_PAUSE_SECONDS)
+        found = _read(paths)
+    return found
+
+
+def _serial(paths: Paths) -> int:
+    """Serial of the set that the engine matches against; 0 where none runs, or we may not ask it."""
+    try:
+        told = control.call(paths.control, {"cmd": "targets"})["targets"]
+    except control.ControlError:
+        return 0
+    return told["serial"] if told is not None else 0
+
+
+def _read(paths: Paths) -> InForce:
     file = paths.targets / "targets.json"
     try:
         document = plain_values(file.read_text(encoding="utf-8"), str(file))
@@ -126,13 +146,10 @@ def change(paths: Paths, document: Mapping[str, Any], claim: str | None = None) 
 
 def _by_engine(paths: Paths, document: Mapping[str, Any]) -> dict[str, Any]:
     request = {"cmd": "targets_change", **document}
-    try:
-        if len(json.dumps(request)) < _LINE_MAX:
-            return control.call(paths.control, request, _TIMEOUT_SECONDS)
-        passed = {"cmd": "targets_change", "passed": True}
-        return control.call(paths.control, passed, _TIMEOUT_SECONDS, json.dumps(document).encode())
-    except PermissionError as error:
-        raise OperatorError(str(error)) from error
+    if len(json.dumps(request)) < _LINE_MAX:
+        return control.call(paths.control, request, _TIMEOUT_SECONDS)
+    passed = {"cmd": "targets_change", "passed": True}
+    return control.call(paths.control, passed, _TIMEOUT_SECONDS, json.dumps(document).encode())
 
 
 def _by_program(paths: Paths, document: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -163,6 +163,12 @@ def _time(value: object) -> object:
     return f"{told}.{fraction:09d}Z" if fraction else f"{told}Z"
 
 
+def _start(value: object) -> object:
+    told = _time(value)
+    # The engine keeps times from the epoch on, and its first moment for those without a beginning.
+    return None if told == "1970-01-01T00:00:00Z" else told
+
+
 def _note(value: object) -> object:
     if value is None:
         return None
@@ -218,4 +224,5 @@ Protocol = Annotated[
 ]
 Direction = Annotated[str, BeforeValidator(_direction), WithJsonSchema({"enum": list(DIRECTIONS)})]
 Time = Annotated[str | None, BeforeValidator(_time)]
+Start = Annotated[str | None, BeforeValidator(_start)]
 Note = Annotated[str | None, BeforeValidator(_note)]

@@ -25,6 +25,7 @@ from capstan.target_fields import (
     Ports,
     Prefixes,
     Protocol,
+    Start,
     TargetId,
     Time,
     Vlans,
@@ -61,7 +62,7 @@ class Target(Settings):
     """MAC addresses, in quotes, of the same side."""
     direction: Direction = "both"
     """Which of its packets: those that it sends (from), those that it gets (to), or both."""
-    start: Time = None
+    start: Start = None
     """When it begins, such as 2026-12-01T00:00:00Z; null is long ago."""
     end: Time = None
     """When it ends: packets of this very moment are no longer its; null is never."""

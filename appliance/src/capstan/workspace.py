@@ -34,8 +34,9 @@ def prepare(paths: Paths, config: CaptureConfig) -> None:
             paths.targets.mkdir(exist_ok=True)
             _own(paths.targets, owner)
             # A former deployment's account may have been another one.
-            for file in paths.targets.iterdir():
-                os.chown(file, *owner, follow_symlinks=False)
+            for name in ("targets.json", "log.jsonl", ".lock"):
+                if (paths.targets / name).exists():
+                    os.chown(paths.targets / name, *owner, follow_symlinks=False)
         output = Path(config.output.directory)
         if not output.exists():
             output.parent.mkdir(parents=True, exist_ok=True)

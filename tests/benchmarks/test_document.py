@@ -1,0 +1,58 @@
+"""docs/performance.md is what its generator makes of the records, and of nothing else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from benchmarks import document, plot
+from benchmarks.goals import MISSED, REACHED, UNJUDGED, judge
+from benchmarks.records import Run
+
+SAMPLE = Path(__file__).with_name("sample.json")
+
+
+def test_the_page_tells_every_record_and_what_is_missing() -> None:
+    run = Run.read(SAMPLE)
+    page = document.make(run)
+    assert all(record.case in page and record.tool in page for record in run.measurements)
+    assert "- netsniff-ng: not installed" in page
+    assert "- libtrace xdp:: failed: Unknown format" in page
+    assert "| tcpdump | 64 |" in page and "123 456" not in page
+    assert run.revision in page and run.machine["cpu"] in page
+
+
+def test_goals_are_judged_by_the_records() -> None:
+    run = Run.read(SAMPLE)
+    verdicts = {verdict.words: verdict for verdict in judge(run)}
+    files = verdicts["file-null, less CPU time than tcpdump"]
+    assert (files.found, files.state) == ("3.2x", REACHED)
+    slower = tuple(
+        replace(record, cpu_ns_per_packet=60.0) if record.tool == "capstan replay" else record
+        for record in run.measurements
+    )
+    again = {verdict.words: verdict for verdict in judge(replace(run, measurements=slower))}
+    assert again["file-null, less CPU time than tcpdump"].state == MISSED
+    assert verdicts["live, af_xdp, 64 bytes, of the CPU time of libtrace's xdp:"].state == UNJUDGED
+
+
+def test_the_same_records_make_the_same_picture(tmp_path: Path) -> None:
+    run = Run.read(SAMPLE)
+    for name in ("a.svg", "b.svg"):
+        plot.draw(run, tmp_path / name)
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert "tcpdump" in (tmp_path / "a.svg").read_text()
+
+
+def test_a_quick_run_makes_no_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    raw = json.loads(SAMPLE.read_text()) | {"quick": True}
+    (tmp_path / "quick.json").write_text(json.dumps(raw))
+    assert document.main(["--check", str(tmp_path / "quick.json")]) == 1
+    assert "without --quick" in capsys.readouterr().err
+
+
+def test_the_page_in_docs_is_made_of_the_records_in_docs() -> None:
+    assert document.PAGE.read_text() == document.make(Run.read(document.RESULTS))
+    assert document.PICTURE.exists()
