@@ -22,6 +22,8 @@ from traffic import SMALL, Shape, assert_all_there, check
 from waiting import wait_until
 
 FRAMES = 5000
+FEW = 200
+"""What libtrace's socket has room for, should it get no CPU meanwhile: what it loses is no affair of ours."""
 END_SECONDS = 10.0
 IDLE_LOOKS, IDLE_STEP = 20, 0.01
 XDP = tuple(driver for driver in LIVE if driver.method == "af_xdp")
