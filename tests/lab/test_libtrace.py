@@ -76,7 +76,7 @@ def splitting(uri: str, lab: Lab, out: Path) -> Iterator[None]:
 def test_libtrace_and_the_engine_both_get_every_packet(driver: Driver, kind: str, lab: Lab, place: Path) -> None:
     out = place / "libtrace.pcap"
     with Engine(place, driver.port(), netns=lab.netns) as engine, splitting(f"{kind}:{lab.interface}", lab, out):
-        sent = lab.send(SMALL, count=FRAMES, rate=20_000)
+        sent = lab.send(SMALL, count=FEW)
         engine.wait_for(lambda ledger: ledger.total.wire >= sent.accepted, "everything has arrived")
         ledger = engine.stop()
         assert lab.promiscuity() == 1, "libtrace's own wish stands when the engine has left"
