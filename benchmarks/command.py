@@ -64,11 +64,13 @@ def _options(arguments: argparse.Namespace) -> Options:
 
 
 def _measure(arguments: argparse.Namespace, console: Console) -> Run:
+    """Measure and show; what was finished is shown after an interrupt, too."""
     options, chosen = _options(arguments), _chosen(arguments.case)
     rivals = peers.read([peers.OWN, *arguments.peers])
     began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     described = machine.describe()
     records: list[Measurement] = []
+    interrupted = False
     with (
         nullcontext() if options.quick else alone(),
         workplace(arguments.build.resolve(), arguments.disk) as place,
@@ -80,8 +82,13 @@ def _measure(arguments: argparse.Namespace, console: Console) -> Run:
             if not console.is_terminal:
                 console.print(line)
 
-        records += Session(place, options, rivals, tell).measure(chosen)
-    return Run(
+        try:
+            # One by one, so that an interrupt keeps those that are finished.
+            for record in Session(place, options, rivals, tell).measure(chosen):
+                records.append(record)  # noqa: PERF402
+        except KeyboardInterrupt:
+            interrupted = True
+    run = Run(
         machine=described,
         revision=machine.revision(),
         started=started,
@@ -90,6 +97,11 @@ def _measure(arguments: argparse.Namespace, console: Console) -> Run:
         versions={peer.tool: peer.version or "" for peer in rivals},
         measurements=tuple(record for record in records if record.case in chosen),
     )
+    table.show(run, TITLES, console)
+    if interrupted:
+        raise KeyboardInterrupt
+    table.show_verdicts(run, console)
+    return run
 
 
 def _list(arguments: argparse.Namespace, console: Console) -> None:
@@ -112,7 +124,6 @@ def main(words: Sequence[str] | None = None) -> int:
             _list(arguments, console)
             return 0
         run = _measure(arguments, console)
-        table.show(run, TITLES, console)
         if arguments.json:
             run.write(arguments.json)
         if arguments.plot:
