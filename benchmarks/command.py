@@ -38,7 +38,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--plot", type=Path, metavar="FILE", help="a picture of them (SVG)")
     add("--repeats", type=int, metavar="N", help="of each measurement (5)")
     add("--seconds", type=float, metavar="S", help="of traffic in a live trial (1.5)")
-    add("--packets", type=int, metavar="N", help="in the file of the file cases (5000000)")
+    add(
+        "--packets",
+        type=int,
+        metavar="N",
+        help="in the file of the file cases (5000000), and a quarter of those from memory",
+    )
     add("--peers", type=Path, action="append", default=[], metavar="FILE", help="more peers, as in peers.toml")
     add("--disk", type=Path, metavar="FOLDER", help="on the disk to measure (that of the checkout)")
     add("--build", type=Path, default=ROOT / "build" / "benchmark", metavar="FOLDER", help=argparse.SUPPRESS)
