@@ -122,8 +122,10 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     arguments = _parser().parse_args(words)
     console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
-    # As an interrupt, so that namespaces and mounts go however it is ended.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # As an interrupt, so that namespaces and mounts go however it is ended; a shell starts what runs in the background
+    # with interrupts ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         if arguments.list:
             _list(arguments, console)
