@@ -69,7 +69,7 @@ def _options(arguments: argparse.Namespace) -> Options:
 
 
 def _measure(arguments: argparse.Namespace, console: Console) -> Run:
-    """Measure and show; what was finished is shown after an interrupt, too."""
+    """Measure, show and keep the records; what was finished is shown and kept after an interrupt, too."""
     options, chosen = _options(arguments), _chosen(arguments.case)
     rivals = peers.read([peers.OWN, *arguments.peers])
     began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
@@ -103,9 +103,11 @@ def _measure(arguments: argparse.Namespace, console: Console) -> Run:
         measurements=tuple(record for record in records if record.case in chosen),
     )
     table.show(run, TITLES, console)
+    table.show_verdicts(run, console)
+    if arguments.json:
+        run.write(arguments.json)
     if interrupted:
         raise KeyboardInterrupt
-    table.show_verdicts(run, console)
     return run
 
 
@@ -131,8 +133,6 @@ def main(words: Sequence[str] | None = None) -> int:
             _list(arguments, console)
             return 0
         run = _measure(arguments, console)
-        if arguments.json:
-            run.write(arguments.json)
         if arguments.plot:
             # Takes a second to load.
             from benchmarks import plot  # noqa: PLC0415
