@@ -105,7 +105,7 @@ struct cap_queue {
 	uint64_t clock_offset_ns; /* CLOCK_REALTIME - CLOCK_MONOTONIC */
 	const struct cap_port *port;
 	unsigned index;
-};
+} CAP_OWN_LINES;
 
 struct cap_port {
 	const struct cap_port_config *config;
@@ -486,7 +486,7 @@ static int port_open(const struct cap_port_config *config, struct cap_port **out
 		return rc;
 	/* Refusals come back as return values, and are told in one sentence. */
 	libbpf_set_print(quiet);
-	port = calloc(1, sizeof(*port) + config->queues * sizeof(port->queues[0]));
+	port = cap_port_alloc(sizeof(*port) + config->queues * sizeof(port->queues[0]));
 	if (!port)
 		return cap_fail(err, ENOMEM, "%s: out of memory", config->interface);
 	port->config = config;

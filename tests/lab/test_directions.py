@@ -36,7 +36,7 @@ def frame(family: int, protocol: int, tags: bytes, flow: int, back: bool, number
     """A frame of one direction of a flow that carries a number."""
     client, server = (
         (ipaddress.IPv4Address(f"198.18.0.{flow + 1}"), ipaddress.IPv4Address("198.19.255.1"))
-        if family == 4  # noqa: PLR2004 - IP's version
+        if family == 4
         else (ipaddress.IPv6Address(f"2001:db8::{flow + 1:x}"), ipaddress.IPv6Address("2001:db8:ffff::1"))
     )
     ports = (40_000 + 7 * flow, 443)
@@ -48,7 +48,7 @@ def frame(family: int, protocol: int, tags: bytes, flow: int, back: bool, number
     if protocol == TCP:
         segment = segment[:12] + b"\x50\x10" + segment[14:]
     addresses = (server.packed + client.packed) if back else (client.packed + server.packed)
-    if family == 4:  # noqa: PLR2004
+    if family == 4:
         head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(segment), 0, 0, 64, protocol, 0)
         kind = b"\x08\x00"
     else:
