@@ -339,16 +339,16 @@ int cap_target_read(struct cap_target_list *list, json_t *object, enum cap_targe
 
 void cap_text_write(FILE *out, const char *text)
 {
-	putc_unlocked('"', out);
+	putc('"', out);
 	for (const char *c = text; *c; c++) {
 		if (*c == '"' || *c == '\\')
-			putc_unlocked('\\', out);
+			putc('\\', out);
 		if ((unsigned char)*c < ' ')
 			fprintf(out, "\\u%04x", *c);
 		else
-			putc_unlocked(*c, out);
+			putc(*c, out);
 	}
-	putc_unlocked('"', out);
+	putc('"', out);
 }
 
 static void write_vlans(FILE *out, const char *key, const uint16_t *vlans, unsigned count)
@@ -358,7 +358,7 @@ static void write_vlans(FILE *out, const char *key, const uint16_t *vlans, unsig
 	fprintf(out, ",\"%s\":[", key);
 	for (unsigned i = 0; i < count; i++)
 		fprintf(out, "%s%u", i ? "," : "", vlans[i]);
-	putc_unlocked(']', out);
+	putc(']', out);
 }
 
 static void write_terms(FILE *out, const struct cap_target *target)
@@ -366,13 +366,13 @@ static void write_terms(FILE *out, const struct cap_target *target)
 	char text[CAP_PREFIX_TEXT];
 
 	if (target->prefix_count)
-		fputs_unlocked(",\"prefixes\":[", out);
+		fputs(",\"prefixes\":[", out);
 	for (unsigned i = 0; i < target->prefix_count; i++) {
 		cap_prefix_text(&target->prefixes[i], text);
 		fprintf(out, "%s\"%s\"", i ? "," : "", text);
 	}
 	if (target->prefix_count)
-		putc_unlocked(']', out);
+		putc(']', out);
 	if (!target->any_protocol) {
 		const char *name = cap_protocol_name(target->protocol);
 
@@ -382,23 +382,23 @@ static void write_terms(FILE *out, const struct cap_target *target)
 			fprintf(out, ",\"protocol\":%u", target->protocol);
 	}
 	if (target->port_count)
-		fputs_unlocked(",\"ports\":[", out);
+		fputs(",\"ports\":[", out);
 	for (unsigned i = 0; i < target->port_count; i++) {
 		cap_ports_text(&target->ports[i], text);
 		fprintf(out, "%s\"%s\"", i ? "," : "", text);
 	}
 	if (target->port_count)
-		putc_unlocked(']', out);
+		putc(']', out);
 	write_vlans(out, "vlans", target->outer_vlans, target->outer_vlan_count);
 	write_vlans(out, "inner_vlans", target->inner_vlans, target->inner_vlan_count);
 	if (target->mac_count)
-		fputs_unlocked(",\"macs\":[", out);
+		fputs(",\"macs\":[", out);
 	for (unsigned i = 0; i < target->mac_count; i++) {
 		cap_mac_text(target->macs[i], text);
 		fprintf(out, "%s\"%s\"", i ? "," : "", text);
 	}
 	if (target->mac_count)
-		putc_unlocked(']', out);
+		putc(']', out);
 }
 
 void cap_target_write(FILE *out, const struct cap_target *target, enum cap_target_form form)
@@ -425,8 +425,8 @@ void cap_target_write(FILE *out, const struct cap_target *target, enum cap_targe
 		fprintf(out, ",\"end\":\"%s\"", text);
 	}
 	if (target->note) {
-		fputs_unlocked(",\"note\":", out);
+		fputs(",\"note\":", out);
 		cap_text_write(out, target->note);
 	}
-	putc_unlocked('}', out);
+	putc('}', out);
 }
