@@ -66,7 +66,7 @@ struct cap_queue {
 	const struct cap_port *port;
 	unsigned index;
 	uint64_t taken, dropped, freezes; /* PACKET_STATISTICS summed up since arm */
-};
+} CAP_OWN_LINES;
 
 struct cap_port {
 	const struct cap_port_config *config;
@@ -275,7 +275,7 @@ static int port_open(const struct cap_port_config *config, struct cap_port **out
 
 	if (rc)
 		return rc;
-	port = calloc(1, sizeof(*port) + config->queues * sizeof(port->queues[0]));
+	port = cap_port_alloc(sizeof(*port) + config->queues * sizeof(port->queues[0]));
 	if (!port)
 		return cap_fail(err, ENOMEM, "%s: out of memory", config->interface);
 	port->config = config;

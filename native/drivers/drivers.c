@@ -6,7 +6,10 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define CACHE_LINE 64
 
 const struct cap_driver *const cap_drivers[] = {
 	&cap_driver_pcap, &cap_driver_af_packet, &cap_driver_af_xdp, &cap_driver_replay, NULL,
@@ -23,6 +26,14 @@ const struct cap_driver *cap_driver_find(const char *name, struct cap_error *err
 	cap_fail(err, EINVAL, "\"%s\" is not a method of this engine: see capstan-engine --methods",
 		 name);
 	return NULL;
+}
+
+void *cap_port_alloc(size_t size)
+{
+	void *memory =
+		aligned_alloc(CACHE_LINE, (size + CACHE_LINE - 1) & ~(size_t)(CACHE_LINE - 1));
+
+	return memory ? memset(memory, 0, size) : NULL;
 }
 
 void cap_degraded(struct cap_port_facts *facts, const char *format, ...)

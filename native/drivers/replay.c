@@ -46,7 +46,7 @@ struct cap_queue {
 
 	/* from memory */
 	struct cap_generator *generator;
-};
+} CAP_OWN_LINES;
 
 struct cap_port {
 	unsigned queue_count;
@@ -155,7 +155,7 @@ static int port_open(const struct cap_port_config *config, struct cap_port **out
 	if (options->file && config->queues > 1)
 		return cap_fail(err, EINVAL, "%s: replay: a file has one order: write queues 1",
 				config->interface);
-	port = calloc(1, sizeof(*port) + config->queues * sizeof(port->queues[0]));
+	port = cap_port_alloc(sizeof(*port) + config->queues * sizeof(port->queues[0]));
 	if (!port)
 		return cap_fail(err, ENOMEM, "%s: out of memory", config->interface);
 	port->queue_count = config->queues;

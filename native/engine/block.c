@@ -44,7 +44,7 @@ int cap_block_pool_init(struct cap_block_pool *pool, unsigned count, uint32_t bl
 			count, block_size, huge == CAP_HUGEPAGES_ON ? " in hugepages" : "",
 			strerror(errno),
 			huge == CAP_HUGEPAGES_ON ? "reserve more hugepages" : "add memory");
-	pool->blocks = calloc(count, sizeof(*pool->blocks));
+	pool->blocks = aligned_alloc(_Alignof(struct cap_block), count * sizeof(*pool->blocks));
 	pool->idle = calloc(count, sizeof(struct cap_block *));
 	if (!pool->blocks || !pool->idle || cap_spsc_init(&pool->full, count) ||
 	    cap_spsc_init(&pool->free, count)) {
@@ -52,8 +52,10 @@ int cap_block_pool_init(struct cap_block_pool *pool, unsigned count, uint32_t bl
 		return cap_fail(err, ENOMEM, "buffers: out of memory");
 	}
 	for (unsigned i = 0; i < count; i++) {
-		pool->blocks[i].data = pool->memory + (size_t)i * block_size;
-		pool->blocks[i].size = block_size;
+		pool->blocks[i] = (struct cap_block){
+			.data = pool->memory + (size_t)i * block_size,
+			.size = block_size,
+		};
 		cap_spsc_push(&pool->free, &pool->blocks[i]);
 	}
 	return 0;

@@ -22,6 +22,7 @@
 /** Offsets and lengths of all file writes are multiples of this: what O_DIRECT asks of any disk. */
 #define CAP_PAGE 4096U
 
+/** One thread's at a time, so on a line of its own: worker and writer have neighbours in hand. */
 struct cap_block {
 	uint8_t *data;	   /**< page-aligned */
 	uint32_t size;	   /**< capacity in bytes, a multiple of CAP_PAGE */
@@ -29,18 +30,20 @@ struct cap_block {
 	uint64_t packets;  /**< packets in it */
 	uint64_t bytes;	   /**< sum of their wire lengths */
 	bool last_of_file; /**< the file ends behind this block: a rotation was asked for */
-};
+} __attribute__((aligned(64)));
 
 struct cap_block_pool {
-	struct cap_spsc full;	 /**< worker to writer */
-	struct cap_spsc free;	 /**< writer to worker */
-	struct cap_block **idle; /**< the worker's own: taken out of `free`, the last on top */
-	unsigned idle_count;
+	struct cap_spsc full; /**< worker to writer */
+	struct cap_spsc free; /**< writer to worker */
 	struct cap_block *blocks;
 	uint8_t *memory;
 	size_t memory_size;
 	unsigned count;
 	bool hugepages; /**< the memory lies in reserved hugepages */
+
+	/** The worker's own, on a line of its own: taken out of `free`, the last on top. */
+	struct cap_block **idle __attribute__((aligned(64)));
+	unsigned idle_count;
 };
 
 enum cap_hugepages { CAP_HUGEPAGES_AUTO, CAP_HUGEPAGES_ON, CAP_HUGEPAGES_OFF };

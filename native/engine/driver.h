@@ -313,6 +313,15 @@ extern const struct cap_driver *const cap_drivers[];
  */
 const struct cap_driver *cap_driver_find(const char *name, struct cap_error *err);
 
+/**
+ * Zeroed memory for a port and its queues, freed by free(). It begins on a cache line, so that queues whose
+ * structure is aligned to one (CAP_OWN_LINES) share none: each queue's is written by another thread.
+ */
+void *cap_port_alloc(size_t size);
+
+/** Of a struct cap_queue in an array. */
+#define CAP_OWN_LINES __attribute__((aligned(64)))
+
 /** Put a sentence on the list of what is less than asked for; further ones than fit are joined away. */
 void cap_degraded(struct cap_port_facts *facts, const char *format, ...)
 	__attribute__((format(printf, 2, 3)));

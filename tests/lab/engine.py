@@ -18,6 +18,8 @@ from capstan import control
 from capstan.ledger import Layout, LedgerFile, Snapshot
 
 _STOP_SECONDS = 10.0
+_REFUSE_SECONDS = 30.0
+"""A port that somebody else has is tried again for a while."""
 PREFIX = "test"
 
 
@@ -86,7 +88,7 @@ class Engine:
         """Start it and expect that it ends by itself; its exit code and the sentence that it ends with."""
         self.launch(*before)
         try:
-            wait_until(lambda: not self.running() or self.state() == "capturing", "the engine refuses")
+            wait_until(lambda: not self.running() or self.state() == "capturing", "the engine refuses", _REFUSE_SECONDS)
             assert not self.running(), "the engine captures"
         finally:
             self.end()
