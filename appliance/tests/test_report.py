@@ -58,6 +58,16 @@ def test_what_the_device_lost_meanwhile_is_reported_by_its_own_names(host: Host,
     assert "rx_crc_errors" not in result.output
 
 
+def test_the_targets_are_reported_where_there_are_some(host: Host, tmp_path: Path) -> None:
+    after = {**status(wire=1000, delivered=1000), "targets": {"count": 3, "active": 2}}
+    result, document = report(tmp_path, after, FOUND)
+    assert document["targets"]["count"] == 3
+    assert "targets in force, 2 active" in result.output
+    result, document = report(tmp_path, status(wire=1000, delivered=1000), FOUND)
+    assert document["targets"] is None
+    assert "targets" not in result.output
+
+
 def test_the_difference_to_before_is_reported(host: Host, tmp_path: Path) -> None:
     before = status(wire=500, delivered=400, dropped={"ring_full": 100})
     after = status(wire=1500, delivered=1390, dropped={"ring_full": 104, "no_block": 6})

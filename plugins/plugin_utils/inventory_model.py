@@ -130,7 +130,7 @@ def decrypted_text(host: str, loader: Any) -> Callable[[str], str]:
             raise AnsibleError(
                 f"host {host}: {TARGETS_FILE}: {path} can't be read on the controller ({reason}); "
                 "correct the path, or give the password of ansible-vault"
-            ) from error
+            ) from None  # the loader's own words go on about modules
 
     return read
 

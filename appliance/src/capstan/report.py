@@ -43,6 +43,8 @@ class Report:
     files: tuple[str, ...]
     seconds: float
     """Wall-clock time of the whole job."""
+    targets: Mapping[str, Any] | None = None
+    """What the engine said of its targets afterwards; None where everything is captured."""
 
     @classmethod
     def build(
@@ -95,6 +97,7 @@ class Report:
                 found=dict(found or {}),
                 files=tuple(path for path in after["files"] if path not in earlier),
                 seconds=seconds,
+                targets=after.get("targets"),
             )
         except KeyError as error:
             raise UsageError(f"The report does not find {error}; give it the JSON of tools of one version.") from None

@@ -68,6 +68,9 @@ def _body(found: numbered.Report) -> RenderableType:
     table.add_row("method", Text(found.method, style="bold"), found.effective_mode or "")
     for sentence in found.degraded:
         table.add_row("", "", Text(sentence, style="yellow"))
+    if found.targets is not None:
+        told = f"targets in force, {format_count(found.targets['active'])} active"
+        table.add_row("targets", format_count(found.targets["count"]), told)
     table.add_row("rate", format_count(found.rate), "packets per second")
     table.add_section()
     table.add_row("sent", format_count(found.sent), "taken by the link" + _refused(found))
