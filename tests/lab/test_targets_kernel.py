@@ -118,7 +118,7 @@ REPLAY = {"method": "replay", "queues": 1, "options": {"generate": {"packets": 1
 """A source in memory that ends by itself."""
 
 TAGGED = (
-    Shape("untagged", flows=FLOWS, size="100"),
+    Shape("untagged", flows=FLOWS, size="100,9014"),
     Shape("one tag", flows=FLOWS, size="100", vlan="5"),
     Shape("two tags", flows=FLOWS, size="100", vlan="5,7"),
     Shape("IPv6 behind a tag", flows=FLOWS, size="110", shape="udp6", vlan="6"),
