@@ -114,7 +114,7 @@ def test_without_a_target_nothing_comes_up(driver: Driver, lab: Lab, place: Path
 
 
 TAGGED = (
-    Shape("untagged", flows=FLOWS, size="100"),
+    Shape("untagged", flows=FLOWS, size="100,9014"),
     Shape("one tag", flows=FLOWS, size="100", vlan="5"),
     Shape("two tags", flows=FLOWS, size="100", vlan="5,7"),
     Shape("IPv6 behind a tag", flows=FLOWS, size="110", shape="udp6", vlan="6"),
