@@ -200,6 +200,8 @@ static int set_up(struct cap_engine *engine, pid_t parent, struct cap_error *err
 		rc = stop_with(parent, err);
 	if (rc == 0)
 		rc = cap_output_open(&engine->output, &config->output, err);
+	for (unsigned i = 0; rc == 0 && i < engine->queue_count; i++)
+		engine->workers[i].caches_count = !engine->output.direct || engine->output.copies;
 	if (rc == 0 && engine->targets)
 		rc = cap_target_force_load(engine->targets, err);
 	for (unsigned i = 0; rc == 0 && i < engine->queue_count; i++)

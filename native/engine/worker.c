@@ -30,7 +30,8 @@
 
 /*
  * A source that waits for the engine may wait for the disk, too. It gains nothing from a long queue, and
- * blocks that wait in one have left the processor's caches when their turn comes.
+ * blocks that wait in one have left the processor's caches when their turn comes. A disk that takes them by
+ * itself has no use for caches, and wants long writes.
  */
 #define BACKPRESSURE_NS 50000L
 #define PACED_BLOCKS 8U
@@ -90,7 +91,7 @@ static void seal(struct cap_worker *worker)
 static struct cap_block *take_free_block(struct cap_worker *worker)
 {
 	const struct timespec pause = { .tv_nsec = BACKPRESSURE_NS };
-	const uint32_t limit = is_paced(worker) ? PACED_BLOCKS : UINT32_MAX;
+	const uint32_t limit = is_paced(worker) && worker->caches_count ? PACED_BLOCKS : UINT32_MAX;
 	struct cap_block *block;
 
 	while (!(block = cap_block_take(worker->pool, limit)) && is_paced(worker))
