@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.errors import BenchmarkError
@@ -47,9 +47,26 @@ class _Kept:
     trouble: str | None = None
 
 
-def interleave(contestants: Sequence[Contestant], repeats: int, tell: Tell) -> list[Measurement]:
-    """Measure them all; one that fails is told and does not hold up the others."""
+def interleave(contestants: Sequence[Contestant], repeats: int, tell: Tell) -> Iterator[Measurement]:
+    """Measure them all; one that fails is told and does not hold up the others.
+
+    Raises:
+        KeyboardInterrupt: after the records of those that had a repeat by then.
+    """
     kept = [_Kept() for _ in contestants]
+    interrupted = False
+    try:
+        _take_turns(contestants, kept, repeats, tell)
+    except KeyboardInterrupt:
+        interrupted = True
+    for contestant, own in zip(contestants, kept, strict=True):
+        if not interrupted or own.samples or own.trouble is not None:
+            yield _record(contestant, own)
+    if interrupted:
+        raise KeyboardInterrupt
+
+
+def _take_turns(contestants: Sequence[Contestant], kept: Sequence[_Kept], repeats: int, tell: Tell) -> None:
     for repeat in range(repeats):
         for contestant, own in zip(contestants, kept, strict=True):
             most = contestant.most_repeats or repeats
@@ -62,7 +79,6 @@ def interleave(contestants: Sequence[Contestant], repeats: int, tell: Tell) -> l
                 own.samples.append(contestant.once())
             except BenchmarkError as error:
                 own.trouble = str(error)
-    return [_record(contestant, own) for contestant, own in zip(contestants, kept, strict=True)]
 
 
 def _record(contestant: Contestant, own: _Kept) -> Measurement:

@@ -63,7 +63,7 @@ def test_tools_take_turns_and_one_that_fails_is_told() -> None:
         Contestant("case", "b", "64", lambda: once("b"), most_repeats=2),
         Contestant("case", "gone", "64", None),
     ]
-    records = interleave(tools, 3, lambda _: None)
+    records = list(interleave(tools, 3, lambda _: None))
     assert order == ["a", "bad", "b", "a", "b", "a"]
     assert [record.repeats for record in records] == [3, 0, 2, 0]
     assert [(record.state, record.note) for record in records[1::2]] == [(FAILED, "it broke"), (ABSENT, "")]
@@ -75,3 +75,18 @@ def test_a_record_has_what_readers_look_for(tmp_path: Path) -> None:
     (record,) = json.loads((tmp_path / "run.json").read_text())["measurements"]
     wanted = {"case", "tool", "packet_size", "packets_per_second", "cpu_ns_per_packet", "lost", "repeats", "spread"}
     assert wanted <= record.keys()
+
+
+def test_an_interrupt_keeps_what_was_measured() -> None:
+    def interrupted() -> Sample:
+        raise KeyboardInterrupt
+
+    tools = [
+        Contestant("case", "a", "64", lambda: _sample(1.0)),
+        Contestant("case", "b", "64", interrupted),
+        Contestant("case", "c", "64", lambda: _sample(1.0)),
+    ]
+    records = interleave(tools, 2, lambda _: None)
+    assert next(records).tool == "a"
+    with pytest.raises(KeyboardInterrupt):
+        next(records)
