@@ -259,6 +259,8 @@ static int read_targets(struct cap_settings *top, struct cap_config *config, str
 		rc = cap_fail(err, EINVAL, "targets.directory: must be an absolute path");
 	if (rc == 0)
 		rc = cap_settings_bool(&in, "streams", &targets->streams, err);
+	for (unsigned i = 0; i < config->port_count; i++)
+		config->ports[i].targeted = true;
 	return cap_settings_close(&in, rc, err);
 }
 

@@ -131,6 +131,7 @@ struct cap_port_config {
 	bool promiscuous;
 	char *filter;	  /**< pcap filter expression, or NULL */
 	uint32_t tunnels; /**< enum cap_tunnel: what the targets' packets may be inside of */
+	bool targeted;	  /**< packets are judged by targets, on the whole frame */
 	void *options;	  /**< the driver's own structure, from parse_options */
 	unsigned index;	  /**< position in the configuration */
 	unsigned hold_ms; /**< longest time that the source may keep a packet back to gather more */

@@ -115,6 +115,9 @@ static void a_ring_holds_what_the_files_are_to_hold(void)
 	HOLDS(cap_pfring_caplen(&config, 1 << 20) == 65600);
 	config.snaplen = 96;
 	HOLDS(cap_pfring_caplen(&config, 1500) == 96);
+	config.targeted = true;
+	HOLDS(cap_pfring_caplen(&config, 1500) == 1522);
+	config.targeted = false;
 	config.filter = (char *)"udp";
 	HOLDS(cap_pfring_caplen(&config, 1500) == 1522);
 	cap_pfring_free_options(config.options);

@@ -128,6 +128,7 @@ uint32_t cap_pfring_caplen(const struct cap_port_config *config, unsigned mtu)
 {
 	uint32_t whole = mtu + LINK_OVERHEAD < MOST_CAPLEN ? mtu + LINK_OVERHEAD : MOST_CAPLEN;
 
-	/* With a filter the whole frame comes up, for the engine's exact filter to judge. */
-	return config->filter || config->snaplen > whole ? whole : config->snaplen;
+	/* The whole frame comes up where the engine judges it, by a filter or by targets. */
+	return config->filter || config->targeted || config->snaplen > whole ? whole :
+									       config->snaplen;
 }
