@@ -52,11 +52,12 @@ def found_in(config: CaptureConfig) -> Iterator[tuple[str, str]]:
             "is true, and without targets there is nobody to have files; write targets, [] for those of run time "
             "alone, or by_target: false",
         )
-    if config.output.rotate_size < config.buffers.block_size:
+    # A file has pages of its own beside the first block.
+    if config.output.rotate_size <= config.buffers.block_size:
         yield (
             "output.rotate_size",
-            f"is {format_size(config.output.rotate_size)}, smaller than one block of "
-            f"{format_size(config.buffers.block_size)}; write a multiple of buffers.block_size",
+            f"is {format_size(config.output.rotate_size)}, no more than one block of "
+            f"{format_size(config.buffers.block_size)}; write a multiple of buffers.block_size, at least twice that",
         )
 
 
