@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -30,7 +31,7 @@ class Spent:
     cpu_seconds: float
     """User and system, of all its threads and of the children that it waited for."""
     peak_bytes: int
-    """Most memory that it had at a time."""
+    """Most memory that it had at a time; 0: no more than this process, whose peak a child begins with."""
 
 
 class Process:
@@ -74,7 +75,9 @@ class Process:
         self._process.returncode = os.waitstatus_to_exitcode(status)
         if self._process.returncode not in allowed:
             raise BenchmarkError(f"{self.name} ended with {self._process.returncode}: {self.words()}")
-        return Spent(ended - self._began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak = usage.ru_maxrss * 1024 if usage.ru_maxrss > own else 0
+        return Spent(ended - self._began, usage.ru_utime + usage.ru_stime, peak)
 
     def words(self) -> str:
         """The end of what it printed, in one line; of an engine's log the sentence."""
