@@ -38,7 +38,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--plot", type=Path, metavar="FILE", help="a picture of them (SVG)")
     add("--repeats", type=int, metavar="N", help="of each measurement (5)")
     add("--seconds", type=float, metavar="S", help="of traffic in a live trial (1.5)")
-    add("--packets", type=int, metavar="N", help="in the file of the file cases (5000000)")
+    add(
+        "--packets",
+        type=int,
+        metavar="N",
+        help="in the file of the file cases (5000000), and a quarter of those from memory",
+    )
     add("--peers", type=Path, action="append", default=[], metavar="FILE", help="more peers, as in peers.toml")
     add("--disk", type=Path, metavar="FOLDER", help="on the disk to measure (that of the checkout)")
     add("--build", type=Path, default=ROOT / "build" / "benchmark", metavar="FOLDER", help=argparse.SUPPRESS)
@@ -64,11 +69,13 @@ def _options(arguments: argparse.Namespace) -> Options:
 
 
 def _measure(arguments: argparse.Namespace, console: Console) -> Run:
+    """Measure, show and keep the records; what was finished is shown and kept after an interrupt, too."""
     options, chosen = _options(arguments), _chosen(arguments.case)
     rivals = peers.read([peers.OWN, *arguments.peers])
     began, started = time.monotonic(), datetime.now(UTC).isoformat(timespec="seconds")
     described = machine.describe()
     records: list[Measurement] = []
+    interrupted = False
     with (
         nullcontext() if options.quick else alone(),
         workplace(arguments.build.resolve(), arguments.disk) as place,
@@ -80,8 +87,13 @@ def _measure(arguments: argparse.Namespace, console: Console) -> Run:
             if not console.is_terminal:
                 console.print(line)
 
-        records += Session(place, options, rivals, tell).measure(chosen)
-    return Run(
+        try:
+            # One by one, so that an interrupt keeps those that are finished.
+            for record in Session(place, options, rivals, tell).measure(chosen):
+                records.append(record)  # noqa: PERF402
+        except KeyboardInterrupt:
+            interrupted = True
+    run = Run(
         machine=described,
         revision=machine.revision(),
         started=started,
@@ -90,6 +102,13 @@ def _measure(arguments: argparse.Namespace, console: Console) -> Run:
         versions={peer.tool: peer.version or "" for peer in rivals},
         measurements=tuple(record for record in records if record.case in chosen),
     )
+    table.show(run, TITLES, console)
+    table.show_verdicts(run, console)
+    if arguments.json:
+        run.write(arguments.json)
+    if interrupted:
+        raise KeyboardInterrupt
+    return run
 
 
 def _list(arguments: argparse.Namespace, console: Console) -> None:
@@ -105,16 +124,15 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     arguments = _parser().parse_args(words)
     console = Console() if sys.stdout.isatty() else Console(width=_FILE_WIDTH)
-    # As an interrupt, so that namespaces and mounts go however it is ended.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # As an interrupt, so that namespaces and mounts go however it is ended; a shell starts what runs in the background
+    # with interrupts ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         if arguments.list:
             _list(arguments, console)
             return 0
         run = _measure(arguments, console)
-        table.show(run, TITLES, console)
-        if arguments.json:
-            run.write(arguments.json)
         if arguments.plot:
             # Takes a second to load.
             from benchmarks import plot  # noqa: PLC0415

@@ -14,6 +14,8 @@ from benchmarks.errors import BenchmarkError
 from benchmarks.process import Process, Spent, output_of, running
 from capstan.ledger import Balance, Layout, LedgerFile, Snapshot
 
+BLOCKS_MIB = 64
+"""The pool of a queue: blocks of 1 MiB."""
 _SECONDS = 600.0
 
 
@@ -32,7 +34,7 @@ class Job:
     netns: str | None = None
     filter: str | None = None
     io: str = "auto"
-    buffers: Mapping[str, Any] = field(default_factory=lambda: {"blocks_per_queue": 64, "hugepages": "auto"})
+    buffers: Mapping[str, Any] = field(default_factory=lambda: {"blocks_per_queue": BLOCKS_MIB, "hugepages": "auto"})
 
     def settings(self, place: Path) -> dict[str, Any]:
         """engine.json."""

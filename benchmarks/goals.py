@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from operator import ge, le
 
+from benchmarks.engine import BLOCKS_MIB
 from benchmarks.records import MEASURED, Measurement, Run
 
 REACHED, MISSED, UNJUDGED = "reached", "not reached", "not judged"
@@ -96,6 +97,8 @@ def _files(results: _Results) -> Iterator[Verdict]:
         ratio = _share(_whole(peer), _whole(ours)) if peer and ours else None
         yield _verdict(f"{hosts} hosts in a file, less than tcpdump, starts included", ratio, wanted, "x")
     few, many = (results.one("file-hosts", own, "64", targets) for targets in (1, 100_000))
+    beyond = many.peak_mib - BLOCKS_MIB if many and many.peak_mib else None
+    yield _verdict("memory beyond its blocks, 100 000 targets", beyond, 64, " MiB", le)
     growth = _share(_cpu(many), _cpu(few)) if few and many else None
     yield _verdict("CPU time a packet from 1 to 100 000 targets", growth, 2.0, "x", le)
 

@@ -17,8 +17,10 @@ from benchmarks.targets import hits, write_targets
 from benchmarks.traffic import Generator, Sent
 
 TARGETS = 1000
-_RETIRED_SECONDS = 1.2
-"""tcpdump has the kernel hand over a block of its ring that is not full after a second."""
+_RETIRES = 0.3
+"""Seconds until the engine has read what it was sent; what its writer still holds it writes when it is stopped."""
+_PEER_RETIRES = 1.2
+"""Of peers: tcpdump has the kernel hand over a block of its ring that is not full after a second."""
 _QUIET_SECONDS = 2.0
 _QUIET_STEP = 0.1
 _QUIET_SHARE = 0.05
@@ -62,6 +64,7 @@ class Receiver:
     """None: it is not on this machine."""
     note: str = ""
     targets: int | None = None
+    retires: float = _RETIRES
 
     def trial(self, place: Place, lab: Lab, rate: int, count: int, size: str) -> Trial:
         """Offer frames at a rate and look what the tool kept."""
@@ -72,7 +75,7 @@ class Receiver:
             lab.steer()
             cpu, softirq = capture.cpu_seconds(), lab.softirq_seconds()
             sent = generator.send(lab.sender, "wire0", count, rate, size)
-            _await_quiet(capture)
+            _await_quiet(capture, self.retires)
             cpu, softirq = capture.cpu_seconds() - cpu, lab.softirq_seconds() - softirq
             found = generator.check(capture.finish(), sent.frames)
         if found.damaged:
@@ -81,9 +84,9 @@ class Receiver:
         return Trial(sent, cpu, softirq, wanted, found.frames)
 
 
-def _await_quiet(capture: Capture) -> None:
+def _await_quiet(capture: Capture, retires: float) -> None:
     """Until what is in its ring is read; one that polls is never quiet."""
-    time.sleep(_RETIRED_SECONDS)
+    time.sleep(retires)
     deadline = time.monotonic() + _QUIET_SECONDS
     last = capture.cpu_seconds()
     while time.monotonic() < deadline:
@@ -107,7 +110,7 @@ def receivers(place: Place, options: Options, peers: Sequence[Peer]) -> Iterator
     for peer in peers:
         if peer.live:
             capturing = PeerCapturing(peer, place.receiver_core) if peer.installed else None
-            yield Receiver(peer.tool, capturing, peer.notes)
+            yield Receiver(peer.tool, capturing, peer.notes, retires=_PEER_RETIRES)
     few = options.few(TARGETS)
     chosen = write_targets(place.memory / "targets-live.json", few)
     for method, words in (("af_packet", ring), ("af_xdp", {"mode": "copy", **_XDP})):

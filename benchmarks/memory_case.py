@@ -21,6 +21,7 @@ from benchmarks.traffic import FLOWS, IMIX, mean_bytes
 
 SIZES = ("64", "512", "1514", "imix")
 TARGETS = 100_000
+TOOL = "capstan replay"
 _START = 64
 """Packets of a run that is all start: one burst."""
 
@@ -34,26 +35,35 @@ class Pipeline:
     sink: str
     """null, tmpfs or disk"""
     targets: Path | None = None
+    queues: int = 1
+    """Each with a core of its own."""
 
     def run(self, packets: int) -> Spent:
-        """Run so many packets through.
+        """Run so many packets of each queue through.
 
         Raises:
             BenchmarkError: a packet was lost, although a source from memory waits for the engine.
         """
         size = {"sizes": list(IMIX)} if self.packet_size == "imix" else {"size": int(self.packet_size)}
         generate: dict[str, Any] = {"packets": packets, "flows": FLOWS, "distinct": FLOWS, **size}
-        port = {"interface": "memory", "method": "replay", "options": {"generate": generate}}
+        cores = [self.place.receiver_core, self.place.sender_core]
+        port = {
+            "interface": "memory",
+            "method": "replay",
+            "queues": self.queues,
+            "cores": [cores[at % len(cores)] for at in range(self.queues)],
+            "options": {"generate": generate},
+        }
         with self.place.output(self.sink == "disk") as output:
             job = Job(
                 port,
-                (self.place.receiver_core, self.place.sender_core),
+                tuple(cores),
                 output=None if self.sink == "null" else output,
                 direct="auto",
                 targets=self.targets,
             )
             done = run_to_end(self.place.engine, job, output)
-        balance = done.balance
+        balance, packets = done.balance, packets * self.queues
         if balance.wire != packets or balance.dropped or (self.targets is None and balance.filtered):
             raise BenchmarkError(f"{packets} packets were to come through, the ledger says {balance}")
         return done.spent
@@ -61,7 +71,14 @@ class Pipeline:
     def once(self, packets: int) -> Sample:
         """One repeat."""
         spent = self.run(packets)
-        return Sample(packets, spent.seconds, spent.cpu_seconds, bytes=int(packets * mean_bytes(self.packet_size)))
+        packets *= self.queues
+        return Sample(
+            packets,
+            spent.seconds,
+            spent.cpu_seconds,
+            bytes=int(packets * mean_bytes(self.packet_size)),
+            peak_bytes=spent.peak_bytes,
+        )
 
 
 def contestants(place: Place, options: Options) -> Iterator[Contestant]:
@@ -76,9 +93,11 @@ def contestants(place: Place, options: Options) -> Iterator[Contestant]:
         pipeline = Pipeline(place, size, sink, chosen)
         packets = options.packets_for("null", mean_bytes(size))
         yield _contestant(f"memory-{sink}", pipeline, packets, options.few(TARGETS))
+    yield _contestant("memory-null", Pipeline(place, "64", "null", queues=2), options.packets_for("null", 64.0))
     yield Bandwidth(place.disk, place.sender_core, options.disk_bytes).contestant()
 
 
 def _contestant(case: str, pipeline: Pipeline, packets: int, targets: int | None = None) -> Contestant:
     once, start = partial(pipeline.once, packets), partial(pipeline.run, _START)
-    return Contestant(case, "capstan replay", pipeline.packet_size, once, start, targets)
+    tool = TOOL if pipeline.queues == 1 else f"{TOOL}, {pipeline.queues} queues"
+    return Contestant(case, tool, pipeline.packet_size, once, start, targets)

@@ -32,6 +32,8 @@ class Sample:
     """Offered, and neither found in the output nor rejected by a filter that was asked for."""
     bytes: int = 0
     """Of all frames."""
+    peak_bytes: int = 0
+    """Most memory at a time, where it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Measurement:
     start_seconds: float | None = None
     """CPU time of the same run without packets: opening, compiling filters, allocating. Not in the figures above."""
     lost: int | None = None
+    peak_mib: float | None = None
+    """Most memory at a time that the tool's process had, its buffers included."""
     repeats: int = 0
     spread: float | None = None
     """(largest - smallest) / median of what the case is about: the rate where it searches one, else the CPU time."""
@@ -125,6 +129,7 @@ def summarise(
         "softirq_ns_per_packet": statistics.median(softirq) if any(softirq) else None,
         "start_seconds": start if starts else None,
         "lost": max(sample.lost for sample in samples),
+        "peak_mib": max(sample.peak_bytes for sample in samples) / 2**20 or None,
         "repeats": len(samples),
         "spread": spread(cpu) if told else None,
     }

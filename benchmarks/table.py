@@ -8,14 +8,15 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.goals import UNJUDGED, judge
 from benchmarks.records import MEASURED, Measurement, Run
 
 _FINE = 100
 """Nanoseconds below which a tenth of one is told."""
 _MILLION = 1e6
 COLUMNS = (
-    "tool", "bytes", "targets", "packets/s", "Gbit/s", "CPU ns/packet", "softirq ns", "instructions", "start s", "lost",
-    "spread", "repeats",
+    "tool", "bytes", "targets", "packets/s", "Gbit/s", "CPU ns/packet", "softirq ns", "instructions", "start s", "MiB",
+    "lost", "spread", "repeats",
 )  # fmt: skip
 
 
@@ -35,6 +36,7 @@ def cells(record: Measurement) -> tuple[str, ...]:
         number(record.softirq_ns_per_packet),
         number(record.instructions_per_packet, ",.1f"),
         number(record.start_seconds, ".2f"),
+        number(record.peak_mib),
         number(record.lost) if record.state == MEASURED else record.state,
         "-" if record.spread is None else f"{record.spread:.0%}",
         number(record.repeats or None),
@@ -71,6 +73,19 @@ def remarks(records: list[Measurement]) -> dict[str, list[str]]:
         if sentence and told not in said.setdefault(sentence, []):
             said[sentence].append(told)
     return said
+
+
+def show_verdicts(run: Run, console: Console) -> None:
+    """What was to be reached, as far as the run can tell."""
+    judged = [verdict for verdict in judge(run) if verdict.state != UNJUDGED]
+    if not judged or run.quick:
+        return
+    table = Table(box=SIMPLE_HEAD, title="what was to be reached", title_justify="left", title_style="bold")
+    for word in ("goal", "wanted", "found", ""):
+        table.add_column(word)
+    for verdict in judged:
+        table.add_row(verdict.words, verdict.wanted, verdict.found, verdict.state)
+    console.print(table)
 
 
 def show(run: Run, titles: dict[str, str], console: Console) -> None:

@@ -222,6 +222,17 @@ def test_without_the_setting_everything_is_captured_and_no_target_is_spoken_of(a
     assert "The settings have no targets" in refused.stderr
 
 
+def test_check_config_looks_into_the_file_of_targets_too(host: Host, tmp_path: Path) -> None:
+    file = tmp_path / "targets.json"
+    file.write_text(json.dumps([{"id": ID, "vlans": [7]}]))
+    host.configure(targets_file=str(file))
+    assert ", 1 targets" in capstan("check-config").output
+    file.write_text('[{"id": 7, "vlans": [7]}]')
+    assert "targets[0].id: is no UUID" in capstan("check-config").stderr
+    host.configure(targets_file="targets.json")
+    assert "is not absolute on this host" in capstan("check-config").stderr
+
+
 def test_a_targets_file_that_is_wrong_keeps_the_capture_from_starting(appliance: Host, tmp_path: Path) -> None:
     (tmp_path / "targets.json").write_text('[{"id": "x", "vlans": [7]}]')
     appliance.configure(targets_file=str(tmp_path / "targets.json"))

@@ -69,6 +69,10 @@
 
 #define CLOCK_READINGS 5
 
+/* Packets a second of the fastest links that one queue may be given, and the shortest sleep worth its calls. */
+#define HIGHEST_RATE 20000000L
+#define SHORTEST_PAUSE_NS 20000L
+
 enum mode { MODE_AUTO, MODE_ZEROCOPY, MODE_COPY, MODE_SKB };
 
 static const char *const mode_words[] = { "auto", "zerocopy", "copy", "skb", NULL };
@@ -93,6 +97,8 @@ struct cap_queue {
 	size_t frames_size;
 	bool hugepages;
 	int fd;
+	long pause_ns;	      /* to let packets gather; 0: none */
+	bool came;	      /* a packet has, since the last pause */
 	unsigned descriptors; /* of the burst in hand */
 	uint64_t returned[CAP_BURST + MOST_SEGMENTS];
 	struct cap_segment segments[CAP_BURST + MOST_SEGMENTS];
@@ -357,6 +363,14 @@ static int check_zero_copy(struct cap_port *port, struct cap_port_facts *facts,
 	return 0;
 }
 
+/* While the kernel polls on our behalf, it does so by our calls. */
+static long pause_of(const struct options *options)
+{
+	const long pause = (long)options->ring * ((long)CAP_NS_PER_S / HIGHEST_RATE / 2);
+
+	return options->busy_poll_us || pause < SHORTEST_PAUSE_NS ? 0 : pause;
+}
+
 static int map_frames(struct cap_port *port, struct cap_port_facts *facts, struct cap_error *err)
 {
 	for (unsigned i = 0; i < port->queue_count; i++) {
@@ -371,6 +385,7 @@ static int map_frames(struct cap_port *port, struct cap_port_facts *facts, struc
 					port->config->interface, (long long)port->options->frames);
 		queue->port = port;
 		queue->index = i;
+		queue->pause_ns = pause_of(port->options);
 	}
 	facts->snaplen = port->config->snaplen;
 	return 0;
@@ -632,6 +647,7 @@ static int rx_burst(struct cap_queue *queue, struct cap_packet *packets, unsigne
 		}
 		packet->wire_len = packet->len;
 	}
+	queue->came |= n > 0;
 	return (int)n;
 }
 
@@ -650,10 +666,21 @@ static void release(struct cap_queue *queue)
 		(void)recvfrom(queue->fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
 }
 
+/*
+ * Where packets come one by one, waking up for each costs several times what the packet does. Those that
+ * follow are let gather for a moment, in which a link of the highest rate fills half of the ring; on a link
+ * that is quiet the next packet wakes us at once.
+ */
 static void wait(struct cap_queue *queue, int timeout_ms)
 {
 	struct pollfd ready = { .fd = queue->fd, .events = POLLIN };
+	const struct timespec pause = { .tv_nsec = queue->pause_ns };
 
+	if (queue->came && queue->pause_ns) {
+		queue->came = false;
+		nanosleep(&pause, NULL);
+		return;
+	}
 	poll(&ready, 1, timeout_ms);
 }
 

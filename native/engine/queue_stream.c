@@ -189,8 +189,10 @@ static void drop_oldest(struct cap_queue_stream *stream)
 	struct cap_block *oldest = stream->batch[0];
 
 	if (stream->targets) {
-		oldest->packets -= cap_target_streams_counted(stream->targets);
-		cap_target_streams_skip(stream->targets, oldest->packets);
+		uint64_t counted = cap_target_streams_counted(stream->targets);
+
+		cap_target_streams_skip(stream->targets, oldest);
+		oldest->packets -= counted;
 	}
 	take_from_batch(stream, 1);
 	dropped(stream, oldest);

@@ -530,9 +530,20 @@ uint64_t cap_target_streams_counted(const struct cap_target_streams *streams)
 	return streams->counted;
 }
 
-void cap_target_streams_skip(struct cap_target_streams *streams, uint64_t lost)
+void cap_target_streams_skip(struct cap_target_streams *streams, const struct cap_block *block)
 {
+	struct cap_packet_block packet;
+	int64_t size;
+
+	/* What its packets would have told of losses before them is not told by anyone else. */
+	for (; streams->offset < block->used; streams->offset += (uint32_t)size) {
+		size = cap_packet_block_read(block->data + streams->offset,
+					     block->used - streams->offset, &packet);
+		if (size < 0)
+			break;
+		streams->lost += packet.at ? packet.dropped : 0;
+	}
+	streams->lost += block->packets - streams->counted;
 	streams->offset = 0;
 	streams->counted = 0;
-	streams->lost += lost;
 }

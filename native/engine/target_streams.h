@@ -85,7 +85,7 @@ bool cap_round_settle(struct cap_target_streams *streams, struct cap_round_end *
 /** Packets of the first of the next blocks that are counted already. */
 uint64_t cap_target_streams_counted(const struct cap_target_streams *streams);
 
-/** Its first block is gone, with what was not counted of it, which is lost to all targets. */
-void cap_target_streams_skip(struct cap_target_streams *streams, uint64_t lost);
+/** Its first block, with what is not counted of it yet, goes to nobody. */
+void cap_target_streams_skip(struct cap_target_streams *streams, const struct cap_block *block);
 
 #endif

@@ -243,7 +243,9 @@ static int make_room(struct cap_target_outcome *outcome, size_t most, struct cap
 {
 	outcome->added = calloc(most + 1, sizeof(*outcome->added));
 	outcome->removed = calloc(most + 1, sizeof(*outcome->removed));
-	return outcome->added && outcome->removed ? 0 : cap_fail(err, ENOMEM, "out of memory");
+	if (!outcome->added || !outcome->removed)
+		return cap_fail(err, ENOMEM, "out of memory");
+	return cap_target_list_reserve(&outcome->list, (unsigned)most, err);
 }
 
 int cap_target_change_apply(const struct cap_target_change *change, const struct cap_target *before,

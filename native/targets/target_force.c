@@ -190,24 +190,11 @@ static void publish(struct cap_target_force *force, struct cap_target_set *set)
 	pthread_mutex_unlock(&force->lock);
 }
 
-/* @return an array of what the set has, to be freed */
-static struct cap_target *targets_of(const struct cap_target_set *set)
-{
-	const unsigned count = cap_target_set_count(set);
-	struct cap_target *targets = calloc(count + 1UL, sizeof(*targets));
-
-	for (unsigned i = 0; targets && i < count; i++)
-		targets[i] = *cap_target_set_at(set, i);
-	return targets;
-}
-
 /* The set in force is safe in the log meanwhile, so nobody waits for this. */
 static void write_file(struct cap_target_force *force)
 {
-	struct cap_target *targets = targets_of(force->set);
-	struct cap_error err = { "out of memory for targets.json" };
-	const bool failed = !targets ||
-			    cap_target_store_write(&force->store, targets,
+	struct cap_error err;
+	const bool failed = cap_target_store_write(&force->store, cap_target_set_at(force->set, 0),
 						   cap_target_set_count(force->set), &err) != 0;
 
 	if (failed && !force->write_failed)
@@ -215,7 +202,6 @@ static void write_file(struct cap_target_force *force)
 			  err.text);
 	else if (!failed && force->write_failed)
 		cap_info("targets_written", "targets: targets.json is written again");
-	free(targets);
 	force->write_failed = failed;
 	force->write_at = failed ? cap_realtime_ns() + RETRY_NS : 0;
 	pthread_mutex_lock(&force->lock);
@@ -293,16 +279,15 @@ static json_t *do_job(struct cap_target_force *force, struct cap_target_job *job
 {
 	struct cap_target_outcome outcome = { 0 };
 	struct cap_target_change change = { 0 };
-	struct cap_target *before = targets_of(force->set);
 	json_t *answer = NULL;
 	struct cap_error err;
-	int rc = before ? load_text(job, &err) : cap_fail(&err, ENOMEM, "out of memory");
+	int rc = load_text(job, &err);
 
 	if (rc == 0)
 		rc = cap_target_change_read(job->text, job->len, CAP_CHANGE_ASKED, &change, &err);
 	if (rc == 0)
-		rc = cap_target_change_apply(&change, before, cap_target_set_count(force->set),
-					     &outcome, &err);
+		rc = cap_target_change_apply(&change, cap_target_set_at(force->set, 0),
+					     cap_target_set_count(force->set), &outcome, &err);
 	if (rc == 0 && !change.dry_run && !is_nothing(&outcome))
 		rc = carry_out(force, &change, &outcome, &job->peer, &err);
 	if (rc == 0)
@@ -315,7 +300,6 @@ static json_t *do_job(struct cap_target_force *force, struct cap_target_job *job
 		answer = json_pack("{s:b, s:s%}", "ok", 0, "error", err.text, strlen(err.text));
 	cap_target_outcome_free(&outcome);
 	cap_target_change_free(&change);
-	free(before);
 	end_job(job);
 	return answer;
 }

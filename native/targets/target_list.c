@@ -44,6 +44,20 @@ unsigned cap_target_terms(const struct cap_target *target)
 	       target->outer_vlan_count + target->inner_vlan_count;
 }
 
+int cap_target_list_reserve(struct cap_target_list *list, unsigned room, struct cap_error *err)
+{
+	struct cap_target *grown;
+
+	if (room <= list->room)
+		return 0;
+	grown = reallocarray(list->targets, room, sizeof(*list->targets));
+	if (!grown)
+		return cap_fail(err, ENOMEM, "out of memory for %u targets", room);
+	list->targets = grown;
+	list->room = room;
+	return 0;
+}
+
 int cap_target_list_add(struct cap_target_list *list, const struct cap_target *target,
 			struct cap_error *err)
 {
@@ -60,14 +74,11 @@ int cap_target_list_add(struct cap_target_list *list, const struct cap_target *t
 			"the targets have more than %u prefixes, ports, MAC addresses and VLAN ids together: remove some",
 			CAP_MAX_TARGET_TERMS);
 	if (list->count == list->room) {
-		const unsigned room = list->room ? 2 * list->room : FIRST_ROOM;
-		struct cap_target *grown =
-			reallocarray(list->targets, room, sizeof(*list->targets));
+		int rc = cap_target_list_reserve(list, list->room ? 2 * list->room : FIRST_ROOM,
+						 err);
 
-		if (!grown)
-			return cap_fail(err, ENOMEM, "out of memory for %u targets", room);
-		list->targets = grown;
-		list->room = room;
+		if (rc)
+			return rc;
 	}
 	list->targets[list->count++] = *target;
 	list->terms = terms;

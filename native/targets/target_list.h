@@ -21,6 +21,9 @@ struct cap_target_list {
 /** Memory that goes with the list, aligned for every term. @return NULL when there is none */
 void *cap_target_list_alloc(struct cap_target_list *list, size_t size);
 
+/** Make room for @p room targets in all. @return 0, or -ENOMEM with a sentence */
+int cap_target_list_reserve(struct cap_target_list *list, unsigned room, struct cap_error *err);
+
 /**
  * Append @p target as it is: its terms are not copied.
  *

@@ -339,16 +339,16 @@ int cap_target_read(struct cap_target_list *list, json_t *object, enum cap_targe
 
 void cap_text_write(FILE *out, const char *text)
 {
-	putc('"', out);
+	putc_unlocked('"', out);
 	for (const char *c = text; *c; c++) {
 		if (*c == '"' || *c == '\\')
-			putc('\\', out);
+			putc_unlocked('\\', out);
 		if ((unsigned char)*c < ' ')
 			fprintf(out, "\\u%04x", *c);
 		else
-			putc(*c, out);
+			putc_unlocked(*c, out);
 	}
-	putc('"', out);
+	putc_unlocked('"', out);
 }
 
 static void write_vlans(FILE *out, const char *key, const uint16_t *vlans, unsigned count)
@@ -358,7 +358,7 @@ static void write_vlans(FILE *out, const char *key, const uint16_t *vlans, unsig
 	fprintf(out, ",\"%s\":[", key);
 	for (unsigned i = 0; i < count; i++)
 		fprintf(out, "%s%u", i ? "," : "", vlans[i]);
-	putc(']', out);
+	putc_unlocked(']', out);
 }
 
 static void write_terms(FILE *out, const struct cap_target *target)
@@ -366,13 +366,13 @@ static void write_terms(FILE *out, const struct cap_target *target)
 	char text[CAP_PREFIX_TEXT];
 
 	if (target->prefix_count)
-		fputs(",\"prefixes\":[", out);
+		fputs_unlocked(",\"prefixes\":[", out);
 	for (unsigned i = 0; i < target->prefix_count; i++) {
 		cap_prefix_text(&target->prefixes[i], text);
 		fprintf(out, "%s\"%s\"", i ? "," : "", text);
 	}
 	if (target->prefix_count)
-		putc(']', out);
+		putc_unlocked(']', out);
 	if (!target->any_protocol) {
 		const char *name = cap_protocol_name(target->protocol);
 
@@ -382,23 +382,23 @@ static void write_terms(FILE *out, const struct cap_target *target)
 			fprintf(out, ",\"protocol\":%u", target->protocol);
 	}
 	if (target->port_count)
-		fputs(",\"ports\":[", out);
+		fputs_unlocked(",\"ports\":[", out);
 	for (unsigned i = 0; i < target->port_count; i++) {
 		cap_ports_text(&target->ports[i], text);
 		fprintf(out, "%s\"%s\"", i ? "," : "", text);
 	}
 	if (target->port_count)
-		putc(']', out);
+		putc_unlocked(']', out);
 	write_vlans(out, "vlans", target->outer_vlans, target->outer_vlan_count);
 	write_vlans(out, "inner_vlans", target->inner_vlans, target->inner_vlan_count);
 	if (target->mac_count)
-		fputs(",\"macs\":[", out);
+		fputs_unlocked(",\"macs\":[", out);
 	for (unsigned i = 0; i < target->mac_count; i++) {
 		cap_mac_text(target->macs[i], text);
 		fprintf(out, "%s\"%s\"", i ? "," : "", text);
 	}
 	if (target->mac_count)
-		putc(']', out);
+		putc_unlocked(']', out);
 }
 
 void cap_target_write(FILE *out, const struct cap_target *target, enum cap_target_form form)
@@ -425,8 +425,8 @@ void cap_target_write(FILE *out, const struct cap_target *target, enum cap_targe
 		fprintf(out, ",\"end\":\"%s\"", text);
 	}
 	if (target->note) {
-		fputs(",\"note\":", out);
+		fputs_unlocked(",\"note\":", out);
 		cap_text_write(out, target->note);
 	}
-	putc('}', out);
+	putc_unlocked('}', out);
 }

@@ -31,7 +31,7 @@ unsigned cap_target_set_count(const struct cap_target_set *set);
 /** Bytes that the set takes. */
 size_t cap_target_set_memory(const struct cap_target_set *set);
 
-/** Target @p index of the set, borrowed. */
+/** Target @p index of the set, borrowed; those behind it follow, as in an array. */
 const struct cap_target *cap_target_set_at(const struct cap_target_set *set, unsigned index);
 
 /** How the set's targets are found by what a packet shows. */

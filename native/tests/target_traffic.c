@@ -280,11 +280,11 @@ static void put_ipv6(struct traffic *traffic, unsigned depth)
 
 	pick_address(traffic, 6, addresses);
 	pick_address(traffic, 6, addresses + 16);
-	for (unsigned i = 0; i < count; i++)
-		extensions[i] = (struct extension){
-			types[traffic_random(traffic, sizeof(types))],
-			(uint8_t)(one_in(traffic, 20) ? 255 : traffic_random(traffic, 3))
-		};
+	for (unsigned i = 0; i < count; i++) {
+		extensions[i].type = types[traffic_random(traffic, sizeof(types))];
+		extensions[i].units =
+			(uint8_t)(one_in(traffic, 20) ? 255 : traffic_random(traffic, 3));
+	}
 	if (one_in(traffic, 4)) {
 		unsigned i = pick_fragmented(traffic, 6);
 
@@ -292,7 +292,8 @@ static void put_ipv6(struct traffic *traffic, unsigned depth)
 		protocol = traffic->fragmented[i].protocol;
 		id = traffic->fragmented[i].id;
 		piece = pick_offset(traffic) << 3;
-		piece |= traffic_random(traffic, 4) << 1 | (piece == 0 || one_in(traffic, 2));
+		piece |= traffic_random(traffic, 4) << 1;
+		piece |= (piece >> 3 == 0 || one_in(traffic, 2));
 		count = count < 10 ? count : 10;
 		extensions[count++] = (struct extension){ 44, 0 };
 	}
@@ -324,6 +325,7 @@ static void put_ethernet(struct traffic *traffic, unsigned depth)
 {
 	static const uint16_t tags[] = { 0x8100, 0x88a8, 0x9100 };
 	uint8_t mac[6];
+	uint16_t vlan;
 
 	if (depth > DEEPEST)
 		return;
@@ -334,7 +336,8 @@ static void put_ethernet(struct traffic *traffic, unsigned depth)
 	}
 	for (uint64_t n = one_in(traffic, 20) ? 5 : traffic_random(traffic, 3); n; n--) {
 		put(traffic, tags[traffic_random(traffic, 3)], 2);
-		put(traffic, traffic_random(traffic, 16) << 12 | pick_vlan(traffic), 2);
+		vlan = pick_vlan(traffic);
+		put(traffic, traffic_random(traffic, 16) << 12 | vlan, 2);
 	}
 	switch (traffic_random(traffic, 10)) {
 	case 0:
@@ -407,9 +410,12 @@ void traffic_packet_make(struct traffic *traffic, bool ethernet, struct traffic_
 	else
 		put_ip(traffic, pick_family(traffic), 0);
 	len = (uint32_t)(traffic->at - frame);
-	for (uint64_t flips = one_in(traffic, 10) ? traffic_random(traffic, 4) : 0; flips; flips--)
-		frame[traffic_random(traffic, len < 80 ? len : 80)] ^=
-			(uint8_t)(1U << traffic_random(traffic, 8));
+	for (uint64_t flips = one_in(traffic, 10) ? traffic_random(traffic, 4) : 0; flips;
+	     flips--) {
+		const uint64_t at = traffic_random(traffic, len < 80 ? len : 80);
+
+		frame[at] ^= (uint8_t)(1U << traffic_random(traffic, 8));
+	}
 	if (ethernet && one_in(traffic, 2))
 		len = strip(&out->packet, frame, len);
 	out->packet.wire_len = len;
@@ -454,11 +460,11 @@ static struct cap_prefix make_prefix(struct traffic *traffic)
 
 static struct cap_port_range make_range(struct traffic *traffic)
 {
+	const unsigned narrow = one_in(traffic, 2) ? 1 : 4096;
 	uint16_t first = pick_port(traffic), last = first;
 
 	if (one_in(traffic, 2))
-		last = (uint16_t)(first + traffic_random(traffic, 65536U - first) /
-						  (one_in(traffic, 2) ? 1 : 4096));
+		last = (uint16_t)(first + traffic_random(traffic, 65536U - first) / narrow);
 	return (struct cap_port_range){ first, last };
 }
 
@@ -469,12 +475,10 @@ static void make_target(struct traffic *traffic, struct cap_target *target)
 	/* Most have prefixes alone. */
 	if (!kinds || one_in(traffic, 2))
 		kinds = 1;
-	*target =
-		(struct cap_target){ .any_protocol = !one_in(traffic, 4),
-				     .protocol =
-					     protocols[traffic_random(traffic, sizeof(protocols))],
-				     .direction = (uint8_t)traffic_random(traffic, 3),
-				     .end_ns = UINT64_MAX };
+	*target = (struct cap_target){ .end_ns = UINT64_MAX };
+	target->any_protocol = !one_in(traffic, 4);
+	target->protocol = protocols[traffic_random(traffic, sizeof(protocols))];
+	target->direction = (uint8_t)traffic_random(traffic, 3);
 	for (unsigned i = 0; i < CAP_TARGET_ID_LEN; i++)
 		target->id[i] = (uint8_t)traffic_random(traffic, 256);
 	if (one_in(traffic, 4)) {

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from capstan import target_changes
 from capstan.config import json_schema, load
 from capstan.paths import Paths
+from capstan.quantities import format_count
 
 
 @click.command()
@@ -19,11 +21,13 @@ def check_config(paths: Paths, file: Path | None, as_json: bool) -> None:
     """Check a settings FILE (default: /etc/capstan/capstan.yml); every mistake is told in one sentence."""
     path = file or paths.config
     config = load(path)
+    targets = target_changes.of_settings(config)
     if as_json:
         click.echo(config.model_dump_json(indent=2))
     else:
         interfaces = ", ".join(interface.identity for interface in config.interfaces)
-        click.echo(f"{path}: good: host {config.host}, {' and '.join(config.methods)} on {interfaces}")
+        whose = "" if targets is None else f", {format_count(len(targets))} targets"
+        click.echo(f"{path}: good: host {config.host}, {' and '.join(config.methods)} on {interfaces}{whose}")
 
 
 @click.command()
