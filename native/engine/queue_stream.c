@@ -21,7 +21,6 @@ _Static_assert(CAP_STREAM_BATCH + 2 <= CAP_IO_VECTORS,
 #define GATHER_NS (100 * CAP_NS_PER_MS)
 
 #define RETRY_NS (500 * CAP_NS_PER_MS)
-#define SPACE_CHECK_NS (200 * CAP_NS_PER_MS)
 
 static void give_back(struct cap_queue_stream *stream, struct cap_block *block)
 {
@@ -89,15 +88,13 @@ static void unblock_stream(struct cap_queue_stream *stream)
 	stream->blocked = false;
 }
 
-static int keep_space_free(struct cap_queue_stream *stream, uint64_t now)
+/* Before each write: by the clock a fast link would be far below the floor between two looks. */
+static int keep_space_free(struct cap_queue_stream *stream)
 {
 	struct cap_ledger_writer *ledger = &stream->from.ledger->writer;
 	uint64_t removed = 0, bytes = 0;
 	int rc;
 
-	if (!stream->blocked && now - stream->space_checked < SPACE_CHECK_NS)
-		return 0;
-	stream->space_checked = now;
 	rc = cap_output_keep_free(stream->files->output, &removed, &bytes);
 	cap_count(&ledger->files_removed, removed);
 	cap_count(&ledger->removed_bytes, bytes);
@@ -297,7 +294,7 @@ bool cap_queue_stream_advance(struct cap_queue_stream *stream, uint64_t now)
 		if (stream->count == 0 || (stream->targets && waits_for_more(stream, now)))
 			return false;
 	}
-	rc = keep_space_free(stream, now);
+	rc = keep_space_free(stream);
 	if (rc) {
 		block_stream(stream, rc, "keeping space free");
 		return false;

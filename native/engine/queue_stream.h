@@ -29,7 +29,6 @@ struct cap_queue_stream {
 	bool blocked;
 	int blocked_by; /**< negative errno */
 	uint64_t retry_at;
-	uint64_t space_checked;
 	bool last_try; /**< at the end: tried once more since anything was written */
 };
 
