@@ -27,8 +27,8 @@ description:
   - Keeps the arguments in one drop-in of its own, C(/etc/default/grub.d/zz-capstan.cfg), and has C(update-grub) make
     C(grub.cfg) of it. Kernels that come later have them, too. Arguments are compared whole, never as parts
     of a text.
-  - What the administrator's own files give the kernel already is left there. What they contradict is refused, with file
-    and line, before anything is changed.
+  - What the administrator's own files give the kernel already is left there, and what they give it later becomes his.
+    What they contradict is refused, with file and line, before anything is changed.
   - C(grub.cfg) is made beside the one in place, read back, and put in its place by renaming. When C(update-grub) fails,
     everything is as it was.
   - What is configured and what runs are told apart each time; RV(reboot_reasons) says what is between the two.

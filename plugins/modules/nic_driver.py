@@ -30,8 +30,9 @@ description:
   - How a NIC was before its first bind (driver, interfaces with names, MAC addresses, queues, MTU and state) is on disk
     in C(/var/lib/capstan-host/nic_driver.json) before anything is changed. A NIC in that record that O(ports) does not
     ask for any more is given back, and forgotten when all is as it was.
-  - When one NIC fails, all that this run had touched are given back. A run that was cut off is completed by the next
-    one, in whichever direction that is asked for.
+  - When one NIC fails, all that this run had touched go back, those of an earlier run to what that had made of them,
+    and the same NICs are bound at the next boot as before. A run that was cut off is completed by the next one, in
+    whichever direction that is asked for.
   - NICs of the drivers mlx4_core and mlx5_core stay on them, because DPDK works beside these.
 options:
   ports:

@@ -377,6 +377,71 @@ def test_a_next_entry_of_the_administrators_is_not_overwritten(host: GrubHost) -
     assert "GRUB is told already to boot 1>2 next" in refused(host, *ISOLATION, trial=True)
 
 
+# The administrator sets what we have set
+
+
+ADMINISTRATOR = 'GRUB_DEFAULT=0\nGRUB_CMDLINE_LINUX_DEFAULT="quiet"\nGRUB_CMDLINE_LINUX="intel_iommu=on"\n'
+PASS_THROUGH = argument("iommu=pt", "capture_kernel.iommu")
+
+
+@pytest.fixture(params=[False, True], ids=["not generated", "generated"])
+def taken_over(host: GrubHost, request: pytest.FixtureRequest) -> GrubHost:
+    """A host that runs our arguments, one of which its administrator has set since, with or without update-grub."""
+    run(host, IOMMU, PASS_THROUGH)
+    host.boot()
+    host.write("etc/default/grub", ADMINISTRATOR)
+    if request.param:
+        host.update()
+    return host
+
+
+@pytest.mark.parametrize("trial", [False, True])
+def test_what_the_administrator_sets_after_us_becomes_his(taken_over: GrubHost, trial: bool) -> None:
+    told = run(taken_over, IOMMU, PASS_THROUGH, trial=trial, check=True)
+    done = run(taken_over, IOMMU, PASS_THROUGH, trial=trial)
+    assert (told["changed"], told["reboot_reasons"]) == (True, done["reboot_reasons"])
+    assert own_arguments(["intel_iommu=on", "iommu=pt"], taken_over.root, ()) == ("iommu=pt",)
+    for identity, line in lines(taken_over).items():
+        assert (line.count("intel_iommu=on"), line.count("iommu=pt")) == (1, 1), identity
+    assert done["reboot_reasons"] == [], "the running kernel has both, so there is nothing to try either"
+    after = taken_over.snapshot()
+    assert not run(taken_over, IOMMU, PASS_THROUGH, trial=trial)["changed"]
+    assert taken_over.snapshot() == after
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_the_rollback_leaves_the_administrator_what_he_set_after_us(taken_over: GrubHost, again: bool) -> None:
+    if again:
+        run(taken_over, IOMMU, PASS_THROUGH)
+    told = run(taken_over, check=True)
+    done = run(taken_over)
+    assert (told["changed"], told["reboot_reasons"]) == (True, done["reboot_reasons"])
+    assert [reason["reason"] for reason in done["reboot_reasons"]] == [
+        "the running kernel still has iommu=pt, which the appliance no longer wants"
+    ]
+    assert taken_over.read(DROPIN) == ""
+    for identity, line in lines(taken_over).items():
+        assert (line.count("intel_iommu=on"), line.count("iommu=pt")) == (1, 0), identity
+    assert not run(taken_over)["changed"]
+    taken_over.boot()
+    assert run(taken_over)["reboot_reasons"] == []
+
+
+def test_a_trial_tries_the_rest_beside_what_the_administrator_set_after_us(taken_over: GrubHost) -> None:
+    simple = f"gnulinux-simple-{DEVICE}"
+    run(taken_over, IOMMU, *ISOLATION, trial=True)
+    assert "iommu=pt" in lines(taken_over)[simple]
+    assert lines(taken_over)["capstan-trial"].count("intel_iommu=on") == 1
+    assert "iommu=pt" not in lines(taken_over)["capstan-trial"]
+    assert not run(taken_over, IOMMU, *ISOLATION, trial=True)["changed"], "it waits for the boot"
+    taken_over.boot()
+    result = run(taken_over, IOMMU, *ISOLATION, trial=True)
+    assert (result["changed"], result["reboot_reasons"]) == (True, [])
+    assert lines(taken_over)[simple].count("intel_iommu=on") == 1
+    assert "iommu=pt" not in lines(taken_over)[simple]
+    assert not run(taken_over, IOMMU, *ISOLATION, trial=True)["changed"]
+
+
 # Resets and failures at every step
 
 

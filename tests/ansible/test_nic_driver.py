@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -30,7 +31,7 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.record impo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sysfs.kernel import EndError, Kernel
-from sysfs.tree import add_upper, build, detach, write
+from sysfs.tree import Device, add_upper, build, detach, write
 
 ONE, TWO = "0000:03:00.0", "0000:03:00.1"
 VIRTIO, IGB, ENA, MLX = "0000:04:00.0", "0000:05:00.0", "0000:00:05.0", "0000:81:00.0"
@@ -695,6 +696,114 @@ def test_when_one_nic_fails_all_are_given_back(tmp_path: Path, driverctl: bool, 
     assert Record("nic_driver", host.root).read() is None
 
 
+@pytest.mark.parametrize("driverctl", [True, False])
+def test_a_failed_exchange_leaves_the_nic_that_captures_bound_at_boot_too(tmp_path: Path, driverctl: bool) -> None:
+    host = machine(tmp_path, "ixgbe", "virtio", driverctl=driverctl)
+    host.request["group"] = ("capstan", os.getgid() if os.geteuid() else 4242)
+    host.run(port(ONE))
+    found = host.kernel.state()
+    host.kernel.refuses[f"vfio-pci {VIRTIO}"] = 22
+    with pytest.raises(HostError, match=f"{VIRTIO} had been touched and is as found again"):
+        host.run(port(VIRTIO))
+    assert host.kernel.state() == found
+    host.kernel.reboot()
+    assert host.drivers(ONE, VIRTIO) == ["vfio-pci", "virtio-pci"]
+    assert host.run(port(ONE)).moves == []
+
+
+def rule_to_driverctl(host: Machine) -> str:
+    host.request["through"] = "driver_override"
+    host.run(port(ONE))
+    host.request["through"] = "driverctl"
+    return "vfio-pci"
+
+
+def driverctl_to_rule(host: Machine) -> str:
+    host.request["through"] = "driverctl"
+    host.run(port(ONE))
+    host.request["through"] = "driver_override"
+    return "vfio-pci"
+
+
+def uio_to_vfio(host: Machine) -> str:
+    write(host.tree.sys("kernel/iommu_groups/33/type"), "identity")
+    host.request["through"] = "driver_override"
+    host.run(port(ONE, "uio_pci_generic"))
+    return "uio_pci_generic"
+
+
+@pytest.mark.parametrize("fails", [ONE, VIRTIO])
+@pytest.mark.parametrize("before", [rule_to_driverctl, driverctl_to_rule, uio_to_vfio])
+def test_a_nic_that_was_bound_before_goes_back_to_that(tmp_path: Path, before: Any, fails: str) -> None:
+    host = machine(tmp_path, "ixgbe", "virtio", driverctl=True)
+    host.request["group"] = ("capstan", os.getgid() if os.geteuid() else 4242)
+    driver = before(host)
+    found, opened = host.kernel.state(), access(host)
+    original, failures = host.kernel._bind, [f"vfio-pci {fails}"]  # noqa: SLF001
+
+    def bind(driver: str, device: Device) -> None:
+        if f"{driver} {device.address}" in failures:
+            failures.clear()
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        original(driver, device)
+
+    host.kernel._bind = bind  # type: ignore[method-assign]  # noqa: SLF001
+    if before is driverctl_to_rule and fails == ONE:  # it is not bound anew; driverctl's file can't be removed
+        failures.clear()
+        host.kernel.fail_at = {host.kernel.steps + 1}
+    with pytest.raises(HostError) as caught:
+        host.run(port(ONE), port(VIRTIO))
+    touched = f"{ONE} had been touched and is" if fails == ONE else f"{ONE}, {VIRTIO} had been touched and are"
+    assert f"{touched} as found again" in str(caught.value)
+    assert (host.kernel.state(), access(host)) == (found, opened)
+    host.kernel.reboot()
+    assert host.drivers(ONE, VIRTIO) == [driver, "virtio-pci"]
+    host.request["through"] = "auto"
+    assert host.run(port(ONE, driver)).moves == []
+
+
+def access(host: Machine) -> dict[str, tuple[int, int]]:
+    """Group and mode of each device file."""
+    folder = host.root / "dev/vfio"
+    return {path.name: (path.stat().st_gid, path.stat().st_mode) for path in folder.glob("[0-9]*")}
+
+
+@pytest.mark.parametrize(("end", "driver"), [(4, "ixgbe"), (5, None)])
+def test_a_nic_that_was_bound_half_goes_back_whole(tmp_path: Path, end: int, driver: str | None) -> None:
+    """A run that was cut off has left our override, under which the NIC's own driver does not take it."""
+    host = machine(tmp_path, "ixgbe", "virtio")
+    found = host.kernel.state()
+    host.kernel.end_at = end
+    with pytest.raises(EndError):
+        host.run(port(ONE))
+    host.kernel.end_at = None
+    assert (host.kernel.driver(ONE), host.kernel.override(ONE)) == (driver, "vfio-pci")
+    host.kernel.refuses[f"vfio-pci {VIRTIO}"] = 22
+    with pytest.raises(HostError, match=f"{ONE}, {VIRTIO} had been touched and are as found again"):
+        host.run(port(ONE), port(VIRTIO))
+    assert host.kernel.state()["devices"] == found["devices"]
+    assert nic_driver.remembered_nics(Record("nic_driver", host.root).read() or {}) == {}
+    host.run()
+    assert host.kernel.state() == found
+
+
+@pytest.mark.parametrize("others", [[], [TWO]])
+def test_what_has_gone_back_to_its_driver_is_not_bound_at_boot(tmp_path: Path, others: list[str]) -> None:
+    host = machine(tmp_path, "ixgbe")
+    host.request["group"] = ("capstan", os.getgid() if os.geteuid() else 4242)
+    host.run(*map(port, others))
+    expected = nic_boot.read_boot_files(host.root)
+    host.run(*map(port, [ONE, *others]))
+    detach(host.tree, host.tree.devices[ONE])  # by hand, or because vfio-pci refused it at boot
+    (host.root / "dev/vfio/33").unlink()
+    host.kernel.refuses[f"vfio-pci {ONE}"] = 22
+    with pytest.raises(HostError, match=f"{ONE} had been touched and is as found again"):
+        host.run(*map(port, [ONE, *others]))
+    assert host.drivers(ONE, TWO) == ["ixgbe", "vfio-pci" if others else "ixgbe"]
+    assert nic_boot.read_boot_files(host.root) == expected
+    assert sorted(nic_driver.remembered_nics(Record("nic_driver", host.root).read() or {})) == others
+
+
 def test_a_driver_that_can_not_be_loaded_touches_nothing(tmp_path: Path) -> None:
     host = machine(tmp_path, "ixgbe")
     host.kernel.refuses["modprobe vfio-pci"] = 1
@@ -728,6 +837,11 @@ def scenario(
         host.run(port(ONE), *([port(VIRTIO)] if action == "restore" else []))
     host.kernel.steps, host.kernel.log = 0, []
     return host, found, {"bind": [port(ONE), port(VIRTIO)], "restore": [], "exchange": [port(VIRTIO)]}[action]
+
+
+def bound_of(host: Machine) -> list[str]:
+    """Of the two, those that are bound."""
+    return [it for it in (ONE, VIRTIO) if host.kernel.driver(it) == "vfio-pci"]
 
 
 ACTIONS = ["bind", "restore", "exchange"]
@@ -777,6 +891,7 @@ def test_a_failure_at_any_step_is_told_and_undone_or_mended_by_the_next_run(
 ) -> None:
     for step in range(MOST_STEPS):
         host, found, wanted = scenario(memory / str(step), driverctl, udev, action)
+        files, bound = nic_boot.read_boot_files(host.root), bound_of(host)
         host.kernel.fail_at = set(range(step, step + failures))
         try:
             host.run(*wanted)
@@ -784,7 +899,12 @@ def test_a_failure_at_any_step_is_told_and_undone_or_mended_by_the_next_run(
             failed = str(error)
             if "as found again" in failed or "no NIC was touched" in failed:
                 remembered = nic_driver.remembered_nics(Record("nic_driver", host.root).read() or {})
-                assert [it for it in (ONE, VIRTIO) if host.kernel.driver(it) == "vfio-pci"] == sorted(remembered)
+                assert bound_of(host) == bound == sorted(remembered)
+                assert nic_boot.read_boot_files(host.root) == files
+                steps = host.kernel.steps
+                host.kernel.reboot()
+                host.kernel.steps = steps
+                assert bound_of(host) == bound
             elif host.kernel.state() != found and action == "bind":
                 assert "remembers how it was" in failed or "nic_driver.json" in failed
         else:

@@ -190,7 +190,7 @@ def decide(state: State, wanted: Sequence[Wanted], *, trial: bool, root: Path) -
     old = ours(state.files[DROPIN])
     changed = dropin(mine) != dropin(old)
     running = kernel_arguments.read(kernel_arguments.split(state.running))
-    removed = [argument for argument in old if argument not in mine]
+    removed = _leaving(state, old, mine)
     held = not kernel_arguments.lacking(mine, running) and kernel_arguments.lacking(removed, running) == removed
     waits = trial and changed and not held
     files: dict[str, str | None] = {DROPIN: state.files[DROPIN] if waits else dropin(mine), SCRIPT: None}
@@ -243,6 +243,12 @@ def _not_there_yet(state: State, wanted: Sequence[Wanted], root: Path) -> list[A
                 f"remove {other} there, or what asks for {item.argument.text} from the inventory"
             )
     return [item.argument for item in wanted if item.argument.key not in theirs]
+
+
+def _leaving(state: State, old: Sequence[Argument], mine: Sequence[Argument]) -> list[Argument]:
+    """Arguments of ours that the host is to have no more; what its administrator has set since stays on, as his."""
+    line = _line(state.administrator)
+    return [one for one in old if one not in mine and kernel_arguments.lacking([one], line)]
 
 
 def _origin(settings: Sequence[grub_config.Settings], key: str, text: str, root: Path) -> str:

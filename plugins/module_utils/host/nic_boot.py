@@ -7,7 +7,7 @@ initial RAM disk has bound by then is told to let go.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +89,24 @@ def _card(address: str, root: Path) -> str:
 
 def _file(path: str, lines: str, root: Path) -> str | None:
     return _HEAD + lines if lines and below(root, path).parent.is_dir() else None
+
+
+def less(files: BootFiles, addresses: Iterable[str], *, all_gone: bool) -> BootFiles:
+    """The files without these NICs.
+
+    Args:
+        files: as they are.
+        addresses: of NICs that are not to be bound at boot.
+        all_gone: whether no other is, so that no driver is to be loaded either.
+
+    """
+    names = [name for address in addresses for name in (f'"{address}"', f'/{address}"')]
+
+    def left(text: str | None) -> str | None:
+        lines = [line for line in (text or "").splitlines(keepends=True) if not any(name in line for name in names)]
+        return "".join(lines) if any(not line.startswith("#") for line in lines) else None
+
+    return BootFiles(left(files.rules), left(files.permissions), None if all_gone else files.modules)
 
 
 def write_boot_files(files: BootFiles, root: Path) -> bool:

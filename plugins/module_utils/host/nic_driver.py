@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.capstan.appliance.plugins.module_utils.host import nic_binding, nic_boot, nic_guard
+from ansible_collections.capstan.appliance.plugins.module_utils.host import nic_binding, nic_boot, nic_guard, nic_undo
 from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_binding import Host
 from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_boot import BootFiles
 from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_guard import Port, Situation
@@ -224,7 +224,7 @@ def run(request: Request, situation: Situation, host: Host, *, check_mode: bool)
     """Plan, and unless in check mode do it.
 
     Raises:
-        HostError: refused before anything was touched; or a NIC failed, and those bound in this run were given back.
+        HostError: refused before anything was touched; or a NIC failed, and all that was touched is as it was found.
 
     """
     plan = make_plan(request, situation)
@@ -266,14 +266,9 @@ def _refuse_held(plan: Plan, host: Host) -> None:
 def _bind_all(plan: Plan, request: Request, situation: Situation, host: Host) -> None:
     """Bind every NIC, or none."""
     record = Record(RECORD, host.root)
-    new = {
-        bind.nic.address: nic_binding.snapshot(bind.nic, host)
-        for bind in plan.binds
-        if bind.nic.address not in situation.remembered
-    }
+    found = nic_undo.find([bind.nic for bind in plan.binds], remembered_nics(situation.remembered), host)
     loads = {bind.driver for bind in plan.binds if not below(host.root, f"{DRIVERS}/{bind.driver}").is_dir()}
-    record.remember({**new, **{f"{_LOADED}{driver}": True for driver in loads}})
-    originals = {**situation.remembered, **new}
+    record.remember({**found.new, **{f"{_LOADED}{driver}": True for driver in loads}})
     tried: list[str] = []
     try:
         for bind in plan.binds:
@@ -286,9 +281,8 @@ def _bind_all(plan: Plan, request: Request, situation: Situation, host: Host) ->
         for path in _wrong_device_files(bound, request, host.root):
             _open_to(path, request.group, host.root)
     except (HostError, OSError) as error:
-        stand = [bind for bind in plan.binds if not bind.changed and bind.nic.address not in new]
-        failed = _undo(tried, originals, stand, request, host)
-        record.forget([address for address in {*tried, *new} if address not in failed])
+        failed = nic_undo.undo(tried, found, host)
+        record.forget(found.forgettable(tried).difference(failed))
         if not failed:
             left = _unload(sorted(loads), host)
             record.forget([f"{_LOADED}{driver}" for driver in loads if driver not in left])
@@ -305,35 +299,6 @@ def _open_to(path: str, group: tuple[str, int | None] | None, root: Path) -> Non
         below(root, path).chmod(_DEVICE_MODE)
     except OSError as error:
         raise HostError(f"{path} can't be opened to the group {name}: {error.strerror}", error.errno) from error
-
-
-def _undo(
-    tried: list[str], originals: Mapping[str, Any], stand: list[Bind], request: Request, host: Host
-) -> dict[str, str]:
-    """Give back what this run touched, in reverse, so that only the NICs that `stand` are bound.
-
-    Returns:
-        Why, for each NIC that could not be given back.
-
-    """
-    failed: dict[str, str] = {}
-    for address in reversed(tried):
-        try:
-            nic_binding.give_back(address, originals[address], host)
-        except (HostError, OSError) as error:
-            failed[address] = f"{address} could not be given back: {error}"
-    files = nic_boot.wanted_boot_files(
-        {bind.nic.address: bind.driver for bind in stand},
-        {bind.nic.address: bind.driver for bind in stand if not bind.driverctl},
-        request.group[0] if request.group else None,
-        host.root,
-    )
-    try:
-        nic_boot.write_boot_files(files, host.root)
-    except HostError as error:
-        # They would bind at boot what was given back now: all stays remembered, for the next run to bring right.
-        failed |= {address: str(error) for address in tried}
-    return failed
 
 
 def _told(error: Exception, tried: list[str], failed: Mapping[str, str], record: Record) -> str:
