@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.capstan.appliance.plugins.module_utils.host import irq_affinity, irq_names, irqbalance
 from ansible_collections.capstan.appliance.plugins.module_utils.host.irq_affinity import IrqAffinity
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError
 from sysfs.tree import Tree, attach, build, detach, rename_interface
+
+from conftest import CHECKOUT
 
 WORKERS = [[2], [3]]
 # Of each family a port, and on which CPU each of its interrupts belongs.
@@ -144,6 +147,30 @@ def test_originals_are_found_again_by_name_when_numbers_have_changed(tmp_path: P
     done = IrqAffinity(tmp_path).apply([])
     assert [(change.before, change.after) for change in done.changes] == [("2", "0-3")]
     assert placed(tree)["enp5s0-TxRx-0"] == "0-3"
+
+
+def test_a_nic_that_a_rollback_takes_from_dpdk_starts_on_the_cpus_that_were_the_hosts(
+    tmp_path: Path, kernel: Kernel
+) -> None:
+    """Its interrupts are new, so that no record has them: what they start with is what they keep."""
+    tree = machine(tmp_path, "igb", "ixgbe")
+    default = tmp_path / "proc/irq/default_smp_affinity"
+    detach(tree, tree.devices["0000:03:00.0"])
+    IrqAffinity(tmp_path).apply([port("0000:05:00.0")], [0, 1])
+    assert default.read_text() == "3\n"
+    play = yaml.safe_load((CHECKOUT / "playbooks/rollback.yml").read_text(encoding="utf-8"))[0]
+    roles = [task.get("ansible.builtin.include_role", {}).get("name", "").split(".")[-1] for task in play["tasks"]]
+    for role in [role for role in roles if role in {"dpdk", "irq_affinity"}]:
+        if role == "irq_affinity":
+            IrqAffinity(tmp_path).apply([])
+            continue
+        attach(tree, tree.devices["0000:03:00.0"], "ixgbe")
+        mask = int(default.read_text(), 16)
+        for irq in (tree.device_path("0000:03:00.0") / "msi_irqs").iterdir():
+            node = tmp_path / f"proc/irq/{irq.name}/smp_affinity_list"
+            node.write_text(irq_names.list_of(cpu for cpu in range(4) if mask >> cpu & 1) + "\n", encoding="ascii")
+    assert default.read_text() == "f\n"
+    assert {cpus for name, cpus in placed(tree).items() if name.startswith("ens3f0")} == {"0-3"}
 
 
 def test_a_port_that_is_down_has_none_and_loses_no_original(tmp_path: Path, kernel: Kernel) -> None:
