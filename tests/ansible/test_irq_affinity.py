@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.capstan.appliance.plugins.module_utils.host import irq_affinity, irq_names, irqbalance
+from ansible_collections.capstan.appliance.plugins.module_utils.host import (
+    host_pass,
+    irq_affinity,
+    irq_names,
+    irqbalance,
+    watch,
+)
 from ansible_collections.capstan.appliance.plugins.module_utils.host.irq_affinity import IrqAffinity
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError
 from sysfs.tree import Tree, attach, build, detach, rename_interface
@@ -45,12 +52,15 @@ class Kernel:
 
     def __init__(self, refuses: str = "", takes: str | None = None, waits: bool = False) -> None:
         self.refuses, self.takes, self.waits, self.writes = refuses, takes, waits, 0
+        self.offline: int | None = None
 
     def put(self, path: Path, text: str) -> None:
         """In the place of record.put."""
         self.writes += 1
         if self.refuses and path.parent.name == self.refuses:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
+        if path.name == "smp_affinity_list" and irq_names.cpus_of(text) == [self.offline]:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         path.write_text(f"{text}\n", encoding="ascii")
         if path.name == "smp_affinity_list" and not self.waits:
             first = self.takes or str(irq_names.cpus_of(text)[0])
@@ -204,6 +214,46 @@ def test_a_kernel_that_takes_another_cpu_is_an_error(tmp_path: Path, kernel: Ker
     kernel.takes = "1"
     with pytest.raises(HostError, match="interrupt enp5s0-TxRx-0 is on CPU 1 after it was given to 2; see whether"):
         IrqAffinity(tmp_path).apply([port("0000:05:00.0")])
+
+
+def test_the_service_goes_on_to_the_others_where_one_port_can_not_be_served(tmp_path: Path, kernel: Kernel) -> None:
+    tree = machine(tmp_path, "igb", "ixgbe")
+    kernel.offline = 7
+    ports = [port("0000:05:00.0", [[7]]), port("0000:03:00.0")]
+    wrong = (
+        "interrupt enp5s0-TxRx-0 can't be given to CPU 7 (Invalid argument): "
+        "write CPUs that are online in capture_cores"
+    )
+    with pytest.raises(HostError, match=re.escape(wrong)):
+        IrqAffinity(tmp_path).apply(ports, [0, 1])
+    assert placed(tree)["ens3f0-TxRx-1"] == "0-3"
+    host_pass.keep("irq_affinity", host_pass.document("irq_affinity", ports, {}, housekeeping=[0, 1]), tmp_path)
+    (tmp_path / "run").mkdir(exist_ok=True)
+    said: list[str] = []
+    watch.Watch(tmp_path, said.append).apply()
+    assert said.count(wrong) == 1
+    assert [placed(tree)[f"ens3f0-TxRx-{queue}"] for queue in range(4)] == ["2", "3", "2", "3"]
+    assert (tmp_path / "proc/irq/default_smp_affinity").read_text() == "3\n"
+
+
+def test_an_original_that_can_not_be_given_back_keeps_none_of_the_others(
+    tmp_path: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = machine(tmp_path, "igb")
+    IrqAffinity(tmp_path).apply([port("0000:05:00.0")], [0, 1])
+    real = IrqAffinity._restore  # noqa: SLF001 - where the kernel is asked
+
+    def restore(key: str, *arguments: Any, **keywords: Any) -> None:
+        if key.endswith("TxRx-0"):
+            raise HostError("not now")
+        real(key, *arguments, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IrqAffinity, "_restore", staticmethod(restore))
+        with pytest.raises(HostError, match="not now"):
+            IrqAffinity(tmp_path).apply([])
+    assert (placed(tree)["enp5s0-TxRx-0"], placed(tree)["enp5s0-TxRx-1"]) == ("2", "0-3")
+    assert [change.label for change in IrqAffinity(tmp_path).apply([]).changes] == ["0000:05:00.0 enp5s0-TxRx-0"]
 
 
 def test_a_quiet_interrupt_that_moves_when_it_comes_next_is_no_error(tmp_path: Path, kernel: Kernel) -> None:

@@ -9,7 +9,8 @@ other devices stay where they are; default_smp_affinity has new ones start on th
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,12 @@ class IrqAffinity:
         self._refused = dict(refused or {})
 
     def apply(
-        self, ports: Iterable[Mapping[str, Any]], housekeeping: Iterable[int] = (), *, check: bool = False
+        self,
+        ports: Iterable[Mapping[str, Any]],
+        housekeeping: Iterable[int] = (),
+        *,
+        check: bool = False,
+        patient: bool = False,
     ) -> Outcome:
         """Bring interrupts to where the plan wants them, and all others back to where they were.
 
@@ -99,6 +105,7 @@ class IrqAffinity:
             ports: the plan's ports, in the inventory's order.
             housekeeping: CPUs for what has no CPU of its own.
             check: only look.
+            patient: what is wrong with one port goes into the notes, and keeps nobody from the others.
 
         Raises:
             HostError: the kernel refuses a CPU, or takes another.
@@ -108,16 +115,23 @@ class IrqAffinity:
         listed = [port for port in ports if wants_something(port)]
         names = actions(read_text("/proc/interrupts", self._root) or "")
         kept: set[str] = set()
+        told = outcome.notes if patient else None
         for port in listed:
             work = self._work_on(port, names, outcome, check=check)
-            # Interrupts belong to no namespace: they go to their CPUs before theirs is made, too.
-            there = port["netns"] is None or netns.exists(port["netns"])
-            kept |= netns.inside(port["netns"], work) if there else work(Path("/nowhere"))
+            with _going_on(port["interface"] or port["pci"], told):
+                # Interrupts belong to no namespace: they go to their CPUs before theirs is made, too.
+                there = port["netns"] is None or netns.exists(port["netns"])
+                kept |= netns.inside(port["netns"], work) if there else work(Path("/nowhere"))
         if listed and (cpus := tuple(sorted(housekeeping))):
             node = self._default(cpus)
             kept.add(node.key)
-            self._bring(node, outcome, check=check)
-        self._give_back(kept, listed, names, outcome, check=check)
+            with _going_on(node.label, told):
+                self._bring(node, outcome, check=check)
+        wrong: list[str] = []
+        self._give_back(kept, listed, names, outcome, wrong, check=check)
+        if wrong and not patient:
+            raise HostError("; ".join(wrong))
+        outcome.notes += wrong
         outcome.refused = self._refused
         return outcome
 
@@ -252,6 +266,7 @@ class IrqAffinity:
         ports: list[Mapping[str, Any]],
         names: Mapping[int, list[str]],
         outcome: Outcome,
+        wrong: list[str],
         *,
         check: bool,
     ) -> None:
@@ -261,9 +276,10 @@ class IrqAffinity:
             # An interrupt of a wanted port that is not there now comes back when the port is up again.
             if key == PREPARED or key in kept or pci in wanted or (key == DEFAULT and ports):
                 continue
-            self._back(key, entry, names, outcome, check=check)
-            if not check:
-                self._record.forget([key])
+            with _going_on(key, wrong):  # the others still have to be given back
+                self._back(key, entry, names, outcome, check=check)
+                if not check:
+                    self._record.forget([key])
 
     def _back(
         self, key: str, entry: Mapping[str, Any], names: Mapping[int, list[str]], outcome: Outcome, *, check: bool
@@ -298,6 +314,17 @@ class IrqAffinity:
                 outcome.notes.append(f"{key} can't be given back to {entry['value']} ({error.strerror})")
                 return
         outcome.changes.append(Change(key, now, entry["value"]))
+
+
+@contextmanager
+def _going_on(what: str, told: list[str] | None) -> Iterator[None]:
+    """Put what goes wrong into `told` and go on; without such a list it ends the pass."""
+    try:
+        yield
+    except (HostError, OSError) as error:
+        if told is None:
+            raise
+        told.append(str(error) if isinstance(error, HostError) else f"{what}: {error}")
 
 
 def _read(path: Path) -> str:
