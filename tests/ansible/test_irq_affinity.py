@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -282,6 +283,41 @@ def test_names_that_do_not_tell_their_queue_are_told(tmp_path: Path, kernel: Ker
     done = IrqAffinity(tmp_path).apply([port("0000:00:04.0")])
     assert done.changes == []
     assert "do not tell their queues; they stay where they are" in done.notes[0]
+
+
+def test_an_interrupt_that_goes_while_it_is_looked_for_leaves_nothing_in_the_record(
+    tmp_path: Path, kernel: Kernel
+) -> None:
+    """As where a port is taken down after /proc/interrupts was read: what is remembered first is what comes back."""
+    tree = machine(tmp_path, "igb")
+    before = everything(tmp_path)
+    folder = tmp_path / f"proc/irq/{tree.irqs['0000:05:00.0'] + 2}"
+    folder.rename(tmp_path / "away")
+    done = IrqAffinity(tmp_path).apply([port("0000:05:00.0")])
+    assert [change.label for change in done.changes] == ["interrupt enp5s0-TxRx-0"]
+    (tmp_path / "away").rename(folder)
+    IrqAffinity(tmp_path).apply([port("0000:05:00.0")])
+    assert placed(tree)["enp5s0-TxRx-1"] == "3"
+    IrqAffinity(tmp_path).apply([])
+    assert everything(tmp_path) == before
+
+
+def test_an_interrupt_that_goes_while_it_is_written_is_not_taken_for_one_of_the_kernels_own(
+    tmp_path: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel answers with EIO where a node went after it was opened."""
+    tree = machine(tmp_path, "igb")
+    gone = str(tree.irqs["0000:05:00.0"] + 1)
+
+    def put(path: Path, text: str) -> None:
+        if path.parent.name == gone:
+            shutil.rmtree(path.parent)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        kernel.put(path, text)
+
+    monkeypatch.setattr(irq_affinity, "put", put)
+    done = IrqAffinity(tmp_path).apply([port("0000:05:00.0")])
+    assert (done.refused, [change.label for change in done.changes]) == ({}, ["interrupt enp5s0-TxRx-1"])
 
 
 @pytest.mark.parametrize(

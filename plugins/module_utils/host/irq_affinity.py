@@ -216,6 +216,8 @@ class IrqAffinity:
             outcome.notes.append(f"{node.label}: {self._refused[node.key]}")
             return
         text = _read(node.path)
+        if not text:
+            return  # gone with its port since the names were read; when it comes back, a link says so
         before = _cpus(node, text)
         if before == set(node.cpus):
             return
@@ -226,11 +228,13 @@ class IrqAffinity:
         outcome.changes.append(Change(node.label, list_of(before) or "none", list_of(node.cpus) or "none"))
 
     def _write(self, node: Node, like: str, outcome: Outcome) -> bool:
-        """Write and read back; False where the kernel keeps that interrupt for itself."""
+        """Write and read back; False where the kernel keeps that interrupt for itself, or has it no more."""
         taken_before = self._taken(node)
         try:
             put(node.path, list_of(node.cpus) if node.effective else mask_of(node.cpus, like))
         except OSError as error:
+            if not node.path.exists():
+                return False
             # A managed interrupt, whose CPUs follow from the driver's queues, or one fixed to its CPU.
             if node.effective is None or error.errno not in {errno.EIO, errno.EPERM}:
                 raise HostError(
@@ -242,7 +246,10 @@ class IrqAffinity:
             self._refused[node.key] = f"the kernel assigns it by itself, to CPU {_read(node.effective)}"
             outcome.notes.append(f"{node.label}: {self._refused[node.key]}")
             return False
-        now = _cpus(node, _read(node.path))
+        after = _read(node.path)
+        if not after:
+            return False
+        now = _cpus(node, after)
         taken = self._taken(node)
         if now == set(node.cpus) and taken == taken_before and not taken <= now:
             # Without interrupt remapping x86 moves an interrupt only while it handles it: a quiet queue's comes later.
