@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -318,6 +319,44 @@ def test_an_interrupt_that_goes_while_it_is_written_is_not_taken_for_one_of_the_
     monkeypatch.setattr(irq_affinity, "put", put)
     done = IrqAffinity(tmp_path).apply([port("0000:05:00.0")])
     assert (done.refused, [change.label for change in done.changes]) == ({}, ["interrupt enp5s0-TxRx-1"])
+
+
+def test_what_goes_while_it_is_read_is_passed_over_and_what_can_not_be_read_is_named(
+    tmp_path: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was there a moment before is no matter: the kernel takes it away at any time."""
+    tree = machine(tmp_path, "igb")
+    before = placed(tree)
+    IrqAffinity(tmp_path).apply([port("0000:05:00.0")])
+    path = tmp_path / f"proc/irq/{tree.irqs['0000:05:00.0'] + 1}/smp_affinity_list"
+    real_read, real_list = Path.read_text, Path.iterdir
+
+    def read(self: Path, *arguments: Any, **keywords: Any) -> str:
+        if self == path:
+            if gone:
+                self.unlink(missing_ok=True)
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(self))
+        return real_read(self, *arguments, **keywords)
+
+    def listed(self: Path) -> Iterator[Path]:
+        if self.name == "msi_irqs":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self))
+        return real_list(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", read)
+        gone = False
+        with pytest.raises(HostError, match=r"^interrupt enp5s0-TxRx-0 can't be read \(Input/output error\); see what"):
+            IrqAffinity(tmp_path).apply([port("0000:05:00.0", [[0]])])
+        gone = True
+        done = IrqAffinity(tmp_path).apply([port("0000:05:00.0", [[0]])])
+    assert [change.label for change in done.changes] == ["interrupt enp5s0-TxRx-1"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", listed)
+        assert IrqAffinity(tmp_path).apply([port("0000:05:00.0")]).changes == []
+    path.write_text("2\n", encoding="ascii")
+    IrqAffinity(tmp_path).apply([])
+    assert placed(tree) == before
 
 
 @pytest.mark.parametrize(

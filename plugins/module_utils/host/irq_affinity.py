@@ -189,7 +189,10 @@ class IrqAffinity:
         """
         device = below(self._root, f"{_PCI}/{pci}")
         if (device / "msi_irqs").is_dir():
-            return sorted(int(path.name) for path in (device / "msi_irqs").iterdir()), ""
+            try:
+                return sorted(int(path.name) for path in (device / "msi_irqs").iterdir()), ""
+            except FileNotFoundError:
+                return [], ""  # its driver gives them back just now
         number = int(read_text(f"{_PCI}/{pci}/irq", self._root) or 0)
         if not number:
             return [], "it has no interrupts of its own"
@@ -215,7 +218,7 @@ class IrqAffinity:
         if node.key in self._refused:
             outcome.notes.append(f"{node.label}: {self._refused[node.key]}")
             return
-        text = _read(node.path)
+        text = _read(node.path, node.label)
         if not text:
             return  # gone with its port since the names were read; when it comes back, a link says so
         before = _cpus(node, text)
@@ -243,10 +246,10 @@ class IrqAffinity:
                     error.errno,
                 ) from error
             self._record.forget([node.key])
-            self._refused[node.key] = f"the kernel assigns it by itself, to CPU {_read(node.effective)}"
+            self._refused[node.key] = f"the kernel assigns it by itself, to CPU {_read(node.effective, node.label)}"
             outcome.notes.append(f"{node.label}: {self._refused[node.key]}")
             return False
-        after = _read(node.path)
+        after = _read(node.path, node.label)
         if not after:
             return False
         now = _cpus(node, after)
@@ -265,7 +268,7 @@ class IrqAffinity:
     @staticmethod
     def _taken(node: Node) -> set[int]:
         """CPUs that the interrupt really goes to; none where the kernel does not tell."""
-        return set(cpus_of(_read(node.effective))) if node.effective else set()
+        return set(cpus_of(_read(node.effective, node.label))) if node.effective else set()
 
     def _give_back(
         self,
@@ -309,11 +312,9 @@ class IrqAffinity:
 
     @staticmethod
     def _restore(key: str, entry: Mapping[str, Any], path: Path, outcome: Outcome, *, check: bool) -> None:
-        if not path.exists():
-            return  # what was set went with it
-        now = _read(path)
-        if now == entry["value"]:
-            return
+        now = _read(path, key)
+        if now in {"", entry["value"]}:
+            return  # what was set went with it, or is back
         if not check:
             try:
                 put(path, entry["value"])
@@ -334,8 +335,17 @@ def _going_on(what: str, told: list[str] | None) -> Iterator[None]:
         told.append(str(error) if isinstance(error, HostError) else f"{what}: {error}")
 
 
-def _read(path: Path) -> str:
-    return path.read_text(encoding="ascii").strip() if path.exists() else ""
+def _read(path: Path, label: str) -> str:
+    """What the kernel tells there; nothing where the place is gone, as with interrupts of a port that goes down."""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        if not path.exists():
+            return ""
+        raise HostError(
+            f"{label} can't be read ({error.strerror}); see what dmesg says of its device, then run the playbook again",
+            error.errno,
+        ) from error
 
 
 def _cpus(node: Node, text: str) -> set[int]:
