@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host import (
 )
 from ansible_collections.capstan.appliance.plugins.module_utils.host.irq_affinity import IrqAffinity
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError
+from ansible_collections.capstan.appliance.plugins.modules import irq_affinity as module
 from sysfs.tree import Tree, attach, build, detach, rename_interface
 
 from conftest import CHECKOUT
@@ -81,6 +83,13 @@ def machine(root: Path, *parts: str) -> Tree:
     (root / "proc/irq").mkdir(exist_ok=True)
     (root / "proc/irq/default_smp_affinity").write_text("f\n", encoding="ascii")
     return tree
+
+
+def absent(root: Path, *, check: bool = False) -> dict[str, Any]:
+    """The module's answer where everything is to be given back."""
+    (root / "run").mkdir(exist_ok=True)
+    parameters = {"root": str(root), "state": "absent", "ports": [], "housekeeping": []}
+    return module.run(SimpleNamespace(params=parameters, check_mode=check))
 
 
 def placed(tree: Tree) -> dict[str, str]:
@@ -253,7 +262,11 @@ def test_an_original_that_can_not_be_given_back_keeps_none_of_the_others(
     with monkeypatch.context() as patch:
         patch.setattr(IrqAffinity, "_restore", staticmethod(restore))
         with pytest.raises(HostError, match="not now"):
-            IrqAffinity(tmp_path).apply([])
+            absent(tmp_path, check=True)
+        assert placed(tree)["enp5s0-TxRx-1"] == "3"
+        for _ in range(2):  # what is left is said each time
+            with pytest.raises(HostError, match="not now"):
+                absent(tmp_path)
     assert (placed(tree)["enp5s0-TxRx-0"], placed(tree)["enp5s0-TxRx-1"]) == ("2", "0-3")
     assert [change.label for change in IrqAffinity(tmp_path).apply([]).changes] == ["0000:05:00.0 enp5s0-TxRx-0"]
 

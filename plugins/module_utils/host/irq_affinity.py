@@ -75,6 +75,8 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     """By the names in the record: what the kernel does not let be changed."""
+    wrong: list[str] = field(default_factory=list)
+    """What keeps places from being given back."""
 
 
 def wants_something(port: Mapping[str, Any]) -> bool:
@@ -108,7 +110,8 @@ class IrqAffinity:
             patient: what is wrong with one port goes into the notes, and keeps nobody from the others.
 
         Raises:
-            HostError: the kernel refuses a CPU, or takes another.
+            HostError: the kernel refuses a CPU, or takes another. What keeps a place from being given back is raised
+                when all others are, and so never by a look.
 
         """
         outcome = Outcome()
@@ -127,11 +130,11 @@ class IrqAffinity:
             kept.add(node.key)
             with _going_on(node.label, told):
                 self._bring(node, outcome, check=check)
-        wrong: list[str] = []
-        self._give_back(kept, listed, names, outcome, wrong, check=check)
-        if wrong and not patient:
-            raise HostError("; ".join(wrong))
-        outcome.notes += wrong
+        self._give_back(kept, listed, names, outcome, check=check)
+        if outcome.wrong and not (check or patient):
+            raise HostError("; ".join(outcome.wrong))
+        if patient:
+            outcome.notes += outcome.wrong
         outcome.refused = self._refused
         return outcome
 
@@ -276,7 +279,6 @@ class IrqAffinity:
         ports: list[Mapping[str, Any]],
         names: Mapping[int, list[str]],
         outcome: Outcome,
-        wrong: list[str],
         *,
         check: bool,
     ) -> None:
@@ -286,7 +288,7 @@ class IrqAffinity:
             # An interrupt of a wanted port that is not there now comes back when the port is up again.
             if key == PREPARED or key in kept or pci in wanted or (key == DEFAULT and ports):
                 continue
-            with _going_on(key, wrong):  # the others still have to be given back
+            with _going_on(key, outcome.wrong):  # the others still have to be given back
                 self._back(key, entry, names, outcome, check=check)
                 if not check:
                     self._record.forget([key])
