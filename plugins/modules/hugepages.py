@@ -188,7 +188,7 @@ class Host:
         """Do it; what is worth knowing.
 
         Raises:
-            HostError: a step failed, and all is as it was.
+            HostError: a step failed, and all is as it was but for what it names, which stays on record.
 
         """
         known = self.record.read() or {}
@@ -205,8 +205,12 @@ class Host:
                     hugepages_boot.unmount(self.root, path, directory=directory)
             except HostError as error:
                 raise HostError(". ".join([str(error), *self.undo(done, known)])) from error
-        except HostError:
-            self.record.forget(set(self.record.read() or {}) - set(known))
+        except HostError as error:
+            left = self.left(known)
+            self.record.forget(set(self.record.read() or {}) - set(known) - left)
+            if left:
+                told = f"{error}. {self.record.path} remembers how it was: run again once the reason is gone"
+                raise HostError(told, error.errno) from error
             raise
         if "wants" in self.forget:
             self.remove_wants()
@@ -242,6 +246,24 @@ class Host:
             left.append(f"this could not be undone: {error}")
         changed = [change for change in self.changes if change.more]
         return [*left, *hugepages.undo(self.root, changed)]
+
+    def left(self, known: Mapping[str, Any]) -> set[str]:
+        """What a run that failed could not undo, by its names in the record; `known` was there before the run."""
+        found = set()
+        for change in self.changes:
+            now = hugepages.read_pages(self.root, change.pages.size, change.pages.node)
+            if now is not None and now.count != change.pages.count:
+                found.add(change.pages.key)
+        there = hugepages_boot.mounted(self.root)
+        originals = self.record.read() or {}
+        for mount in self.missing:
+            key = f"mount {mount.path}"
+            made = key in originals and key not in known and not originals[key]["directory"]
+            if mount.path in there or (made and below(self.root, mount.path).is_dir()):
+                found.add(key)
+        if "wants" not in known and originals.get("wants") is False and below(self.root, hugepages_boot.WANTS).is_dir():
+            found.add("wants")
+        return found
 
     def remove_wants(self) -> None:
         """The folder of links goes if it was made for ours alone."""

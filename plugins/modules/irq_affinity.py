@@ -135,7 +135,9 @@ def run(module: AnsibleModule) -> dict[str, Any]:
         outcome = host_pass.interrupts(ports, housekeeping, known, root, check=True)
         rest = files != files_before
         changed = rest or bool(outcome.changes) or wanted.differs(NAME, after, root)
-        if changed and not module.check_mode:
+        if outcome.wrong and module.check_mode:
+            raise HostError("; ".join(outcome.wrong))
+        if (changed or outcome.wrong) and not module.check_mode:
             if rest:
                 irqbalance.put_in_place(files, root)
                 start_anew(module, root)

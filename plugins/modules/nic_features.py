@@ -138,7 +138,9 @@ def run(parameters: dict[str, Any], *, check: bool) -> dict[str, Any]:
         after = host_pass.document(NAME, ports, known)
         outcome = host_pass.nics(ports, known, root, check=True)
         changed = bool(outcome.changes) or wanted.differs(NAME, after, root)
-        if changed and not check:
+        if outcome.wrong and check:
+            raise HostError("; ".join(outcome.wrong))
+        if (changed or outcome.wrong) and not check:
             # First what is wanted: a pass of the service in between then works towards the same.
             host_pass.keep(NAME, after, root)
             outcome = host_pass.nics(ports, known, root)

@@ -307,6 +307,36 @@ def test_whatever_fails_the_next_run_completes_it(
     pytest.fail("the run has no end")
 
 
+def test_pages_that_could_not_be_given_back_after_a_failure_are_by_the_next_run(host: HugepageHost) -> None:
+    host.have(0, 100, used=60)
+    found = host.snapshot()
+    host.write("systemctl-fails", "")
+    host.fail_at = 2  # after both nodes have theirs and the mount has failed: the last node's go back first
+    with pytest.raises(HostError, match=r"could not be undone: .*node1.*\. /var/lib/capstan-host/hugepages\.json rem"):
+        run(host, pages(0, 512), pages(1, 256), mounts=[MOUNT])
+    assert (host.count(0), host.count(1)) == (100, 256)
+    assert set(record.Record("hugepages", host.root).read() or {}) == {"2097152 bytes on node 1"}
+    (host.root / "systemctl-fails").unlink()
+    run(host, pages(0, 512), pages(1, 256))
+    assert (host.count(0), host.count(1)) == (572, 256)
+    run(host)
+    assert host.snapshot() == found
+
+
+def test_a_mount_that_could_not_be_undone_after_a_failure_goes_with_the_next_run(host: HugepageHost) -> None:
+    found = host.snapshot()
+    run(host, mounts=[MOUNT])
+    host.write("systemctl-fails", "")
+    assert "remembers how it was" not in refused(host, mounts=[MOUNT, {**MOUNT, "path": "/dev/others"}])
+    (host.root / "systemctl-fails").unlink()
+    host.write("busy", "")
+    with pytest.raises(HostError, match=r"target is busy.*could not be undone: .*target is busy"):
+        run(host, mounts=[{**MOUNT, "path": "/dev/others"}])
+    (host.root / "busy").unlink()
+    run(host)
+    assert host.snapshot() == found
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
 @given(
     there=st.integers(0, 300),

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ansible_collections.capstan.appliance.plugins.module_utils.host import irq_affinity, irq_names, irqbalance
+import yaml
+from ansible_collections.capstan.appliance.plugins.module_utils.host import (
+    host_pass,
+    irq_affinity,
+    irq_names,
+    irqbalance,
+    watch,
+)
 from ansible_collections.capstan.appliance.plugins.module_utils.host.irq_affinity import IrqAffinity
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError
+from ansible_collections.capstan.appliance.plugins.modules import irq_affinity as module
 from sysfs.tree import Tree, attach, build, detach, rename_interface
+
+from conftest import CHECKOUT
 
 WORKERS = [[2], [3]]
 # Of each family a port, and on which CPU each of its interrupts belongs.
@@ -42,12 +56,15 @@ class Kernel:
 
     def __init__(self, refuses: str = "", takes: str | None = None, waits: bool = False) -> None:
         self.refuses, self.takes, self.waits, self.writes = refuses, takes, waits, 0
+        self.offline: int | None = None
 
     def put(self, path: Path, text: str) -> None:
         """In the place of record.put."""
         self.writes += 1
         if self.refuses and path.parent.name == self.refuses:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
+        if path.name == "smp_affinity_list" and irq_names.cpus_of(text) == [self.offline]:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         path.write_text(f"{text}\n", encoding="ascii")
         if path.name == "smp_affinity_list" and not self.waits:
             first = self.takes or str(irq_names.cpus_of(text)[0])
@@ -66,6 +83,13 @@ def machine(root: Path, *parts: str) -> Tree:
     (root / "proc/irq").mkdir(exist_ok=True)
     (root / "proc/irq/default_smp_affinity").write_text("f\n", encoding="ascii")
     return tree
+
+
+def absent(root: Path, *, check: bool = False) -> dict[str, Any]:
+    """The module's answer where everything is to be given back."""
+    (root / "run").mkdir(exist_ok=True)
+    parameters = {"root": str(root), "state": "absent", "ports": [], "housekeeping": []}
+    return module.run(SimpleNamespace(params=parameters, check_mode=check))
 
 
 def placed(tree: Tree) -> dict[str, str]:
@@ -146,6 +170,30 @@ def test_originals_are_found_again_by_name_when_numbers_have_changed(tmp_path: P
     assert placed(tree)["enp5s0-TxRx-0"] == "0-3"
 
 
+def test_a_nic_that_a_rollback_takes_from_dpdk_starts_on_the_cpus_that_were_the_hosts(
+    tmp_path: Path, kernel: Kernel
+) -> None:
+    """Its interrupts are new, so that no record has them: what they start with is what they keep."""
+    tree = machine(tmp_path, "igb", "ixgbe")
+    default = tmp_path / "proc/irq/default_smp_affinity"
+    detach(tree, tree.devices["0000:03:00.0"])
+    IrqAffinity(tmp_path).apply([port("0000:05:00.0")], [0, 1])
+    assert default.read_text() == "3\n"
+    play = yaml.safe_load((CHECKOUT / "playbooks/rollback.yml").read_text(encoding="utf-8"))[0]
+    roles = [task.get("ansible.builtin.include_role", {}).get("name", "").split(".")[-1] for task in play["tasks"]]
+    for role in [role for role in roles if role in {"dpdk", "irq_affinity"}]:
+        if role == "irq_affinity":
+            IrqAffinity(tmp_path).apply([])
+            continue
+        attach(tree, tree.devices["0000:03:00.0"], "ixgbe")
+        mask = int(default.read_text(), 16)
+        for irq in (tree.device_path("0000:03:00.0") / "msi_irqs").iterdir():
+            node = tmp_path / f"proc/irq/{irq.name}/smp_affinity_list"
+            node.write_text(irq_names.list_of(cpu for cpu in range(4) if mask >> cpu & 1) + "\n", encoding="ascii")
+    assert default.read_text() == "f\n"
+    assert {cpus for name, cpus in placed(tree).items() if name.startswith("ens3f0")} == {"0-3"}
+
+
 def test_a_port_that_is_down_has_none_and_loses_no_original(tmp_path: Path, kernel: Kernel) -> None:
     tree = machine(tmp_path, "igb")
     IrqAffinity(tmp_path).apply([port("0000:05:00.0")])
@@ -179,6 +227,50 @@ def test_a_kernel_that_takes_another_cpu_is_an_error(tmp_path: Path, kernel: Ker
         IrqAffinity(tmp_path).apply([port("0000:05:00.0")])
 
 
+def test_the_service_goes_on_to_the_others_where_one_port_can_not_be_served(tmp_path: Path, kernel: Kernel) -> None:
+    tree = machine(tmp_path, "igb", "ixgbe")
+    kernel.offline = 7
+    ports = [port("0000:05:00.0", [[7]]), port("0000:03:00.0")]
+    wrong = (
+        "interrupt enp5s0-TxRx-0 can't be given to CPU 7 (Invalid argument): "
+        "write CPUs that are online in capture_cores"
+    )
+    with pytest.raises(HostError, match=re.escape(wrong)):
+        IrqAffinity(tmp_path).apply(ports, [0, 1])
+    assert placed(tree)["ens3f0-TxRx-1"] == "0-3"
+    host_pass.keep("irq_affinity", host_pass.document("irq_affinity", ports, {}, housekeeping=[0, 1]), tmp_path)
+    (tmp_path / "run").mkdir(exist_ok=True)
+    said: list[str] = []
+    watch.Watch(tmp_path, said.append).apply()
+    assert said.count(wrong) == 1
+    assert [placed(tree)[f"ens3f0-TxRx-{queue}"] for queue in range(4)] == ["2", "3", "2", "3"]
+    assert (tmp_path / "proc/irq/default_smp_affinity").read_text() == "3\n"
+
+
+def test_an_original_that_can_not_be_given_back_keeps_none_of_the_others(
+    tmp_path: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = machine(tmp_path, "igb")
+    IrqAffinity(tmp_path).apply([port("0000:05:00.0")], [0, 1])
+    real = IrqAffinity._restore  # noqa: SLF001 - where the kernel is asked
+
+    def restore(key: str, *arguments: Any, **keywords: Any) -> None:
+        if key.endswith("TxRx-0"):
+            raise HostError("not now")
+        real(key, *arguments, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IrqAffinity, "_restore", staticmethod(restore))
+        with pytest.raises(HostError, match="not now"):
+            absent(tmp_path, check=True)
+        assert placed(tree)["enp5s0-TxRx-1"] == "3"
+        for _ in range(2):  # what is left is said each time
+            with pytest.raises(HostError, match="not now"):
+                absent(tmp_path)
+    assert (placed(tree)["enp5s0-TxRx-0"], placed(tree)["enp5s0-TxRx-1"]) == ("2", "0-3")
+    assert [change.label for change in IrqAffinity(tmp_path).apply([]).changes] == ["0000:05:00.0 enp5s0-TxRx-0"]
+
+
 def test_a_quiet_interrupt_that_moves_when_it_comes_next_is_no_error(tmp_path: Path, kernel: Kernel) -> None:
     """As on x86 without interrupt remapping: virtual machines, and servers whose VT-d is off."""
     tree = machine(tmp_path, "igb")
@@ -205,6 +297,79 @@ def test_names_that_do_not_tell_their_queue_are_told(tmp_path: Path, kernel: Ker
     done = IrqAffinity(tmp_path).apply([port("0000:00:04.0")])
     assert done.changes == []
     assert "do not tell their queues; they stay where they are" in done.notes[0]
+
+
+def test_an_interrupt_that_goes_while_it_is_looked_for_leaves_nothing_in_the_record(
+    tmp_path: Path, kernel: Kernel
+) -> None:
+    """As where a port is taken down after /proc/interrupts was read: what is remembered first is what comes back."""
+    tree = machine(tmp_path, "igb")
+    before = everything(tmp_path)
+    folder = tmp_path / f"proc/irq/{tree.irqs['0000:05:00.0'] + 2}"
+    folder.rename(tmp_path / "away")
+    done = IrqAffinity(tmp_path).apply([port("0000:05:00.0")])
+    assert [change.label for change in done.changes] == ["interrupt enp5s0-TxRx-0"]
+    (tmp_path / "away").rename(folder)
+    IrqAffinity(tmp_path).apply([port("0000:05:00.0")])
+    assert placed(tree)["enp5s0-TxRx-1"] == "3"
+    IrqAffinity(tmp_path).apply([])
+    assert everything(tmp_path) == before
+
+
+def test_an_interrupt_that_goes_while_it_is_written_is_not_taken_for_one_of_the_kernels_own(
+    tmp_path: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel answers with EIO where a node went after it was opened."""
+    tree = machine(tmp_path, "igb")
+    gone = str(tree.irqs["0000:05:00.0"] + 1)
+
+    def put(path: Path, text: str) -> None:
+        if path.parent.name == gone:
+            shutil.rmtree(path.parent)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        kernel.put(path, text)
+
+    monkeypatch.setattr(irq_affinity, "put", put)
+    done = IrqAffinity(tmp_path).apply([port("0000:05:00.0")])
+    assert (done.refused, [change.label for change in done.changes]) == ({}, ["interrupt enp5s0-TxRx-1"])
+
+
+def test_what_goes_while_it_is_read_is_passed_over_and_what_can_not_be_read_is_named(
+    tmp_path: Path, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was there a moment before is no matter: the kernel takes it away at any time."""
+    tree = machine(tmp_path, "igb")
+    before = placed(tree)
+    IrqAffinity(tmp_path).apply([port("0000:05:00.0")])
+    path = tmp_path / f"proc/irq/{tree.irqs['0000:05:00.0'] + 1}/smp_affinity_list"
+    real_read, real_list = Path.read_text, Path.iterdir
+
+    def read(self: Path, *arguments: Any, **keywords: Any) -> str:
+        if self == path:
+            if gone:
+                self.unlink(missing_ok=True)
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(self))
+        return real_read(self, *arguments, **keywords)
+
+    def listed(self: Path) -> Iterator[Path]:
+        if self.name == "msi_irqs":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self))
+        return real_list(self)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", read)
+        gone = False
+        with pytest.raises(HostError, match=r"^interrupt enp5s0-TxRx-0 can't be read \(Input/output error\); see what"):
+            IrqAffinity(tmp_path).apply([port("0000:05:00.0", [[0]])])
+        gone = True
+        done = IrqAffinity(tmp_path).apply([port("0000:05:00.0", [[0]])])
+    assert [change.label for change in done.changes] == ["interrupt enp5s0-TxRx-1"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "iterdir", listed)
+        assert IrqAffinity(tmp_path).apply([port("0000:05:00.0")]).changes == []
+    path.write_text("2\n", encoding="ascii")
+    IrqAffinity(tmp_path).apply([])
+    assert placed(tree) == before
 
 
 @pytest.mark.parametrize(

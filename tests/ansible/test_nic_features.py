@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -445,6 +447,78 @@ def test_one_wrong_port_keeps_all_from_being_changed(root: Path, veth: dict[str,
     assert state(veth) == before
 
 
+def test_an_interface_that_goes_while_it_is_read_is_named_and_the_others_are_given_back(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = "^capnf-gone went away while its settings were read; see ip link and dmesg for why, then run the playbook"
+    with NicEthtool() as ethtool:
+        there = Port(port(LEAVE), Path("/sys"), "capnf-gone", ethtool)
+        with pytest.raises(HostError, match=gone):
+            there.read()
+        nics = {key: SimulatedNic(FAMILIES["ice"], fitting("ice"), key=key) for key in ("0000:03:00.0", "0000:04:00.0")}
+        before = nics["0000:04:00.0"].read().settings
+        for key, nic in nics.items():
+            nic.port = {**nic.port, "pci": key}
+            bring(NicTuning(root), nic)
+            nic.port = port(LEAVE, pci=key)
+        monkeypatch.setattr(nic_tuning, "interface_of", lambda *_: "cap")
+        monkeypatch.setattr(
+            nic_tuning, "Port", lambda one, *_: there if one["pci"] == "0000:03:00.0" else nics[one["pci"]]
+        )
+        (note,) = [note for note in NicTuning(root).apply([], patient=True).notes if "capnf-gone" in note]
+    assert re.match(gone, note)
+    assert nics["0000:04:00.0"].read().settings == before
+    assert {name.split()[0] for name in Record("nic_features", root).read() or {}} == {"0000:03:00.0"}
+
+
+def test_a_nic_that_can_not_be_given_back_fails_a_rollback_after_all_others_are(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nics = {key: SimulatedNic(FAMILIES["ice"], fitting("ice"), key=key) for key in ("0000:03:00.0", "0000:04:00.0")}
+    before = nics["0000:04:00.0"].read().settings
+    for key, nic in nics.items():
+        nic.port = {**nic.port, "pci": key}
+        bring(NicTuning(root), nic)
+        nic.port = port(LEAVE, pci=key)
+    captures = nics["0000:04:00.0"].read().settings
+    with_guests(nics["0000:03:00.0"], 2)
+    monkeypatch.setattr(nic_tuning, "interface_of", lambda *_: "cap")
+    monkeypatch.setattr(nic_tuning, "Port", lambda one, *_: nics[one["pci"]])
+    held = "cap: channels, .* can't be given back, because that interrupts the link of virtual functions"
+    with pytest.raises(HostError, match=held):
+        module(root, [], check=True, want="absent")
+    assert nics["0000:04:00.0"].read().settings == captures
+    for _ in range(2):  # what is left is said each time
+        with pytest.raises(HostError, match=held):
+            module(root, [], want="absent")
+        assert nics["0000:04:00.0"].read().settings == before
+    with_guests(nics["0000:03:00.0"], 0)
+    module(root, [], want="absent")
+    assert nics["0000:03:00.0"].read().settings == before
+    assert not (root / "var/lib/capstan-host").exists()
+
+
+def test_a_driver_that_does_not_tell_its_settings_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def features(*_: Any) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(NicEthtool, "features", features)
+    with (
+        NicEthtool() as ethtool,
+        pytest.raises(
+            HostError,
+            match=r"^lo: its settings can't be read \(Input/output error\); see what dmesg says of it, then run",
+        ),
+    ):
+        Port(port(LEAVE), Path("/sys"), "lo", ethtool).read()
+
+
+def test_a_namespace_that_goes_while_it_is_entered_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(netns, "exists", lambda _: True)
+    with pytest.raises(HostError, match="the network namespace capnf-none does not exist; make it"):
+        netns.inside("capnf-none", lambda _: None)
+
+
 def test_a_namespace_that_is_not_there_is_named(root: Path, needs_root: None) -> None:
     with pytest.raises(HostError, match="capture_netns: the network namespace nowhere does not exist"):
         module(root, [port(VETH, netns="nowhere", pci=None)])
@@ -519,4 +593,6 @@ def test_a_rollback_that_virtual_functions_keep_from_its_end_says_what_to_do(
         HostError, match=r"^cap: channels, .* can't be given back, because .*; write 0 into /sys/bus/pci"
     ):
         NicTuning(root).apply([])
-    assert nic.log == []
+    assert reset(nic) == []
+    assert "feature rx-ntuple-filter" not in dict(nic.log)
+    assert dict(nic.log)["promiscuous"] is False

@@ -54,7 +54,13 @@ def nics(
 
 
 def interrupts(
-    ports: Ports, housekeeping: Iterable[int], known: Mapping[str, str], root: Path = _ROOT, *, check: bool = False
+    ports: Ports,
+    housekeeping: Iterable[int],
+    known: Mapping[str, str],
+    root: Path = _ROOT,
+    *,
+    check: bool = False,
+    patient: bool = False,
 ) -> irq_affinity.Outcome:
-    """Interrupts to where they are wanted."""
-    return irq_affinity.IrqAffinity(root, known).apply(ports, housekeeping, check=check)
+    """Interrupts to where they are wanted; `patient` as with nics()."""
+    return irq_affinity.IrqAffinity(root, known).apply(ports, housekeeping, check=check, patient=patient)

@@ -9,7 +9,8 @@ other devices stay where they are; default_smp_affinity has new ones start on th
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,8 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
     refused: dict[str, str] = field(default_factory=dict)
     """By the names in the record: what the kernel does not let be changed."""
+    wrong: list[str] = field(default_factory=list)
+    """What keeps places from being given back."""
 
 
 def wants_something(port: Mapping[str, Any]) -> bool:
@@ -91,7 +94,12 @@ class IrqAffinity:
         self._refused = dict(refused or {})
 
     def apply(
-        self, ports: Iterable[Mapping[str, Any]], housekeeping: Iterable[int] = (), *, check: bool = False
+        self,
+        ports: Iterable[Mapping[str, Any]],
+        housekeeping: Iterable[int] = (),
+        *,
+        check: bool = False,
+        patient: bool = False,
     ) -> Outcome:
         """Bring interrupts to where the plan wants them, and all others back to where they were.
 
@@ -99,25 +107,34 @@ class IrqAffinity:
             ports: the plan's ports, in the inventory's order.
             housekeeping: CPUs for what has no CPU of its own.
             check: only look.
+            patient: what is wrong with one port goes into the notes, and keeps nobody from the others.
 
         Raises:
-            HostError: the kernel refuses a CPU, or takes another.
+            HostError: the kernel refuses a CPU, or takes another. What keeps a place from being given back is raised
+                when all others are, and so never by a look.
 
         """
         outcome = Outcome()
         listed = [port for port in ports if wants_something(port)]
         names = actions(read_text("/proc/interrupts", self._root) or "")
         kept: set[str] = set()
+        told = outcome.notes if patient else None
         for port in listed:
             work = self._work_on(port, names, outcome, check=check)
-            # Interrupts belong to no namespace: they go to their CPUs before theirs is made, too.
-            there = port["netns"] is None or netns.exists(port["netns"])
-            kept |= netns.inside(port["netns"], work) if there else work(Path("/nowhere"))
+            with _going_on(port["interface"] or port["pci"], told):
+                # Interrupts belong to no namespace: they go to their CPUs before theirs is made, too.
+                there = port["netns"] is None or netns.exists(port["netns"])
+                kept |= netns.inside(port["netns"], work) if there else work(Path("/nowhere"))
         if listed and (cpus := tuple(sorted(housekeeping))):
             node = self._default(cpus)
             kept.add(node.key)
-            self._bring(node, outcome, check=check)
+            with _going_on(node.label, told):
+                self._bring(node, outcome, check=check)
         self._give_back(kept, listed, names, outcome, check=check)
+        if outcome.wrong and not (check or patient):
+            raise HostError("; ".join(outcome.wrong))
+        if patient:
+            outcome.notes += outcome.wrong
         outcome.refused = self._refused
         return outcome
 
@@ -175,7 +192,10 @@ class IrqAffinity:
         """
         device = below(self._root, f"{_PCI}/{pci}")
         if (device / "msi_irqs").is_dir():
-            return sorted(int(path.name) for path in (device / "msi_irqs").iterdir()), ""
+            try:
+                return sorted(int(path.name) for path in (device / "msi_irqs").iterdir()), ""
+            except FileNotFoundError:
+                return [], ""  # its driver gives them back just now
         number = int(read_text(f"{_PCI}/{pci}/irq", self._root) or 0)
         if not number:
             return [], "it has no interrupts of its own"
@@ -201,7 +221,9 @@ class IrqAffinity:
         if node.key in self._refused:
             outcome.notes.append(f"{node.label}: {self._refused[node.key]}")
             return
-        text = _read(node.path)
+        text = _read(node.path, node.label)
+        if not text:
+            return  # gone with its port since the names were read; when it comes back, a link says so
         before = _cpus(node, text)
         if before == set(node.cpus):
             return
@@ -212,11 +234,13 @@ class IrqAffinity:
         outcome.changes.append(Change(node.label, list_of(before) or "none", list_of(node.cpus) or "none"))
 
     def _write(self, node: Node, like: str, outcome: Outcome) -> bool:
-        """Write and read back; False where the kernel keeps that interrupt for itself."""
+        """Write and read back; False where the kernel keeps that interrupt for itself, or has it no more."""
         taken_before = self._taken(node)
         try:
             put(node.path, list_of(node.cpus) if node.effective else mask_of(node.cpus, like))
         except OSError as error:
+            if not node.path.exists():
+                return False
             # A managed interrupt, whose CPUs follow from the driver's queues, or one fixed to its CPU.
             if node.effective is None or error.errno not in {errno.EIO, errno.EPERM}:
                 raise HostError(
@@ -225,10 +249,13 @@ class IrqAffinity:
                     error.errno,
                 ) from error
             self._record.forget([node.key])
-            self._refused[node.key] = f"the kernel assigns it by itself, to CPU {_read(node.effective)}"
+            self._refused[node.key] = f"the kernel assigns it by itself, to CPU {_read(node.effective, node.label)}"
             outcome.notes.append(f"{node.label}: {self._refused[node.key]}")
             return False
-        now = _cpus(node, _read(node.path))
+        after = _read(node.path, node.label)
+        if not after:
+            return False
+        now = _cpus(node, after)
         taken = self._taken(node)
         if now == set(node.cpus) and taken == taken_before and not taken <= now:
             # Without interrupt remapping x86 moves an interrupt only while it handles it: a quiet queue's comes later.
@@ -244,7 +271,7 @@ class IrqAffinity:
     @staticmethod
     def _taken(node: Node) -> set[int]:
         """CPUs that the interrupt really goes to; none where the kernel does not tell."""
-        return set(cpus_of(_read(node.effective))) if node.effective else set()
+        return set(cpus_of(_read(node.effective, node.label))) if node.effective else set()
 
     def _give_back(
         self,
@@ -261,9 +288,10 @@ class IrqAffinity:
             # An interrupt of a wanted port that is not there now comes back when the port is up again.
             if key == PREPARED or key in kept or pci in wanted or (key == DEFAULT and ports):
                 continue
-            self._back(key, entry, names, outcome, check=check)
-            if not check:
-                self._record.forget([key])
+            with _going_on(key, outcome.wrong):  # the others still have to be given back
+                self._back(key, entry, names, outcome, check=check)
+                if not check:
+                    self._record.forget([key])
 
     def _back(
         self, key: str, entry: Mapping[str, Any], names: Mapping[int, list[str]], outcome: Outcome, *, check: bool
@@ -286,11 +314,9 @@ class IrqAffinity:
 
     @staticmethod
     def _restore(key: str, entry: Mapping[str, Any], path: Path, outcome: Outcome, *, check: bool) -> None:
-        if not path.exists():
-            return  # what was set went with it
-        now = _read(path)
-        if now == entry["value"]:
-            return
+        now = _read(path, key)
+        if now in {"", entry["value"]}:
+            return  # what was set went with it, or is back
         if not check:
             try:
                 put(path, entry["value"])
@@ -300,8 +326,28 @@ class IrqAffinity:
         outcome.changes.append(Change(key, now, entry["value"]))
 
 
-def _read(path: Path) -> str:
-    return path.read_text(encoding="ascii").strip() if path.exists() else ""
+@contextmanager
+def _going_on(what: str, told: list[str] | None) -> Iterator[None]:
+    """Put what goes wrong into `told` and go on; without such a list it ends the pass."""
+    try:
+        yield
+    except (HostError, OSError) as error:
+        if told is None:
+            raise
+        told.append(str(error) if isinstance(error, HostError) else f"{what}: {error}")
+
+
+def _read(path: Path, label: str) -> str:
+    """What the kernel tells there; nothing where the place is gone, as with interrupts of a port that goes down."""
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        if not path.exists():
+            return ""
+        raise HostError(
+            f"{label} can't be read ({error.strerror}); see what dmesg says of its device, then run the playbook again",
+            error.errno,
+        ) from error
 
 
 def _cpus(node: Node, text: str) -> set[int]:

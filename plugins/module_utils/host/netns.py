@@ -27,8 +27,10 @@ T = TypeVar("T")
 
 def exists(netns: str) -> bool:
     """Whether the namespace is there; a left-over file that holds none does not count."""
-    path = DIRECTORY / netns
-    return path.exists() and path.stat().st_dev != DIRECTORY.stat().st_dev
+    try:
+        return (DIRECTORY / netns).stat().st_dev != DIRECTORY.stat().st_dev
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def identity(netns: str | None) -> int:
@@ -72,9 +74,13 @@ def inside(netns: str | None, work: Callable[[Path], T]) -> T:
 
 
 def _enter(netns: str) -> None:
+    lacks = f"capture_netns: the network namespace {netns} does not exist; make it, or correct the name"
     if not exists(netns):
-        raise HostError(f"capture_netns: the network namespace {netns} does not exist; make it, or correct the name")
-    descriptor = os.open(DIRECTORY / netns, os.O_RDONLY | os.O_CLOEXEC)
+        raise HostError(lacks)
+    try:
+        descriptor = os.open(DIRECTORY / netns, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise HostError(lacks, error.errno) from error
     try:
         if _LIBC.setns(descriptor, _CLONE_NEWNET):
             raise _refused(f"the network namespace {netns} can't be entered")

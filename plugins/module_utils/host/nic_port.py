@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.record impo
 
 # What the supervisor noted of the ports that it changed for a running capture (capstan.nic).
 SUPERVISOR_SNAPSHOT = "/run/capstan/nic-snapshot.json"
+_GONE = {errno.ENODEV, errno.ENXIO, errno.ENOENT}
 
 
 class Port:
@@ -45,19 +47,35 @@ class Port:
     @property
     def key(self) -> str:
         """What stays the same when names change: the PCI address, else namespace and index, good until the boot."""
-        return key_of(self.port, link.links()[self.interface].index)
+        return key_of(self.port, self._link().index)
+
+    def _link(self) -> link.Link:
+        here = link.links().get(self.interface)
+        if here is None:
+            raise self._unreadable(OSError(errno.ENODEV, os.strerror(errno.ENODEV)))
+        return here
+
+    def _unreadable(self, error: OSError) -> HostError:
+        told = f"{self.interface}: its settings can't be read ({error.strerror}); see what dmesg says of it"
+        if error.errno in _GONE:
+            told = f"{self.interface} went away while its settings were read; see ip link and dmesg for why"
+        return HostError(f"{told}, then run the playbook again", error.errno)
 
     def read(self) -> Nic:
         """Everything that can be set.
 
         Raises:
-            OSError: the interface is gone.
+            HostError: the interface is gone, or its driver does not tell.
 
         """
+        try:
+            return self._read()
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    def _read(self) -> Nic:
         name, ask = self.interface, self._ethtool
-        here = link.links().get(name)
-        if here is None:
-            raise OSError(errno.ENODEV, "the interface is gone", name)
+        here = self._link()
         features = ask.features(name)
         settings: dict[str, Any] = {f"feature {feature}": found.active for feature, found in features.items()}
         settings |= {f"private flag {flag}": on for flag, on in ask.private_flags(name).items()}

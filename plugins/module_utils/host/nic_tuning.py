@@ -74,6 +74,8 @@ class Outcome:
     refused: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Of each port, by its name in the record: what the NIC refused and why, and the ring that it made
     of the largest."""
+    wrong: list[str] = field(default_factory=list)
+    """What keeps ports from being given back."""
 
     @property
     def resets(self) -> list[str]:
@@ -117,7 +119,8 @@ class NicTuning:
             patient: what is wrong with one port goes into the notes, and keeps nobody from the others.
 
         Raises:
-            HostError: a NIC refuses or forgets what it was set to, or is not there.
+            HostError: a NIC refuses or forgets what it was set to, or is not there. What keeps a port from being given
+                back is raised when all others are, and so never by a look.
 
         """
         outcome, met = Outcome(), set[str]()
@@ -133,17 +136,17 @@ class NicTuning:
                 if not patient:
                     raise HostError(told, error.errno) from error
                 outcome.notes.append(told)
-        wrong = []
         for key, port in self._remembered_ports().items():
             # A NIC whose driver is another by now waits for its own: the plan has it still.
             if key not in met and not (port["pci"] and any(port["pci"] == one["pci"] for one in listed)):
                 try:
                     self._give_back(key, port, outcome, check=check)
                 except HostError as error:
-                    wrong.append(str(error))  # the others still have to be given back
-        if wrong and not patient:
-            raise HostError("; ".join(wrong))
-        outcome.notes += wrong
+                    outcome.wrong.append(str(error))  # the others still have to be given back
+        if outcome.wrong and not (check or patient):
+            raise HostError("; ".join(outcome.wrong))
+        if patient:
+            outcome.notes += outcome.wrong
         outcome.refused = self._refused
         return outcome
 

@@ -237,7 +237,7 @@ class Watch:
             nics = host_pass.nics(document["ports"], known, self._root, patient=True)
             self._refused[name] = nics.refused
             return [(f"{c.interface}: {c.setting}", f"{c.before} -> {c.after}") for c in nics.changes], nics.notes
-        irqs = host_pass.interrupts(document["ports"], document["housekeeping"], known, self._root)
+        irqs = host_pass.interrupts(document["ports"], document["housekeeping"], known, self._root, patient=True)
         self._refused[name] = irqs.refused
         return [(c.label, f"CPU {c.before} -> {c.after}") for c in irqs.changes], irqs.notes
 
