@@ -20,6 +20,18 @@ static void lay(struct cap_clock_fit *fit, const struct cap_clock_pair *now)
 	fit->line.wall_ns = now->wall_ns;
 }
 
+void cap_clock_publish(struct cap_clock_shared *shared, const struct cap_clock_line *line)
+{
+	uint64_t turn = shared->turn + 1;
+	struct cap_clock_line *copy = &shared->copies[turn & 1];
+
+	/* Released, so that whoever sees a part of this line sees that the turn of the old one is over. */
+	__atomic_store_n(&copy->ticks, line->ticks, __ATOMIC_RELEASE);
+	__atomic_store_n(&copy->wall_ns, line->wall_ns, __ATOMIC_RELEASE);
+	__atomic_store_n(&copy->ns_per_tick, line->ns_per_tick, __ATOMIC_RELEASE);
+	__atomic_store_n(&shared->turn, turn, __ATOMIC_RELEASE);
+}
+
 void cap_clock_begin(struct cap_clock_fit *fit, const struct cap_clock_pair *now, uint64_t hz)
 {
 	*fit = (struct cap_clock_fit){ .anchor = *now, .error_ns = now->spread_ns / 2 };

@@ -24,11 +24,10 @@ enum cap_dpdk_time {
 	CAP_DPDK_TIME_WALL_US, /**< the same in microseconds (net_pcap) */
 };
 
-/** A clock line that one thread renews and others read: two copies, used in turn. */
+/** A clock that the main thread looks at and workers tell the time by. */
 struct cap_dpdk_clock {
 	struct cap_clock_fit fit; /**< the main thread's */
-	struct cap_clock_line lines[2];
-	unsigned current; /**< of lines: the one to read */
+	struct cap_clock_shared line;
 	uint64_t error_ns;
 };
 
@@ -67,6 +66,7 @@ struct cap_port {
 	enum cap_dpdk_time time;
 	int stamp_offset;
 	uint64_t stamp_flag;
+	bool tells_by_cpu; /**< bursts are timed by the CPU's counter */
 	struct cap_dpdk_clock cpu, nic;
 	int idle;		   /**< enum cap_dpdk_idle that is in effect */
 	uint64_t longest_sleep_ns; /**< renewed with the link's speed */

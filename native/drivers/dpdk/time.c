@@ -61,21 +61,15 @@ static int read_pair(const struct cap_port *port, read_ticks read, struct cap_cl
 
 static void publish(struct cap_dpdk_clock *clock)
 {
-	unsigned next = !clock->current;
-
-	clock->lines[next] = clock->fit.line;
-	__atomic_store_n(&clock->current, next, __ATOMIC_RELEASE);
+	cap_clock_publish(&clock->line, &clock->fit.line);
 	__atomic_store_n(&clock->error_ns, clock->fit.error_ns, __ATOMIC_RELAXED);
 }
 
-/*
- * The copy that is not being read changes five times a second: whoever reads the other one has that
- * long to finish.
- */
 static uint64_t at(const struct cap_dpdk_clock *clock, uint64_t ticks)
 {
-	return cap_clock_at(&clock->lines[__atomic_load_n(&clock->current, __ATOMIC_ACQUIRE)],
-			    ticks);
+	struct cap_clock_line line = cap_clock_read(&clock->line);
+
+	return cap_clock_at(&line, ticks);
 }
 
 /* How fast a counter is: nobody says of a NIC's, and of the CPU's DPDK only knows the next 10 MHz. */
@@ -162,6 +156,7 @@ void cap_dpdk_time_begin(struct cap_port *port, struct cap_port_facts *facts)
 {
 	bool steady = cpu_is_steady() && begin(port, &port->cpu, read_cpu);
 
+	port->tells_by_cpu = steady;
 	port->time = steady ? CAP_DPDK_TIME_BURST_TSC : CAP_DPDK_TIME_BURST_CLOCK;
 	if (!nic_time(port) && port->stamps) {
 		port->stamps = false;
@@ -173,7 +168,7 @@ void cap_dpdk_time_begin(struct cap_port *port, struct cap_port_facts *facts)
 
 static bool tells_by_cpu(const struct cap_port *port)
 {
-	return port->cpu.fit.line.ns_per_tick != 0;
+	return port->tells_by_cpu;
 }
 
 void cap_dpdk_time_renew(struct cap_port *port)
@@ -212,12 +207,11 @@ uint64_t cap_dpdk_burst_ns(const struct cap_port *port, uint64_t ticks)
 
 uint64_t cap_dpdk_ticks_to_ns(const struct cap_port *port, uint64_t ticks)
 {
-	const struct cap_clock_line *line =
-		&port->cpu.lines[__atomic_load_n(&port->cpu.current, __ATOMIC_ACQUIRE)];
-
 	if (!tells_by_cpu(port))
 		return ticks;
-	return (uint64_t)(((unsigned __int128)ticks * line->ns_per_tick) >> 32);
+	return (uint64_t)(((unsigned __int128)ticks *
+			   cap_clock_read(&port->cpu.line).ns_per_tick) >>
+			  32);
 }
 
 uint64_t cap_dpdk_stamp_ns(const struct cap_port *port, const struct rte_mbuf *buffer)
