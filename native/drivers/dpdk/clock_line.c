@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clock_line.h"
 
-#include "clock.h"
-
 /* The slope is measured over at least this long: two readings off by 100 ns make it 0.1 ppm wrong. */
 #define SLOPE_NS (2 * CAP_NS_PER_S)
-
-/* No two clocks drift this far between two looks; time daemons slew by 500 ppm at most. */
-#define STEP_NS (2 * CAP_NS_PER_MS)
 
 static uint64_t slope(uint64_t ns, uint64_t ticks)
 {
@@ -44,7 +39,7 @@ void cap_clock_renew(struct cap_clock_fit *fit, const struct cap_clock_pair *now
 	uint64_t expected = cap_clock_at(&fit->line, now->ticks);
 	uint64_t off = now->wall_ns > expected ? now->wall_ns - expected : expected - now->wall_ns;
 
-	if (off > STEP_NS) {
+	if (off > CAP_CLOCK_STEP_NS) {
 		fit->anchor = *now;
 	} else {
 		if (off + now->spread_ns / 2 > fit->error_ns)

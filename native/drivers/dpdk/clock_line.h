@@ -6,8 +6,13 @@
 #ifndef CAPSTAN_DPDK_CLOCK_LINE_H
 #define CAPSTAN_DPDK_CLOCK_LINE_H
 
+#include "clock.h"
+
 #include <stdbool.h>
 #include <stdint.h>
+
+/** No two clocks drift this far between two looks; time daemons slew by 500 ppm at most. */
+#define CAP_CLOCK_STEP_NS (2 * CAP_NS_PER_MS)
 
 /** Both clocks at one moment. */
 struct cap_clock_pair {

@@ -496,7 +496,6 @@ void cap_dpdk_device_close(struct cap_port *port)
 	if (port->promiscuous_fd >= 0)
 		close(port->promiscuous_fd);
 	port->promiscuous_fd = -1;
-	cap_dpdk_nic_end(port);
 	if (port->started && (rc = rte_eth_dev_stop(port->id)))
 		cap_warn("dpdk", "%s: stopping the port failed: %s", port->config->interface,
 			 strerror(-rc));

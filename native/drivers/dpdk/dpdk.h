@@ -64,8 +64,7 @@ struct cap_port {
 	bool rss;	/**< several queues, over which the device spreads packets by their flow */
 	bool symmetric; /**< both directions of a flow by one queue */
 	bool started;
-	bool stamps;   /**< the device was asked for time stamps */
-	bool timesync; /**< its PTP clock was switched on here */
+	bool stamps; /**< the device was asked for time stamps */
 	enum cap_dpdk_time time;
 	int stamp_offset;
 	uint64_t stamp_flag;
@@ -148,11 +147,10 @@ void cap_dpdk_time_renew(struct cap_port *port);
 
 /**
  * The NIC's clock, where packets are stamped by one: measure it where it runs in a port that is not
- * started; switch it on and begin to tell the time by it, once the port is; and switch it off again.
+ * started; switch it on and begin to tell the time by it, once the port is.
  */
 void cap_dpdk_nic_measure(struct cap_port *port);
 void cap_dpdk_nic_begin(struct cap_port *port);
-void cap_dpdk_nic_end(struct cap_port *port);
 
 /** Look at the NIC's clock again and at what came of its stamps: cap_dpdk_time_renew's. */
 void cap_dpdk_nic_renew(struct cap_port *port);

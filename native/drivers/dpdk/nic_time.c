@@ -57,11 +57,14 @@ static bool is_asked_for(const struct cap_port *port)
 	return port->stamps && port->time < CAP_DPDK_TIME_NIC;
 }
 
-/* The PTP clock's rate is known, so that no packet waits for it to be measured. */
+/*
+ * The PTP clock's rate is known, so that no packet waits for it to be measured. It is never switched off:
+ * all ports of a card may tell the time by the same one (net_ice stops it for all), and this one is
+ * closed soon after.
+ */
 static bool begin_ptp(struct cap_port *port)
 {
-	port->timesync = rte_eth_timesync_enable(port->id) == 0;
-	return port->timesync && moves(port, read_ptp) &&
+	return rte_eth_timesync_enable(port->id) == 0 && moves(port, read_ptp) &&
 	       cap_dpdk_clock_begin(port, &port->nic, read_ptp, CAP_NS_PER_S);
 }
 
@@ -94,17 +97,27 @@ void cap_dpdk_nic_begin(struct cap_port *port)
 	port->nic_ticks = port->nic.fit.line.ticks;
 }
 
-void cap_dpdk_nic_end(struct cap_port *port)
-{
-	if (port->timesync && !__atomic_load_n(&port->removed, __ATOMIC_ACQUIRE))
-		(void)rte_eth_timesync_disable(port->id);
-	port->timesync = false;
-}
-
 static void give_up(struct cap_port *port, const char *why)
 {
 	__atomic_store_n(&port->nic_is_off, true, __ATOMIC_RELAXED);
 	port->no_nic_time = why;
+}
+
+/*
+ * Drivers read seconds and their fraction one after the other (net_igc): a reading may be a second off. What
+ * looks like a step of a clock is one when it is read again.
+ */
+static int read_twice(const struct cap_port *port, cap_dpdk_read_ticks read,
+		      struct cap_clock_pair *now)
+{
+	uint64_t told;
+
+	if (cap_dpdk_read_pair(port, read, now))
+		return -1;
+	told = cap_clock_at(&port->nic.fit.line, now->ticks);
+	if (told <= now->wall_ns + CAP_CLOCK_STEP_NS && now->wall_ns <= told + CAP_CLOCK_STEP_NS)
+		return 0;
+	return cap_dpdk_read_pair(port, read, now);
 }
 
 /*
@@ -118,7 +131,7 @@ static const char *look_at_clock(struct cap_port *port)
 	uint64_t last = port->nic_ticks;
 	struct cap_clock_pair now;
 
-	if (cap_dpdk_read_pair(port, read, &now))
+	if (read_twice(port, read, &now))
 		return "the NIC's clock cannot be read any more: packets have the time of their burst";
 	port->nic_ticks = now.ticks;
 	if (now.ticks > last) {
