@@ -107,7 +107,7 @@ struct cap_device_counter {
 /** Most sentences about less being delivered than asked for. */
 #define CAP_MAX_DEGRADED 4
 
-/** What `open` really got, for status and reports. Written by open and arm only, targets by the engine. */
+/** What `open` really got, for status and reports. Written by open and tell only, targets by the engine. */
 struct cap_port_facts {
 	char effective_mode[128]; /**< for people, e.g. "native XDP, copy" */
 	const char *filter_in;	  /**< "none", "kernel" or "engine" */
@@ -253,6 +253,12 @@ struct cap_driver {
 
 	/** Begin counting on all queues. Packets from before are neither delivered nor counted. */
 	int (*arm)(struct cap_port *port, struct cap_error *err);
+
+	/**
+	 * Bring the facts up to date with what came of the port since `open`: the mode anew, and what is
+	 * now less than asked for, once. NULL: open told all. Main thread, after arm and each watch.
+	 */
+	void (*tell)(struct cap_port *port, struct cap_port_facts *facts);
 
 	/**
 	 * Hand out up to @p max packets (at most CAP_BURST).

@@ -314,6 +314,16 @@ static void await_workers(const struct cap_running_port *port)
 		nanosleep(&pause, NULL);
 }
 
+/* From any other thread the facts are read under the lock. */
+static void renew_facts(struct cap_running_port *port)
+{
+	if (!port->config->driver->tell)
+		return;
+	pthread_mutex_lock(&port->facts_lock);
+	port->config->driver->tell(port->handle, &port->facts);
+	pthread_mutex_unlock(&port->facts_lock);
+}
+
 int cap_running_port_arm(struct cap_running_port *port, struct cap_error *err)
 {
 	struct cap_ledger_monitor *ledger = &port->ledger->monitor;
@@ -340,6 +350,7 @@ int cap_running_port_arm(struct cap_running_port *port, struct cap_error *err)
 		set_link(port, after.up ? CAP_LINK_UP : CAP_LINK_DOWN);
 		publish_nic(port, &after);
 	}
+	renew_facts(port);
 	port->phase = CAP_PORT_OPEN;
 	__atomic_store_n(&port->gone, false, __ATOMIC_RELAXED);
 	__atomic_store_n(&port->order, CAP_ORDER_RUN, __ATOMIC_RELEASE);
@@ -365,6 +376,16 @@ static void park(struct cap_running_port *port, const char *why)
 	__atomic_store_n(&port->order, CAP_ORDER_PARK, __ATOMIC_RELEASE);
 }
 
+/* What has become less than asked for while packets are captured. */
+static void tell_anew(struct cap_running_port *port)
+{
+	unsigned told = port->facts.degraded_count;
+
+	renew_facts(port);
+	for (unsigned i = told; i < port->facts.degraded_count; i++)
+		cap_warn("degraded", "%s: %s", port->config->interface, port->facts.degraded[i]);
+}
+
 static void publish_counters(struct cap_running_port *port)
 {
 	port->counters_at = cap_monotonic_ns() + COUNTERS_NS;
@@ -384,6 +405,7 @@ static void watch(struct cap_running_port *port)
 	} else if (rc == 0) {
 		set_link(port, device.up ? CAP_LINK_UP : CAP_LINK_DOWN);
 		publish_nic(port, &device);
+		tell_anew(port);
 		if (cap_monotonic_ns() >= port->counters_at)
 			publish_counters(port);
 	}

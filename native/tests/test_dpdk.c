@@ -11,6 +11,7 @@
 #include "clock.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -250,6 +251,36 @@ static void a_step_of_the_wall_clock_is_followed_and_no_error(void)
 	HOLDS(fit.line.ns_per_tick == UINT64_C(1) << 32 && fit.error_ns == 50);
 }
 
+#define LINES 3000000U
+
+/* Line n: each number of it tells n. */
+static void *lay_lines(void *argument)
+{
+	for (uint64_t n = 1; n <= LINES; n++) {
+		struct cap_clock_line line = { n, 3 * n, 5 * n };
+
+		cap_clock_publish(argument, &line);
+	}
+	return NULL;
+}
+
+static void a_line_that_is_read_while_it_is_laid_is_a_whole_one(void)
+{
+	struct cap_clock_shared shared = { 0 };
+	struct cap_clock_line line = { 0 };
+	pthread_t layer;
+
+	HOLDS(pthread_create(&layer, NULL, lay_lines, &shared) == 0);
+	while (line.ticks < LINES) {
+		uint64_t before = line.ticks;
+
+		line = cap_clock_read(&shared);
+		HOLDS(line.wall_ns == 3 * line.ticks && line.ns_per_tick == 5 * line.ticks);
+		HOLDS(line.ticks >= before);
+	}
+	pthread_join(layer, NULL);
+}
+
 static void figures_count_from_arm_and_never_backwards(void)
 {
 	const struct cap_dpdk_figures base = { 1000, 10, 1, 2 };
@@ -449,6 +480,8 @@ int main(void)
 		  a_clock_line_follows_a_counter_that_runs_fast },
 		{ "a step of the wall clock is followed and no error",
 		  a_step_of_the_wall_clock_is_followed_and_no_error },
+		{ "a line that is read while it is laid is a whole one",
+		  a_line_that_is_read_while_it_is_laid_is_a_whole_one },
 		{ "figures count from arm and never backwards",
 		  figures_count_from_arm_and_never_backwards },
 		{ "a port owes what its queues have not taken",

@@ -7,6 +7,7 @@
 #include "loadable.h"
 #include "sentence.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
@@ -149,6 +150,33 @@ static void its_device_names_what_it_counted(void)
 	HOLDS(device.up && device.rx_packets == FRAMES && !device.counts_on);
 }
 
+/* A NIC of an address that sysfs does not know, as the uio drivers leave one that was pulled. */
+static void a_nic_that_is_pulled_is_gone_and_counts_nothing_more(void)
+{
+	struct cap_port_facts facts = { 0 };
+	struct cap_device_counter named[4];
+	struct cap_device device;
+	struct cap_error err;
+
+	open_and_arm();
+	HOLDS(rte_ring_enqueue(ring, make_frame(0)) == 0);
+	HOLDS(take(0, 1) == 1);
+	HOLDS(driver->watch(&config, port, &device) == 0 && device.rx_packets == 1);
+	HOLDS(rte_ring_enqueue(ring, make_frame(1)) == 0);
+	HOLDS(take(1, 1) == 1);
+	snprintf(config.interface, sizeof(config.interface), "ffff:ff:1f.7");
+	HOLDS(driver->watch(&config, port, &device) == -ENODEV && device.rx_packets == 0);
+	HOLDS(driver->device_counters(port, named, 4) == -ENODEV);
+	/* EAL knows its device by its name, and a removal is for good. */
+	snprintf(config.interface, sizeof(config.interface), "net_ring0");
+	HOLDS(driver->watch(&config, port, &device) == -ENODEV);
+	driver->disarm(port);
+	HOLDS(counted().wire == 2);
+	driver->close(port);
+	HOLDS(driver->open(&config, &port, &facts, &err) == 0);
+	driver->close(port);
+}
+
 /* As NICs hand over a jumbo frame, and one whose tag they took out. */
 static void a_frame_in_pieces_and_a_tag_taken_out_are_handed_on_as_such(void)
 {
@@ -233,6 +261,8 @@ int main(void)
 		  what_the_ring_held_when_disarmed_is_drained_and_nothing_that_came_later },
 		{ "a closed port gives every buffer back and can be opened again",
 		  a_closed_port_gives_every_buffer_back_and_can_be_opened_again },
+		{ "a NIC that is pulled is gone and counts nothing more",
+		  a_nic_that_is_pulled_is_gone_and_counts_nothing_more },
 	};
 	int code;
 

@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clock_line.h"
 
-#include "clock.h"
-
 /* The slope is measured over at least this long: two readings off by 100 ns make it 0.1 ppm wrong. */
 #define SLOPE_NS (2 * CAP_NS_PER_S)
-
-/* No two clocks drift this far between two looks; time daemons slew by 500 ppm at most. */
-#define STEP_NS (2 * CAP_NS_PER_MS)
 
 static uint64_t slope(uint64_t ns, uint64_t ticks)
 {
@@ -18,6 +13,18 @@ static void lay(struct cap_clock_fit *fit, const struct cap_clock_pair *now)
 {
 	fit->line.ticks = now->ticks;
 	fit->line.wall_ns = now->wall_ns;
+}
+
+void cap_clock_publish(struct cap_clock_shared *shared, const struct cap_clock_line *line)
+{
+	uint64_t turn = shared->turn + 1;
+	struct cap_clock_line *copy = &shared->copies[turn & 1];
+
+	/* Released, so that whoever sees a part of this line sees that the turn of the old one is over. */
+	__atomic_store_n(&copy->ticks, line->ticks, __ATOMIC_RELEASE);
+	__atomic_store_n(&copy->wall_ns, line->wall_ns, __ATOMIC_RELEASE);
+	__atomic_store_n(&copy->ns_per_tick, line->ns_per_tick, __ATOMIC_RELEASE);
+	__atomic_store_n(&shared->turn, turn, __ATOMIC_RELEASE);
 }
 
 void cap_clock_begin(struct cap_clock_fit *fit, const struct cap_clock_pair *now, uint64_t hz)
@@ -32,7 +39,7 @@ void cap_clock_renew(struct cap_clock_fit *fit, const struct cap_clock_pair *now
 	uint64_t expected = cap_clock_at(&fit->line, now->ticks);
 	uint64_t off = now->wall_ns > expected ? now->wall_ns - expected : expected - now->wall_ns;
 
-	if (off > STEP_NS) {
+	if (off > CAP_CLOCK_STEP_NS) {
 		fit->anchor = *now;
 	} else {
 		if (off + now->spread_ns / 2 > fit->error_ns)

@@ -6,8 +6,13 @@
 #ifndef CAPSTAN_DPDK_CLOCK_LINE_H
 #define CAPSTAN_DPDK_CLOCK_LINE_H
 
+#include "clock.h"
+
 #include <stdbool.h>
 #include <stdint.h>
+
+/** No two clocks drift this far between two looks; time daemons slew by 500 ppm at most. */
+#define CAP_CLOCK_STEP_NS (2 * CAP_NS_PER_MS)
 
 /** Both clocks at one moment. */
 struct cap_clock_pair {
@@ -36,6 +41,37 @@ static inline uint64_t cap_clock_at(const struct cap_clock_line *line, uint64_t 
 	__int128 ns = (__int128)since * line->ns_per_tick;
 
 	return line->wall_ns + (uint64_t)(int64_t)(ns >> 32);
+}
+
+/**
+ * A line that one thread renews and others read, none of which waits for another: two copies, used in
+ * turn, of which a reader sees that the one it read has been begun anew.
+ */
+struct cap_clock_shared {
+	struct cap_clock_line copies[2];
+	uint64_t turn; /**< how often it was renewed: odd or even is the copy to read */
+};
+
+/** Let readers have @p line from now on. One thread. */
+void cap_clock_publish(struct cap_clock_shared *shared, const struct cap_clock_line *line);
+
+/** The line as it was published last: a whole one, however long the reader was held up. Any thread. */
+static inline struct cap_clock_line cap_clock_read(const struct cap_clock_shared *shared)
+{
+	uint64_t turn = __atomic_load_n(&shared->turn, __ATOMIC_ACQUIRE), before;
+	struct cap_clock_line line;
+
+	do {
+		const struct cap_clock_line *copy = &shared->copies[turn & 1];
+
+		before = turn;
+		/* Acquired, so that the turn is looked at again after them. */
+		line.ticks = __atomic_load_n(&copy->ticks, __ATOMIC_ACQUIRE);
+		line.wall_ns = __atomic_load_n(&copy->wall_ns, __ATOMIC_ACQUIRE);
+		line.ns_per_tick = __atomic_load_n(&copy->ns_per_tick, __ATOMIC_ACQUIRE);
+		turn = __atomic_load_n(&shared->turn, __ATOMIC_ACQUIRE);
+	} while (turn != before);
+	return line;
 }
 
 /** Begin with a counter of @p hz ticks a second, as its maker says. */

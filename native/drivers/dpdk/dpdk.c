@@ -107,13 +107,22 @@ static int port_open(const struct cap_port_config *config, struct cap_port **out
 		free(port);
 		return rc;
 	}
-	cap_dpdk_time_begin(port, facts);
+	cap_dpdk_time_begin(port);
+	cap_dpdk_nic_measure(port);
 	facts->link_type = CAP_LINKTYPE_ETHERNET;
 	facts->snaplen = config->snaplen;
 	facts->filter_in = config->filter ? "engine" : "none";
 	describe_mode(port, facts);
 	*out = port;
 	return 0;
+}
+
+static void tell(struct cap_port *port, struct cap_port_facts *facts)
+{
+	if (port->no_nic_time)
+		cap_degraded(facts, "%s", port->no_nic_time);
+	port->no_nic_time = NULL;
+	describe_mode(port, facts);
 }
 
 static struct cap_queue *port_queue(struct cap_port *port, unsigned index)
@@ -153,6 +162,7 @@ static int port_arm(struct cap_port *port, struct cap_error *err)
 		return cap_fail(err, -rc, "%s: dpdk: the port cannot be started: %s%s%s", name,
 				strerror(-rc), ": ", cap_eal_complaint());
 	port->started = true;
+	cap_dpdk_nic_begin(port);
 	cap_dpdk_check_spread(port);
 	if (has_stale_packets(port)) {
 		throw_away(port);
@@ -195,10 +205,9 @@ static void gather(struct cap_packet *packet, const struct rte_mbuf *buffer,
 	packet->segments = segments;
 }
 
-static void describe(struct cap_queue *queue, unsigned i, uint64_t burst_ns,
+static void describe(struct cap_queue *queue, unsigned i, const struct cap_dpdk_burst *burst,
 		     struct cap_packet *packet)
 {
-	const struct cap_port *port = queue->port;
 	const struct rte_mbuf *buffer = queue->buffers[i];
 
 	packet->data = rte_pktmbuf_mtod(buffer, const uint8_t *);
@@ -209,11 +218,8 @@ static void describe(struct cap_queue *queue, unsigned i, uint64_t burst_ns,
 		packet->vlan_tpid = ETH_P_8021Q;
 		packet->vlan_tci = buffer->vlan_tci;
 	}
-	if (port->stamp_flag && (buffer->ol_flags & port->stamp_flag) &&
-	    port->time >= CAP_DPDK_TIME_NIC) {
-		packet->timestamp_ns = cap_dpdk_stamp_ns(port, buffer);
-	} else {
-		packet->timestamp_ns = burst_ns;
+	if (!cap_dpdk_stamp_ns(queue, buffer, burst, &packet->timestamp_ns)) {
+		packet->timestamp_ns = burst->ns;
 		queue->untimed++;
 	}
 	if (buffer->nb_segs > 1)
@@ -245,7 +251,8 @@ static int rx_burst(struct cap_queue *queue, struct cap_packet *packets, unsigne
 {
 	const struct cap_port *port = queue->port;
 	bool disarmed = __atomic_load_n(&port->disarmed, __ATOMIC_ACQUIRE);
-	uint64_t asked_at, ticks, late_ns;
+	struct cap_dpdk_burst burst;
+	uint64_t asked_at, ticks;
 	unsigned n;
 
 	if (unlikely(!queue->ready))
@@ -259,13 +266,14 @@ static int rx_burst(struct cap_queue *queue, struct cap_packet *packets, unsigne
 		return 0;
 	}
 	ticks = cap_dpdk_ticks(port);
+	burst.ns = cap_dpdk_burst_ns(port, ticks);
+	burst.late_ns = cap_dpdk_ticks_to_ns(port, ticks - queue->fresh_ticks);
 	for (unsigned i = 0; i < n; i++)
 		rte_prefetch0(rte_pktmbuf_mtod(queue->buffers[i], void *));
 	for (unsigned i = 0; i < n; i++)
-		describe(queue, i, cap_dpdk_burst_ns(port, ticks), &packets[i]);
-	late_ns = cap_dpdk_ticks_to_ns(port, ticks - queue->fresh_ticks);
-	if (late_ns > queue->late_ns)
-		queue->late_ns = late_ns;
+		describe(queue, i, &burst, &packets[i]);
+	if (burst.late_ns > queue->late_ns)
+		queue->late_ns = burst.late_ns;
 	if (n < LEAST_FULL_BURST)
 		queue->fresh_ticks = asked_at;
 	queue->held = n;
@@ -282,6 +290,23 @@ static void release(struct cap_queue *queue)
 	queue->held = 0;
 }
 
+/* Of the worst packet: one that came right after the ring was seen empty, or the clocks' error. */
+static uint64_t time_error(const struct cap_queue *queue)
+{
+	const struct cap_port *port = queue->port;
+	uint64_t by_burst = __atomic_load_n(&port->cpu.error_ns, __ATOMIC_RELAXED);
+	uint64_t by_device = by_burst;
+
+	if (port->time == CAP_DPDK_TIME_WALL_US)
+		by_device = CAP_NS_PER_US;
+	else if (port->time >= CAP_DPDK_TIME_NIC)
+		by_device = __atomic_load_n(&port->nic.error_ns, __ATOMIC_RELAXED);
+	if (!queue->untimed)
+		return by_device;
+	by_burst += queue->late_ns;
+	return by_burst > by_device ? by_burst : by_device;
+}
+
 static void counters(struct cap_queue *queue, struct cap_source_counters *out)
 {
 	const struct cap_port *port = queue->port;
@@ -289,14 +314,7 @@ static void counters(struct cap_queue *queue, struct cap_source_counters *out)
 	*out = (struct cap_source_counters){ .wire = queue->taken, .untimed = queue->untimed };
 	if (queue->index == 0 && __atomic_load_n(&port->disarmed, __ATOMIC_ACQUIRE))
 		out->wire += cap_dpdk_owed(port->received, taken_by_all(port));
-	/* Of the worst packet: one that came right after the ring was seen empty, or the clocks' error. */
-	out->time_error_ns = __atomic_load_n(&port->cpu.error_ns, __ATOMIC_RELAXED);
-	if (queue->untimed)
-		out->time_error_ns += queue->late_ns;
-	else if (port->time == CAP_DPDK_TIME_WALL_US)
-		out->time_error_ns = CAP_NS_PER_US;
-	else if (port->time >= CAP_DPDK_TIME_NIC)
-		out->time_error_ns = __atomic_load_n(&port->nic.error_ns, __ATOMIC_RELAXED);
+	out->time_error_ns = time_error(queue);
 }
 
 static void port_disarm(struct cap_port *port)
@@ -323,6 +341,7 @@ static const struct cap_driver driver = {
 	.open = port_open,
 	.queue = port_queue,
 	.arm = port_arm,
+	.tell = tell,
 	.rx_burst = rx_burst,
 	.release = release,
 	.wait = cap_dpdk_idle_wait,

@@ -24,11 +24,10 @@ enum cap_dpdk_time {
 	CAP_DPDK_TIME_WALL_US, /**< the same in microseconds (net_pcap) */
 };
 
-/** A clock line that one thread renews and others read: two copies, used in turn. */
+/** A clock that the main thread looks at and workers tell the time by. */
 struct cap_dpdk_clock {
 	struct cap_clock_fit fit; /**< the main thread's */
-	struct cap_clock_line lines[2];
-	unsigned current; /**< of lines: the one to read */
+	struct cap_clock_shared line;
 	uint64_t error_ns;
 };
 
@@ -40,6 +39,8 @@ struct cap_queue {
 	struct cap_segment segments[CAP_BURST * CAP_DPDK_SEGMENTS];
 	uint64_t taken;	      /**< packets since arm; read by other threads */
 	uint64_t untimed;     /**< of these, with the time of their burst */
+	uint64_t believed;    /**< of these, with the time that the NIC's clock gives their stamp */
+	uint64_t doubted;     /**< of the untimed, stamped with what is far from their burst */
 	uint64_t fresh_ticks; /**< when the ring was last seen (nearly) empty */
 	uint64_t late_ns;     /**< the longest since then that a burst was taken */
 	unsigned drain_left;  /**< after disarm: what the ring may have held then */
@@ -67,8 +68,15 @@ struct cap_port {
 	enum cap_dpdk_time time;
 	int stamp_offset;
 	uint64_t stamp_flag;
+	bool tells_by_cpu; /**< bursts are timed by the CPU's counter */
 	struct cap_dpdk_clock cpu, nic;
-	int idle;		   /**< enum cap_dpdk_idle that is in effect */
+	uint64_t nic_hz;    /**< of ticks that could be read before the port was started, or 0 */
+	uint64_t nic_ticks; /**< at the last look at the NIC's clock */
+	uint64_t believed, doubted; /**< of all queues at that look */
+	unsigned bad_looks;	    /**< in a row, that found its clock or its stamps wrong */
+	bool nic_is_off;	    /**< its stamps are not believed any more; read by workers */
+	const char *no_nic_time; /**< why packets are without its time, to be told once, or NULL */
+	int idle;		 /**< enum cap_dpdk_idle that is in effect */
 	uint64_t longest_sleep_ns; /**< renewed with the link's speed */
 
 	bool removed;  /**< told by the bus or the driver; set by EAL's thread */
@@ -107,11 +115,45 @@ int cap_dpdk_watch(const struct cap_port_config *config, struct cap_port *port,
 		   struct cap_device *device);
 int cap_dpdk_device_counters(struct cap_port *port, struct cap_device_counter *out, unsigned max);
 
-/** Decide what the times come from, and read the clocks. After the port has started. */
-void cap_dpdk_time_begin(struct cap_port *port, struct cap_port_facts *facts);
+/** A burst in hand. */
+struct cap_dpdk_burst {
+	uint64_t ns;	  /**< when it was taken */
+	uint64_t late_ns; /**< how long before that the ring was last seen empty */
+};
+
+/** Read a counter of the port's or the CPU's. @return 0 or negative errno */
+typedef int (*cap_dpdk_read_ticks)(const struct cap_port *port, uint64_t *ticks);
+
+/** Read a counter and the wall clock at one moment, the closest of several. @return 0 or negative */
+int cap_dpdk_read_pair(const struct cap_port *port, cap_dpdk_read_ticks read,
+		       struct cap_clock_pair *pair);
+
+/** How fast a counter is, from how far it comes in 50 ms. @return ticks a second, or 0: it cannot be told */
+uint64_t cap_dpdk_measure_hz(const struct cap_port *port, cap_dpdk_read_ticks read);
+
+/** Begin a clock by a counter of @p hz, and lay it anew through @p now. Main thread. */
+bool cap_dpdk_clock_begin(struct cap_port *port, struct cap_dpdk_clock *clock,
+			  cap_dpdk_read_ticks read, uint64_t hz);
+void cap_dpdk_clock_renew(struct cap_dpdk_clock *clock, const struct cap_clock_pair *now);
+
+/** Wall-clock nanoseconds of @p ticks. Any thread. */
+uint64_t cap_dpdk_clock_at(const struct cap_dpdk_clock *clock, uint64_t ticks);
+
+/** Decide what bursts are timed by. Before the port is started. */
+void cap_dpdk_time_begin(struct cap_port *port);
 
 /** Look at the clocks again: a few times a second, by the main thread. */
 void cap_dpdk_time_renew(struct cap_port *port);
+
+/**
+ * The NIC's clock, where packets are stamped by one: measure it where it runs in a port that is not
+ * started; switch it on and begin to tell the time by it, once the port is.
+ */
+void cap_dpdk_nic_measure(struct cap_port *port);
+void cap_dpdk_nic_begin(struct cap_port *port);
+
+/** Look at the NIC's clock again and at what came of its stamps: cap_dpdk_time_renew's. */
+void cap_dpdk_nic_renew(struct cap_port *port);
 
 /** Words for people about where times come from. */
 const char *cap_dpdk_time_words(const struct cap_port *port);
@@ -121,8 +163,9 @@ uint64_t cap_dpdk_ticks(const struct cap_port *port);
 uint64_t cap_dpdk_burst_ns(const struct cap_port *port, uint64_t ticks);
 uint64_t cap_dpdk_ticks_to_ns(const struct cap_port *port, uint64_t ticks);
 
-/** The wall-clock time of a buffer that carries a stamp of the device. */
-uint64_t cap_dpdk_stamp_ns(const struct cap_port *port, const struct rte_mbuf *buffer);
+/** The wall-clock time of a buffer by its stamp. @return false: it has none that can be believed */
+bool cap_dpdk_stamp_ns(struct cap_queue *queue, const struct rte_mbuf *buffer,
+		       const struct cap_dpdk_burst *burst, uint64_t *ns);
 
 /** Sleep or not, as the port's idle setting says. */
 void cap_dpdk_idle_wait(struct cap_queue *queue, int timeout_ms);

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Times. A device that stamps packets does so in a unit of its own: microseconds of the wall clock
- * (net_pcap), nanoseconds of it (net_af_packet), nanoseconds of the NIC's PTP clock, or ticks that
- * rte_eth_read_clock reads. All other devices have their packets stamped when the burst is taken, by the
- * CPU's counter where it is steady, which costs less than the system's clock on machines without a fast
- * one. Nothing is interpolated between bursts.
+ * (net_pcap), nanoseconds of it (net_af_packet), or by a clock of the NIC's (nic_time.c). All other
+ * devices have their packets stamped when the burst is taken, by the CPU's counter where it is steady,
+ * which costs less than the system's clock on machines without a fast one. Nothing is interpolated
+ * between bursts.
  */
 #include "dpdk.h"
 
 #include "clock.h"
 
 #include <rte_cycles.h>
-#include <rte_mbuf_dyn.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,8 +20,6 @@
 /* A counter's rate is measured over this at first: two readings off by 50 ns make it 2 ppm wrong. */
 #define MEASURE_NS (50 * (long)CAP_NS_PER_MS)
 
-typedef int (*read_ticks)(const struct cap_port *port, uint64_t *ticks);
-
 static int read_cpu(const struct cap_port *port, uint64_t *ticks)
 {
 	(void)port;
@@ -30,21 +27,8 @@ static int read_cpu(const struct cap_port *port, uint64_t *ticks)
 	return 0;
 }
 
-static int read_nic(const struct cap_port *port, uint64_t *ticks)
-{
-	return rte_eth_read_clock(port->id, ticks);
-}
-
-static int read_ptp(const struct cap_port *port, uint64_t *ticks)
-{
-	struct timespec now;
-	int rc = rte_eth_timesync_read_time(port->id, &now);
-
-	*ticks = (uint64_t)now.tv_sec * CAP_NS_PER_S + (uint64_t)now.tv_nsec;
-	return rc;
-}
-
-static int read_pair(const struct cap_port *port, read_ticks read, struct cap_clock_pair *pair)
+int cap_dpdk_read_pair(const struct cap_port *port, cap_dpdk_read_ticks read,
+		       struct cap_clock_pair *pair)
 {
 	*pair = (struct cap_clock_pair){ .spread_ns = UINT64_MAX };
 	for (unsigned i = 0; i < READINGS; i++) {
@@ -61,58 +45,48 @@ static int read_pair(const struct cap_port *port, read_ticks read, struct cap_cl
 
 static void publish(struct cap_dpdk_clock *clock)
 {
-	unsigned next = !clock->current;
-
-	clock->lines[next] = clock->fit.line;
-	__atomic_store_n(&clock->current, next, __ATOMIC_RELEASE);
+	cap_clock_publish(&clock->line, &clock->fit.line);
 	__atomic_store_n(&clock->error_ns, clock->fit.error_ns, __ATOMIC_RELAXED);
 }
 
-/*
- * The copy that is not being read changes five times a second: whoever reads the other one has that
- * long to finish.
- */
-static uint64_t at(const struct cap_dpdk_clock *clock, uint64_t ticks)
+uint64_t cap_dpdk_clock_at(const struct cap_dpdk_clock *clock, uint64_t ticks)
 {
-	return cap_clock_at(&clock->lines[__atomic_load_n(&clock->current, __ATOMIC_ACQUIRE)],
-			    ticks);
+	struct cap_clock_line line = cap_clock_read(&clock->line);
+
+	return cap_clock_at(&line, ticks);
 }
 
 /* How fast a counter is: nobody says of a NIC's, and of the CPU's DPDK only knows the next 10 MHz. */
-static uint64_t measure_hz(const struct cap_port *port, read_ticks read)
+uint64_t cap_dpdk_measure_hz(const struct cap_port *port, cap_dpdk_read_ticks read)
 {
 	const struct timespec pause = { .tv_nsec = MEASURE_NS };
 	struct cap_clock_pair first, second;
 
-	if (read_pair(port, read, &first))
+	if (cap_dpdk_read_pair(port, read, &first))
 		return 0;
 	nanosleep(&pause, NULL);
-	if (read_pair(port, read, &second) || second.ticks <= first.ticks ||
+	if (cap_dpdk_read_pair(port, read, &second) || second.ticks <= first.ticks ||
 	    second.wall_ns <= first.wall_ns)
 		return 0;
 	return (uint64_t)((unsigned __int128)(second.ticks - first.ticks) * CAP_NS_PER_S /
 			  (second.wall_ns - first.wall_ns));
 }
 
-static bool begin(struct cap_port *port, struct cap_dpdk_clock *clock, read_ticks read)
+bool cap_dpdk_clock_begin(struct cap_port *port, struct cap_dpdk_clock *clock,
+			  cap_dpdk_read_ticks read, uint64_t hz)
 {
 	struct cap_clock_pair pair;
-	uint64_t hz = measure_hz(port, read);
 
-	if (!hz || read_pair(port, read, &pair))
+	if (!hz || cap_dpdk_read_pair(port, read, &pair))
 		return false;
 	cap_clock_begin(&clock->fit, &pair, hz);
 	publish(clock);
 	return true;
 }
 
-static void renew(struct cap_port *port, struct cap_dpdk_clock *clock, read_ticks read)
+void cap_dpdk_clock_renew(struct cap_dpdk_clock *clock, const struct cap_clock_pair *now)
 {
-	struct cap_clock_pair pair;
-
-	if (read_pair(port, read, &pair))
-		return;
-	cap_clock_renew(&clock->fit, &pair);
+	cap_clock_renew(&clock->fit, now);
 	publish(clock);
 }
 
@@ -136,54 +110,30 @@ static bool is(const struct cap_port *port, const char *driver_name)
 	return !strcmp(port->driver_name, driver_name);
 }
 
-static bool nic_time(struct cap_port *port)
+void cap_dpdk_time_begin(struct cap_port *port)
 {
-	if (is(port, "net_pcap")) {
+	port->tells_by_cpu = cpu_is_steady() &&
+			     cap_dpdk_clock_begin(port, &port->cpu, read_cpu,
+						  cap_dpdk_measure_hz(port, read_cpu));
+	port->time = port->tells_by_cpu ? CAP_DPDK_TIME_BURST_TSC : CAP_DPDK_TIME_BURST_CLOCK;
+	if (is(port, "net_pcap"))
 		port->time = CAP_DPDK_TIME_WALL_US;
-		return true;
-	}
-	if (!port->stamps)
-		return false;
-	if (is(port, "net_af_packet")) {
+	else if (port->stamps && is(port, "net_af_packet"))
 		port->time = CAP_DPDK_TIME_WALL_NS;
-		return true;
-	}
-	if (begin(port, &port->nic, read_ptp)) {
-		port->time = CAP_DPDK_TIME_NIC_PTP;
-		return true;
-	}
-	if (!begin(port, &port->nic, read_nic))
-		return false;
-	port->time = CAP_DPDK_TIME_NIC;
-	return true;
-}
-
-void cap_dpdk_time_begin(struct cap_port *port, struct cap_port_facts *facts)
-{
-	bool steady = cpu_is_steady() && begin(port, &port->cpu, read_cpu);
-
-	port->time = steady ? CAP_DPDK_TIME_BURST_TSC : CAP_DPDK_TIME_BURST_CLOCK;
-	if (!nic_time(port) && port->stamps) {
-		port->stamps = false;
-		cap_degraded(
-			facts,
-			"the NIC stamps packets, but its clock cannot be read: packets have the time of their burst");
-	}
 }
 
 static bool tells_by_cpu(const struct cap_port *port)
 {
-	return port->cpu.fit.line.ns_per_tick != 0;
+	return port->tells_by_cpu;
 }
 
 void cap_dpdk_time_renew(struct cap_port *port)
 {
-	if (tells_by_cpu(port))
-		renew(port, &port->cpu, read_cpu);
-	if (port->time == CAP_DPDK_TIME_NIC)
-		renew(port, &port->nic, read_nic);
-	if (port->time == CAP_DPDK_TIME_NIC_PTP)
-		renew(port, &port->nic, read_ptp);
+	struct cap_clock_pair now;
+
+	if (tells_by_cpu(port) && cap_dpdk_read_pair(port, read_cpu, &now) == 0)
+		cap_dpdk_clock_renew(&port->cpu, &now);
+	cap_dpdk_nic_renew(port);
 }
 
 const char *cap_dpdk_time_words(const struct cap_port *port)
@@ -197,6 +147,9 @@ const char *cap_dpdk_time_words(const struct cap_port *port)
 		[CAP_DPDK_TIME_WALL_US] = "time by libpcap, microseconds",
 	};
 
+	if (port->nic_is_off)
+		return words[port->tells_by_cpu ? CAP_DPDK_TIME_BURST_TSC :
+						  CAP_DPDK_TIME_BURST_CLOCK];
 	return words[port->time];
 }
 
@@ -207,30 +160,14 @@ uint64_t cap_dpdk_ticks(const struct cap_port *port)
 
 uint64_t cap_dpdk_burst_ns(const struct cap_port *port, uint64_t ticks)
 {
-	return tells_by_cpu(port) ? at(&port->cpu, ticks) : ticks;
+	return tells_by_cpu(port) ? cap_dpdk_clock_at(&port->cpu, ticks) : ticks;
 }
 
 uint64_t cap_dpdk_ticks_to_ns(const struct cap_port *port, uint64_t ticks)
 {
-	const struct cap_clock_line *line =
-		&port->cpu.lines[__atomic_load_n(&port->cpu.current, __ATOMIC_ACQUIRE)];
-
 	if (!tells_by_cpu(port))
 		return ticks;
-	return (uint64_t)(((unsigned __int128)ticks * line->ns_per_tick) >> 32);
-}
-
-uint64_t cap_dpdk_stamp_ns(const struct cap_port *port, const struct rte_mbuf *buffer)
-{
-	rte_mbuf_timestamp_t stamp;
-
-	memcpy(&stamp, (const char *)buffer + port->stamp_offset, sizeof(stamp));
-	switch (port->time) {
-	case CAP_DPDK_TIME_WALL_US:
-		return stamp * CAP_NS_PER_US;
-	case CAP_DPDK_TIME_WALL_NS:
-		return stamp;
-	default:
-		return at(&port->nic, stamp);
-	}
+	return (uint64_t)(((unsigned __int128)ticks *
+			   cap_clock_read(&port->cpu.line).ns_per_tick) >>
+			  32);
 }

@@ -15,8 +15,13 @@ bool cap_dpdk_begins(const char *name, const char *with)
 	return !strncmp(name, with, strlen(with));
 }
 
-static bool is_removed(const struct cap_port *port)
+/* EAL hears of a removal through VFIO alone: with the uio drivers the kernel's list of devices has to tell. */
+static bool is_removed(struct cap_port *port)
 {
+	const char *name = port->config->interface;
+
+	if (cap_dpdk_is_pci(name) && !cap_pci_present(CAP_SYSFS, name))
+		__atomic_store_n(&port->removed, true, __ATOMIC_RELEASE);
 	return __atomic_load_n(&port->removed, __ATOMIC_ACQUIRE);
 }
 
@@ -25,6 +30,9 @@ int cap_dpdk_read_figures(struct cap_port *port, struct cap_dpdk_figures *figure
 	struct rte_eth_stats stats;
 	int rc = is_removed(port) ? -ENODEV : rte_eth_stats_get(port->id, &stats);
 
+	/* The registers of a device that is gone read as all ones: it may have gone while they were read. */
+	if (rc == 0 && is_removed(port))
+		rc = -ENODEV;
 	if (rc)
 		return rc;
 	*figures = (struct cap_dpdk_figures){ stats.ipackets, stats.imissed, stats.rx_nombuf,
@@ -102,6 +110,8 @@ int cap_dpdk_watch(const struct cap_port_config *config, struct cap_port *port,
 	if (port->started && rte_eth_link_get_nowait(port->id, &link) == 0)
 		device->up = link.link_status == RTE_ETH_LINK_UP;
 	cap_dpdk_renew_figures(port);
+	if (is_removed(port))
+		return -ENODEV;
 	device->rx_packets = port->figures.received;
 	if (port->if_index && look_behind(port, device))
 		return -ENODEV;
