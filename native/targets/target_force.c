@@ -28,11 +28,22 @@
 /* What cannot be written now may be later. */
 #define RETRY_NS (5 * CAP_NS_PER_S)
 
-/* Packets' times and this thread's clock are not the same to the nanosecond. */
-#define MARGIN_NS CAP_NS_PER_S
+/*
+ * How long before its start what matches before the engine learns of a target: longer than anything that keeps this
+ * thread busy. A packet that is let through early costs a look of the engine, one that is kept back is lost.
+ */
+#define LEAD_NS (120 * CAP_NS_PER_S)
+
+/* And for how long behind its end: packets' times and this thread's clock are not the same to the nanosecond. */
+#define LAG_NS (2 * CAP_NS_PER_S)
 
 /* The longest that the thread sleeps: a clock that is set back moves boundaries away. */
 #define LONGEST_NS (60 * CAP_NS_PER_S)
+
+/* By the real-time clock: from one moment in which something changes to just before the next. */
+struct span {
+	uint64_t from, until;
+};
 
 struct answer {
 	uint64_t ticket;
@@ -54,7 +65,8 @@ struct cap_target_force {
 	pthread_mutex_t active_lock; /* held while a hook runs */
 	const struct cap_target **active;
 	unsigned active_count;
-	uint64_t boundary_ns; /* when another target becomes active, or ceases to be */
+	struct span told;    /* the list above holds */
+	struct span counted; /* summary.active holds; the thread's own */
 	cap_target_active_hook hook;
 	void *context;
 
@@ -95,39 +107,68 @@ static bool make_room(struct cap_target_force *force, unsigned count)
 	return active;
 }
 
-/* With active_lock. Work out who is active, and until when that holds. */
-static void find_active(struct cap_target_force *force, uint64_t now)
+static bool lies_in(uint64_t moment, const struct span *span)
 {
-	const unsigned count = cap_target_set_count(force->set);
+	return moment >= span->from && moment < span->until;
+}
 
-	force->active_count = 0;
-	force->boundary_ns = UINT64_MAX;
+static void end_span_at(struct span *span, uint64_t now, uint64_t moment)
+{
+	if (moment <= now && moment > span->from)
+		span->from = moment;
+	if (moment > now && moment < span->until)
+		span->until = moment;
+}
+
+/**
+ * Work out who is active @p now, so long before their start and behind their end, and when that holds.
+ *
+ * @param active filled, with active_lock; NULL: count them only
+ */
+static unsigned find_active(const struct cap_target_set *set, uint64_t now, uint64_t lead,
+			    uint64_t lag, const struct cap_target **active, struct span *span)
+{
+	const unsigned count = cap_target_set_count(set);
+	unsigned found = 0;
+
+	*span = (struct span){ 0, UINT64_MAX };
 	for (unsigned i = 0; i < count; i++) {
-		const struct cap_target *target = cap_target_set_at(force->set, i);
-		const uint64_t from = target->start_ns > MARGIN_NS ? target->start_ns - MARGIN_NS :
-								     0;
-		const uint64_t to = target->end_ns < UINT64_MAX - MARGIN_NS ?
-					    target->end_ns + MARGIN_NS :
-					    UINT64_MAX;
-		const uint64_t next = now < from ? from : now < to ? to : UINT64_MAX;
+		const struct cap_target *target = cap_target_set_at(set, i);
+		const struct span window = {
+			target->start_ns > lead ? target->start_ns - lead : 0,
+			target->end_ns < UINT64_MAX - lag ? target->end_ns + lag : UINT64_MAX,
+		};
 
-		if (now >= from && now < to)
-			force->active[force->active_count++] = target;
-		if (next < force->boundary_ns)
-			force->boundary_ns = next;
+		if (lies_in(now, &window)) {
+			if (active)
+				active[found] = target;
+			found++;
+		}
+		end_span_at(span, now, window.from);
+		end_span_at(span, now, window.until);
 	}
+	return found;
+}
+
+static void count_active(struct cap_target_force *force)
+{
+	const unsigned count =
+		find_active(force->set, cap_realtime_ns(), 0, 0, NULL, &force->counted);
+
+	pthread_mutex_lock(&force->lock);
+	force->summary.active = count;
+	pthread_mutex_unlock(&force->lock);
 }
 
 static void tell_active(struct cap_target_force *force)
 {
 	pthread_mutex_lock(&force->active_lock);
-	find_active(force, cap_realtime_ns());
+	force->active_count = find_active(force->set, cap_realtime_ns(), LEAD_NS, LAG_NS,
+					  force->active, &force->told);
 	if (force->hook)
 		force->hook(force->context, force->active, force->active_count);
 	pthread_mutex_unlock(&force->active_lock);
-	pthread_mutex_lock(&force->lock);
-	force->summary.active = force->active_count;
-	pthread_mutex_unlock(&force->lock);
+	count_active(force);
 }
 
 void cap_target_force_tell(struct cap_target_force *force, cap_target_active_hook hook,
@@ -338,8 +379,10 @@ static uint64_t next_duty(const struct cap_target_force *force)
 	const uint64_t now = cap_realtime_ns();
 	uint64_t next = now + LONGEST_NS;
 
-	if (force->boundary_ns < next)
-		next = force->boundary_ns;
+	if (force->told.until < next)
+		next = force->told.until;
+	if (force->counted.until < next)
+		next = force->counted.until;
 	if (force->retired_count && now + RETIRE_NS < next)
 		next = now + RETIRE_NS;
 	if (force->write_at && force->write_at < next)
@@ -353,8 +396,10 @@ static void do_duties(struct cap_target_force *force, bool busy)
 	const uint64_t now = cap_realtime_ns();
 
 	free_retired(force);
-	if (now >= force->boundary_ns)
+	if (now >= force->told.until)
 		tell_active(force);
+	else if (now >= force->counted.until)
+		count_active(force);
 	if (force->write_at && now >= force->write_at + (busy ? FILE_LAG_NS : 0))
 		write_file(force);
 }

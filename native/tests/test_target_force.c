@@ -468,29 +468,77 @@ static void await_count(const struct heard *heard, unsigned count)
 	HOLDS(!"told of as many within ten seconds");
 }
 
-static void who_becomes_active_or_ceases_to_be_is_told(void)
+/* ONE always, and TWO in its window. */
+static void ask_for_window(struct running *running, uint64_t start, uint64_t stop)
 {
 	char text[256], from[CAP_TIME_TEXT], to[CAP_TIME_TEXT];
-	const uint64_t now = cap_realtime_ns();
-	struct heard heard = { 0 };
-	struct running running;
 	json_t *answer;
 
-	begin();
-	start(&running, hear, &heard);
-	HOLDS(heard.calls == 1 && heard.count == 0);
-	/* Active from 1 s before its start to 1 s behind its end. */
-	cap_time_text(now + 1500 * CAP_NS_PER_MS, from);
-	cap_time_text(now + 1600 * CAP_NS_PER_MS, to);
+	cap_time_text(start, from);
+	cap_time_text(stop, to);
 	snprintf(text, sizeof(text),
 		 ADD(HOST(ONE, "1") ",{\"id\":\"" TWO
 				    "\",\"vlans\":[1],\"start\":\"%s\",\"end\":\"%s\"}"),
 		 from, to);
-	answer = ask(&running, text);
+	answer = ask(running, text);
 	HOLDS(json_is_true(json_object_get(answer, "ok")));
 	json_decref(answer);
-	await_count(&heard, 2);
+}
+
+static unsigned active_now(const struct running *running)
+{
+	struct cap_target_summary summary;
+
+	cap_target_force_summary(running->force, &summary);
+	return summary.active;
+}
+
+static void who_becomes_active_is_told(void)
+{
+	const uint64_t now = cap_realtime_ns();
+	struct heard heard = { 0 };
+	struct running running;
+
+	begin();
+	start(&running, hear, &heard);
+	HOLDS(heard.calls == 1 && heard.count == 0);
+	ask_for_window(&running, now + 121 * CAP_NS_PER_S, now + 122 * CAP_NS_PER_S);
+	await_count(&heard, 2); /* a second from now: two minutes before its start */
+	HOLDS(active_now(&running) == 1);
+	cap_target_leave(&running.reader);
+	cap_target_force_close(running.force);
+	end();
+}
+
+static void a_start_is_told_long_before_so_that_no_delay_makes_it_late(void)
+{
+	const uint64_t now = cap_realtime_ns();
+	struct heard heard = { 0 };
+	struct running running;
+
+	begin();
+	start(&running, hear, &heard);
+	ask_for_window(&running, now + 60 * CAP_NS_PER_S, now + 61 * CAP_NS_PER_S);
+	HOLDS(heard.count == 2);
+	HOLDS(active_now(&running) == 1);
+	cap_target_leave(&running.reader);
+	cap_target_force_close(running.force);
+	end();
+}
+
+static void an_end_is_told_when_it_is_past(void)
+{
+	const uint64_t now = cap_realtime_ns();
+	struct heard heard = { 0 };
+	struct running running;
+
+	begin();
+	start(&running, hear, &heard);
+	ask_for_window(&running, now - CAP_NS_PER_S, now - CAP_NS_PER_MS);
+	HOLDS(heard.count == 2);
+	HOLDS(active_now(&running) == 1);
 	await_count(&heard, 1);
+	HOLDS(cap_realtime_ns() >= now + CAP_NS_PER_S);
 	cap_target_leave(&running.reader);
 	cap_target_force_close(running.force);
 	end();
@@ -540,8 +588,11 @@ int main(void)
 		{ "a worker that does not pass keeps a few sets, and then changes wait",
 		  a_worker_that_does_not_pass_keeps_a_few_sets_and_then_changes_wait },
 		{ "one directory has one owner", one_directory_has_one_owner },
-		{ "who becomes active, or ceases to be, is told",
-		  who_becomes_active_or_ceases_to_be_is_told },
+		{ "who becomes active is told",
+		  who_becomes_active_is_told },
+		{ "a start is told long before, so that no delay makes it late",
+		  a_start_is_told_long_before_so_that_no_delay_makes_it_late },
+		{ "an end is told when it is past", an_end_is_told_when_it_is_past },
 		{ "a set that is read from a file is not changed",
 		  a_set_that_is_read_from_a_file_is_not_changed },
 	};
