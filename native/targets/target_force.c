@@ -37,8 +37,8 @@
 /* And for how long behind its end: packets' times and this thread's clock are not the same to the nanosecond. */
 #define LAG_NS (2 * CAP_NS_PER_S)
 
-/* The longest that the thread sleeps: a clock that is set back moves boundaries away. */
-#define LONGEST_NS (60 * CAP_NS_PER_S)
+/* The longest that the thread sleeps: the real-time clock may be set meanwhile, back or forward. */
+#define LONGEST_NS CAP_NS_PER_S
 
 /* By the real-time clock: from one moment in which something changes to just before the next. */
 struct span {
@@ -59,7 +59,7 @@ struct cap_target_force {
 	unsigned retired_count;
 	struct cap_target_reader **readers;
 	unsigned reader_count;
-	uint64_t write_at; /* when targets.json is due, by the real-time clock; 0: it is as the set */
+	uint64_t write_at; /* when targets.json is due, by the monotonic clock; 0: it is as the set */
 	bool write_failed;
 
 	pthread_mutex_t active_lock; /* held while a hook runs */
@@ -258,7 +258,7 @@ static void write_file(struct cap_target_force *force)
 		cap_info("targets_written", "targets: targets.json is written again");
 	free(targets);
 	force->write_failed = failed;
-	force->write_at = failed ? cap_realtime_ns() + RETRY_NS : 0;
+	force->write_at = failed ? cap_monotonic_ns() + RETRY_NS : 0;
 	pthread_mutex_lock(&force->lock);
 	force->summary.behind = failed;
 	pthread_mutex_unlock(&force->lock);
@@ -304,7 +304,7 @@ static int carry_out(struct cap_target_force *force, const struct cap_target_cha
 	}
 	publish(force, set);
 	if (!force->write_at)
-		force->write_at = cap_realtime_ns();
+		force->write_at = cap_monotonic_ns();
 	cap_info("targets_changed",
 		 "targets: serial %llu by uid %u: %u added, %u removed, %u changed, %u in force",
 		 (unsigned long long)force->store.serial, peer->uid,
@@ -373,34 +373,35 @@ static void put_answer(struct cap_target_force *force, uint64_t ticket, json_t *
 		cap_warn("targets_answer", "targets: an answer may be late: %s", strerror(errno));
 }
 
-/* With the lock. @return when there is something to do without being asked, by the real-time clock */
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* @return when there is something to do without being asked, by the monotonic clock */
 static uint64_t next_duty(const struct cap_target_force *force)
 {
-	const uint64_t now = cap_realtime_ns();
-	uint64_t next = now + LONGEST_NS;
+	const uint64_t now = cap_monotonic_ns(), today = cap_realtime_ns();
+	const uint64_t change = sooner(force->told.until, force->counted.until);
+	uint64_t next = now + sooner(LONGEST_NS, change > today ? change - today : 0);
 
-	if (force->told.until < next)
-		next = force->told.until;
-	if (force->counted.until < next)
-		next = force->counted.until;
-	if (force->retired_count && now + RETIRE_NS < next)
-		next = now + RETIRE_NS;
-	if (force->write_at && force->write_at < next)
-		next = force->write_at;
-	return next;
+	if (force->retired_count)
+		next = sooner(next, now + RETIRE_NS);
+	return force->write_at ? sooner(next, force->write_at) : next;
 }
 
 /* @param busy more changes wait: the file has time, but not for ever */
 static void do_duties(struct cap_target_force *force, bool busy)
 {
-	const uint64_t now = cap_realtime_ns();
+	const uint64_t today = cap_realtime_ns();
 
 	free_retired(force);
-	if (now >= force->told.until)
+	/* Also where the clock was set back to before. */
+	if (!lies_in(today, &force->told))
 		tell_active(force);
-	else if (now >= force->counted.until)
+	else if (!lies_in(today, &force->counted))
 		count_active(force);
-	if (force->write_at && now >= force->write_at + (busy ? FILE_LAG_NS : 0))
+	if (force->write_at && cap_monotonic_ns() >= force->write_at + (busy ? FILE_LAG_NS : 0))
 		write_file(force);
 }
 
@@ -420,7 +421,7 @@ static void *thread_main(void *argument)
 				.tv_nsec = (long)(next % CAP_NS_PER_S),
 			};
 
-			pthread_cond_timedwait(&force->wake, &force->lock, &until);
+			pthread_cond_clockwait(&force->wake, &force->lock, CLOCK_MONOTONIC, &until);
 			pthread_mutex_unlock(&force->lock);
 			do_duties(force, false);
 			pthread_mutex_lock(&force->lock);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define ONE "00000000-0000-4000-8000-000000000001"
@@ -23,6 +24,29 @@
 #define ADD(targets) "{\"who\":\"test\",\"add\":[" targets "]}"
 #define LONG "a note that makes the file longer than the record of the next change is: "
 #define ADD_ONE ADD(HOST(ONE, "1"))
+
+/* By how much the host's clock was set; read by the targets' thread, too. */
+static int64_t clock_set_ns;
+
+/* In place of the C library's: a test may set the clock. */
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+	const long rc = syscall(SYS_clock_gettime, clock, now);
+
+	if (rc == 0 && clock == CLOCK_REALTIME) {
+		const int64_t ns = (int64_t)now->tv_sec * INT64_C(1000000000) + now->tv_nsec +
+				   __atomic_load_n(&clock_set_ns, __ATOMIC_SEQ_CST);
+
+		now->tv_sec = ns / INT64_C(1000000000);
+		now->tv_nsec = ns % INT64_C(1000000000);
+	}
+	return (int)rc;
+}
+
+static void set_clock(int64_t seconds)
+{
+	__atomic_store_n(&clock_set_ns, seconds * INT64_C(1000000000), __ATOMIC_SEQ_CST);
+}
 
 static char place[64];
 
@@ -544,6 +568,67 @@ static void an_end_is_told_when_it_is_past(void)
 	end();
 }
 
+static void a_clock_that_is_set_changes_who_is_active(void)
+{
+	const uint64_t now = cap_realtime_ns();
+	struct heard heard = { 0 };
+	struct running running;
+
+	begin();
+	start(&running, hear, &heard);
+	ask_for_window(&running, now - 3600 * CAP_NS_PER_S, now - 1800 * CAP_NS_PER_S);
+	HOLDS(heard.count == 1);
+	set_clock(-2700); /* within the window */
+	await_count(&heard, 2);
+	set_clock(-7200); /* before it */
+	await_count(&heard, 1);
+	set_clock(-2700);
+	await_count(&heard, 2);
+	set_clock(0);
+	await_count(&heard, 1);
+	cap_target_leave(&running.reader);
+	cap_target_force_close(running.force);
+	end();
+}
+
+static bool is_behind(const struct running *running)
+{
+	struct cap_target_summary summary;
+
+	cap_target_force_summary(running->force, &summary);
+	return summary.behind;
+}
+
+static void await_behind(const struct running *running, bool behind)
+{
+	const struct timespec pause = { .tv_nsec = 10000000 };
+
+	for (unsigned looks = 0; looks < 2000; looks++) {
+		if (is_behind(running) == behind)
+			return;
+		nanosleep(&pause, NULL);
+	}
+	HOLDS(!"within twenty seconds");
+}
+
+static void a_file_is_tried_again_when_the_clock_is_set_back_meanwhile(void)
+{
+	struct running running;
+
+	begin();
+	start(&running, NULL, NULL);
+	HOLDS(mkdir(in_place("." CAP_TARGET_FILE_NAME ".new"), 0700) == 0); /* in its way */
+	json_decref(ask(&running, ADD_ONE));
+	await_behind(&running, true);
+	set_clock(-7200);
+	HOLDS(rmdir(in_place("." CAP_TARGET_FILE_NAME ".new")) == 0);
+	await_behind(&running, false);
+	set_clock(0);
+	cap_target_leave(&running.reader);
+	cap_target_force_close(running.force);
+	end();
+}
+
 static void a_set_that_is_read_from_a_file_is_not_changed(void)
 {
 	struct running running = { 0 };
@@ -588,11 +673,14 @@ int main(void)
 		{ "a worker that does not pass keeps a few sets, and then changes wait",
 		  a_worker_that_does_not_pass_keeps_a_few_sets_and_then_changes_wait },
 		{ "one directory has one owner", one_directory_has_one_owner },
-		{ "who becomes active is told",
-		  who_becomes_active_is_told },
+		{ "who becomes active is told", who_becomes_active_is_told },
 		{ "a start is told long before, so that no delay makes it late",
 		  a_start_is_told_long_before_so_that_no_delay_makes_it_late },
 		{ "an end is told when it is past", an_end_is_told_when_it_is_past },
+		{ "a clock that is set changes who is active",
+		  a_clock_that_is_set_changes_who_is_active },
+		{ "a file is tried again when the clock is set back meanwhile",
+		  a_file_is_tried_again_when_the_clock_is_set_back_meanwhile },
 		{ "a set that is read from a file is not changed",
 		  a_set_that_is_read_from_a_file_is_not_changed },
 	};
