@@ -74,7 +74,8 @@ struct cap_target_force {
 	pthread_cond_t wake;
 	struct cap_target_job jobs[CAP_TARGET_JOBS];
 	unsigned first_job, job_count;
-	struct answer answers[CAP_TARGET_JOBS + 1];
+	unsigned in_hand; /* 1: the thread has a job, which will need room for its answer */
+	struct answer answers[CAP_TARGET_JOBS];
 	unsigned first_answer, answer_count;
 	struct cap_target_summary summary;
 	bool stopping;
@@ -365,7 +366,7 @@ static json_t *do_job(struct cap_target_force *force, struct cap_target_job *job
 static void put_answer(struct cap_target_force *force, uint64_t ticket, json_t *answer)
 {
 	const uint64_t one = 1;
-	unsigned at = (force->first_answer + force->answer_count) % (CAP_TARGET_JOBS + 1);
+	unsigned at = (force->first_answer + force->answer_count) % CAP_TARGET_JOBS;
 
 	force->answers[at] = (struct answer){ ticket, answer };
 	force->answer_count++;
@@ -430,9 +431,11 @@ static void *thread_main(void *argument)
 		job = force->jobs[force->first_job];
 		force->first_job = (force->first_job + 1) % CAP_TARGET_JOBS;
 		force->job_count--;
+		force->in_hand = 1;
 		pthread_mutex_unlock(&force->lock);
 		answer = do_job(force, &job);
 		pthread_mutex_lock(&force->lock);
+		force->in_hand = 0;
 		put_answer(force, job.ticket, answer);
 		pthread_mutex_unlock(&force->lock);
 		do_duties(force, true);
@@ -522,6 +525,7 @@ int cap_target_force_start(struct cap_target_force *force, cap_target_active_hoo
 int cap_target_force_ask(struct cap_target_force *force, const struct cap_target_job *job,
 			 struct cap_error *err)
 {
+	unsigned waiting;
 	int rc = 0;
 
 	if (!force->config->directory)
@@ -529,10 +533,11 @@ int cap_target_force_ask(struct cap_target_force *force, const struct cap_target
 			err, EROFS,
 			"the targets were read from a file once and cannot be changed: write targets.directory in place of targets.file");
 	pthread_mutex_lock(&force->lock);
-	if (force->stopping || force->job_count + force->answer_count == CAP_TARGET_JOBS) {
+	waiting = force->job_count + force->in_hand + force->answer_count;
+	if (force->stopping || waiting >= CAP_TARGET_JOBS) {
 		rc = cap_fail(err, EAGAIN,
 			      "%u changes wait already, or the engine stops: try again later",
-			      force->job_count);
+			      waiting);
 	} else {
 		force->jobs[(force->first_job + force->job_count) % CAP_TARGET_JOBS] = *job;
 		force->job_count++;
@@ -557,7 +562,7 @@ bool cap_target_force_answer(struct cap_target_force *force, uint64_t *ticket, j
 	if (found) {
 		*ticket = force->answers[force->first_answer].ticket;
 		*answer = force->answers[force->first_answer].answer;
-		force->first_answer = (force->first_answer + 1) % (CAP_TARGET_JOBS + 1);
+		force->first_answer = (force->first_answer + 1) % CAP_TARGET_JOBS;
 		force->answer_count--;
 	} else if (read(force->event, &count, sizeof(count)) < 0) {
 		found = false; /* nothing to reset */

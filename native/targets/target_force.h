@@ -19,7 +19,7 @@
 
 #include <jansson.h>
 
-/** Changes that may wait at once. */
+/** Changes at once: those that wait, the one in hand, and those whose answers were not taken yet. */
 #define CAP_TARGET_JOBS 16U
 
 struct cap_target_force;

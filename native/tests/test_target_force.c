@@ -629,6 +629,84 @@ static void a_file_is_tried_again_when_the_clock_is_set_back_meanwhile(void)
 	end();
 }
 
+/* A port whose kernel takes its time. */
+struct slow_port {
+	bool slow, within; /* atomic */
+};
+
+static void be_slow(void *context, const struct cap_target *const *active, unsigned count)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	struct slow_port *port = context;
+
+	(void)active;
+	(void)count;
+	__atomic_store_n(&port->within, true, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(&port->slow, __ATOMIC_SEQ_CST))
+		nanosleep(&pause, NULL);
+	__atomic_store_n(&port->within, false, __ATOMIC_SEQ_CST);
+}
+
+static int ask_for_host(struct running *running, uint64_t ticket, struct cap_error *err)
+{
+	struct cap_target_job job = { .ticket = ticket, .fd = -1, .text = malloc(128) };
+	int rc;
+
+	HOLDS(job.text);
+	job.len = (size_t)snprintf(
+		job.text, 128,
+		"{\"add\":[{\"id\":\"00000000-0000-4000-8000-%012u\",\"vlans\":[1]}]}",
+		(unsigned)ticket);
+	rc = cap_target_force_ask(running->force, &job, err);
+	if (rc)
+		free(job.text);
+	return rc;
+}
+
+static void await_answers(struct running *running, uint64_t first, uint64_t last)
+{
+	for (uint64_t ticket = first; ticket <= last; ticket++) {
+		json_t *answer = await(running, ticket, 10000);
+
+		HOLDS(json_is_true(json_object_get(answer, "ok")));
+		json_decref(answer);
+		cap_target_take(&running->reader);
+	}
+}
+
+static void as_many_changes_are_taken_as_have_room_for_their_answers(void)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	struct slow_port port = { 0 };
+	struct running running;
+	struct cap_error err;
+
+	begin();
+	start(&running, be_slow, &port);
+	port.slow = true;
+	HOLDS(ask_for_host(&running, 1, &err) == 0);
+	while (!__atomic_load_n(&port.within, __ATOMIC_SEQ_CST))
+		nanosleep(&pause, NULL);
+	for (unsigned ticket = 2; ticket <= CAP_TARGET_JOBS; ticket++)
+		HOLDS(ask_for_host(&running, ticket, &err) == 0);
+	HOLDS(ask_for_host(&running, 99, &err) == -EAGAIN);
+	HOLDS(strstr(err.text, "16 changes wait already"));
+	__atomic_store_n(&port.slow, false, __ATOMIC_SEQ_CST);
+	/* In hand or answered, each keeps its place until its answer was taken. */
+	for (unsigned i = 0; i < 200; i++) {
+		HOLDS(ask_for_host(&running, 99, &err) == -EAGAIN);
+		nanosleep(&pause, NULL);
+		cap_target_take(&running.reader);
+	}
+	await_answers(&running, 1, 1);
+	HOLDS(ask_for_host(&running, CAP_TARGET_JOBS + 1, &err) == 0);
+	HOLDS(ask_for_host(&running, 99, &err) == -EAGAIN);
+	await_answers(&running, 2, CAP_TARGET_JOBS + 1);
+	cap_target_leave(&running.reader);
+	cap_target_force_close(running.force);
+	end();
+}
+
 static void a_set_that_is_read_from_a_file_is_not_changed(void)
 {
 	struct running running = { 0 };
@@ -681,6 +759,8 @@ int main(void)
 		  a_clock_that_is_set_changes_who_is_active },
 		{ "a file is tried again when the clock is set back meanwhile",
 		  a_file_is_tried_again_when_the_clock_is_set_back_meanwhile },
+		{ "as many changes are taken as have room for their answers",
+		  as_many_changes_are_taken_as_have_room_for_their_answers },
 		{ "a set that is read from a file is not changed",
 		  a_set_that_is_read_from_a_file_is_not_changed },
 	};
