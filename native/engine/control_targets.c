@@ -4,9 +4,12 @@
 #include "clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+
+/* Then nobody can alter what is read. */
+#define SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW)
 
 static const char no_targets[] =
 	"everything is captured here: write targets (a list, which may be empty) into the settings and start again";
@@ -33,16 +36,21 @@ json_t *cap_targets_answer(struct cap_target_force *force)
 	return json_pack("{s:b, s:o}", "ok", 1, "targets", cap_targets_json(force));
 }
 
-/* Who passes a file has opened it, so it is one that they may read. Others could keep the thread waiting. */
+/*
+ * Only memory is read without waiting for anybody: a pipe's writer, a server far away or a file system's process could
+ * keep the thread, and with it the engine's end, for as long as they like. Only files in memory have seals.
+ */
 static json_t *take_file(struct cap_control_call *call, struct cap_target_job *job)
 {
-	struct stat about;
+	int seals;
 
 	if (call->file < 0)
 		return cap_control_error(
 			"passed: no file came with the request: pass its descriptor along (SCM_RIGHTS)");
-	if (fstat(call->file, &about) || !S_ISREG(about.st_mode))
-		return cap_control_error("passed: what came with the request is no regular file");
+	seals = fcntl(call->file, F_GET_SEALS);
+	if (seals < 0 || (seals & SEALS) != SEALS)
+		return cap_control_error(
+			"passed: what came with the request is no sealed file in memory: pass one of memfd_create with F_SEAL_WRITE, F_SEAL_SHRINK and F_SEAL_GROW");
 	job->fd = call->file;
 	return NULL;
 }
