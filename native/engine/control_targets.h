@@ -17,7 +17,7 @@ json_t *cap_targets_answer(struct cap_target_force *force);
  * the file that came with the request: one in memory (memfd_create), sealed against writing, shrinking and growing.
  * Answered when it is in force.
  *
- * @return a refusal, or NULL: the answer comes by cap_targets_pass_answers
+ * @return a refusal; or nothing, and call->later: the answer comes by cap_targets_pass_answers
  */
 json_t *cap_targets_change(struct cap_target_force *force, struct cap_control_call *call);
 

@@ -265,14 +265,21 @@ static void write_file(struct cap_target_force *force)
 	pthread_mutex_unlock(&force->lock);
 }
 
-static json_t *outcome_json(const struct cap_target_change *change,
-			    const struct cap_target_outcome *outcome, uint64_t serial)
+static int tell_outcome(const struct cap_target_change *change,
+			const struct cap_target_outcome *outcome, uint64_t serial, json_t **answer,
+			struct cap_error *err)
 {
-	return json_pack("{s:b, s:b, s:I, s:i, s:i, s:i, s:i}", "ok", 1, "dry_run", change->dry_run,
-			 "serial", (json_int_t)serial, "count", (int)outcome->list.count, "added",
-			 (int)(outcome->added_count - outcome->changed), "removed",
-			 (int)(outcome->removed_count - outcome->changed), "changed",
-			 (int)outcome->changed);
+	*answer = json_pack("{s:b, s:b, s:I, s:i, s:i, s:i, s:i}", "ok", 1, "dry_run",
+			    change->dry_run, "serial", (json_int_t)serial, "count",
+			    (int)outcome->list.count, "added",
+			    (int)(outcome->added_count - outcome->changed), "removed",
+			    (int)(outcome->removed_count - outcome->changed), "changed",
+			    (int)outcome->changed);
+	return *answer ?
+		       0 :
+		       cap_fail(
+			       err, ENOMEM,
+			       "out of memory for the answer: see capstan targets list for what is in force");
 }
 
 static bool is_nothing(const struct cap_target_outcome *outcome)
@@ -347,13 +354,13 @@ static json_t *do_job(struct cap_target_force *force, struct cap_target_job *job
 					     &outcome, &err);
 	if (rc == 0 && !change.dry_run && !is_nothing(&outcome))
 		rc = carry_out(force, &change, &outcome, &job->peer, &err);
-	if (rc == 0)
-		answer = outcome_json(&change, &outcome, force->store.serial);
-	else
+	if (rc)
 		/* The sentence may name an address: it is for who asked, and not for the log. */
 		cap_warn("targets_refused", "targets: a change by uid %u, pid %d was refused",
 			 job->peer.uid, job->peer.pid);
-	if (!answer)
+	else
+		rc = tell_outcome(&change, &outcome, force->store.serial, &answer, &err);
+	if (rc)
 		answer = json_pack("{s:b, s:s%}", "ok", 0, "error", err.text, strlen(err.text));
 	cap_target_outcome_free(&outcome);
 	cap_target_change_free(&change);
@@ -649,7 +656,7 @@ int cap_target_change_directory(const char *directory, int fd, json_t **answer,
 				  err->text);
 	}
 	if (rc == 0)
-		*answer = outcome_json(&change, &outcome, store.serial);
+		rc = tell_outcome(&change, &outcome, store.serial, answer, err);
 	end_job(&job);
 	cap_target_outcome_free(&outcome);
 	cap_target_change_free(&change);

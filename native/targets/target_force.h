@@ -67,7 +67,7 @@ int cap_target_force_ask(struct cap_target_force *force, const struct cap_target
 /** Readable when there is an answer. */
 int cap_target_force_fd(const struct cap_target_force *force);
 
-/** Take an answer. @return false: there is none (yet); else *answer is a new reference */
+/** Take an answer. @return false: there is none (yet); else *answer is a new reference, or NULL for want of memory */
 bool cap_target_force_answer(struct cap_target_force *force, uint64_t *ticket, json_t **answer);
 
 /** What the set in force is, for status. Never waits for a change. */

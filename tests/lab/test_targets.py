@@ -196,6 +196,11 @@ BAD_LINES = [
     b'{"cmd":"targets_change","add":[' + b"[" * 3000 + b"]",
     b'{"cmd":"targets_change","who":"' + b"x" * 200 + b'"}',
     b'{"cmd":"targets","verbose":true}',
+    # Characters of two bytes, where the sentence has room for an odd number of them.
+    b'{"cmd":"x' + "é".encode() * 60 + b'"}',
+    b'{"cmd":"targets_change","x' + "é".encode() * 60 + b'":1}',
+    b'{"cmd":"targets_change","add":[{"id":"x' + "é".encode() * 60 + b'"}]}',
+    b'{"cmd":"targets_change","add":[{"id":"' + identity(COMES).encode() + b'","x' + "é".encode() * 60 + b'":1}]}',
     b"\x00\xff{",
 ]
 
