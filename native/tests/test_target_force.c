@@ -48,6 +48,33 @@ static void set_clock(int64_t seconds)
 	__atomic_store_n(&clock_set_ns, seconds * INT64_C(1000000000), __ATOMIC_SEQ_CST);
 }
 
+/* The disk does not; read by the targets' thread, too. */
+static bool no_truncating, no_syncing;
+
+int ftruncate(int fd, off_t size)
+{
+	if (__atomic_load_n(&no_truncating, __ATOMIC_SEQ_CST)) {
+		errno = EIO;
+		return -1;
+	}
+	return (int)syscall(SYS_ftruncate, fd, size);
+}
+
+int fsync(int fd)
+{
+	if (__atomic_load_n(&no_syncing, __ATOMIC_SEQ_CST)) {
+		errno = EIO;
+		return -1;
+	}
+	return (int)syscall(SYS_fsync, fd);
+}
+
+static void break_disk(bool truncating, bool syncing)
+{
+	__atomic_store_n(&no_truncating, truncating, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&no_syncing, syncing, __ATOMIC_SEQ_CST);
+}
+
 static char place[64];
 
 static void begin(void)
@@ -707,6 +734,109 @@ static void as_many_changes_are_taken_as_have_room_for_their_answers(void)
 	end();
 }
 
+static bool is_taken(struct running *running, const char *text, const char *says)
+{
+	json_t *answer = ask(running, text);
+	const bool taken = json_is_true(json_object_get(answer, "ok"));
+
+	if (!taken)
+		HOLDS(strstr(json_string_value(json_object_get(answer, "error")), says));
+	json_decref(answer);
+	cap_target_take(&running->reader);
+	return taken;
+}
+
+/* What a broken disk left of a change that was refused: @p piece of its record, or the whole of it. */
+static void leave_rest(struct running *running, bool piece)
+{
+	const off_t log = size_of(CAP_TARGET_LOG_NAME);
+
+	break_disk(true, !piece);
+	if (piece)
+		limit_files((rlim_t)log + 20);
+	HOLDS(!is_taken(running, ADD(HOST(TWO, "2")), "nothing was changed"));
+	limit_files(RLIM_INFINITY);
+	HOLDS(piece ? size_of(CAP_TARGET_LOG_NAME) == log + 20 :
+		      size_of(CAP_TARGET_LOG_NAME) > log + 20);
+}
+
+static void a_refused_record_that_stays_in_the_log_is_followed_by_no_other(void)
+{
+	struct running running;
+	uint64_t serial;
+	off_t log, rest;
+
+	for (unsigned piece = 0; piece < 2; piece++) {
+		begin();
+		start(&running, NULL, NULL);
+		HOLDS(is_taken(&running, ADD_ONE, ""));
+		log = size_of(CAP_TARGET_LOG_NAME);
+		leave_rest(&running, piece);
+		rest = size_of(CAP_TARGET_LOG_NAME);
+		break_disk(true, false);
+		for (unsigned i = 0; i < 2; i++)
+			HOLDS(!is_taken(&running, ADD(HOST(SIX, "6")), "cannot be taken back"));
+		HOLDS(size_of(CAP_TARGET_LOG_NAME) == rest);
+		break_disk(false, true);
+		HOLDS(!is_taken(&running, ADD(HOST(SIX, "6")), "cannot be taken back"));
+		HOLDS(size_of(CAP_TARGET_LOG_NAME) == log);
+		break_disk(false, false);
+		HOLDS(is_taken(&running, "{\"remove\":[\"" ONE "\"]}", ""));
+		HOLDS(is_taken(&running, ADD(HOST(SIX, "6")), ""));
+		cap_target_leave(&running.reader);
+		cap_target_force_close(running.force);
+		HOLDS(unlink(in_place(CAP_TARGET_FILE_NAME)) == 0); /* the log alone tells */
+		HOLDS(restart(&serial) == 1 && serial == 3);
+		end();
+	}
+}
+
+static void a_log_that_is_moved_away_takes_its_rest_along(void)
+{
+	struct running running;
+	uint64_t serial;
+	char moved[128];
+
+	begin();
+	start(&running, NULL, NULL);
+	HOLDS(is_taken(&running, ADD_ONE, ""));
+	leave_rest(&running, true);
+	snprintf(moved, sizeof(moved), "%s", in_place("moved.jsonl"));
+	HOLDS(rename(in_place(CAP_TARGET_LOG_NAME), moved) == 0);
+	break_disk(true, false);
+	HOLDS(is_taken(&running, ADD(HOST(TWO, "2")), ""));
+	break_disk(false, false);
+	cap_target_leave(&running.reader);
+	cap_target_force_close(running.force);
+	HOLDS(restart(&serial) == 2 && serial == 2);
+	end();
+}
+
+static void a_piece_that_a_restart_cannot_cut_off_is_followed_by_no_record(void)
+{
+	struct running running;
+	uint64_t serial;
+	off_t rest;
+
+	begin();
+	start(&running, NULL, NULL);
+	HOLDS(is_taken(&running, ADD_ONE, ""));
+	leave_rest(&running, true);
+	break_disk(true, false);
+	rest = size_of(CAP_TARGET_LOG_NAME);
+	cap_target_leave(&running.reader);
+	cap_target_force_close(running.force);
+	start(&running, NULL, NULL);
+	HOLDS(!is_taken(&running, ADD(HOST(TWO, "2")), "cannot be taken back"));
+	HOLDS(size_of(CAP_TARGET_LOG_NAME) == rest);
+	break_disk(false, false);
+	HOLDS(is_taken(&running, ADD(HOST(TWO, "2")), ""));
+	cap_target_leave(&running.reader);
+	cap_target_force_close(running.force);
+	HOLDS(restart(&serial) == 2 && serial == 2);
+	end();
+}
+
 static void a_set_that_is_read_from_a_file_is_not_changed(void)
 {
 	struct running running = { 0 };
@@ -761,6 +891,12 @@ int main(void)
 		  a_file_is_tried_again_when_the_clock_is_set_back_meanwhile },
 		{ "as many changes are taken as have room for their answers",
 		  as_many_changes_are_taken_as_have_room_for_their_answers },
+		{ "a refused record that stays in the log is followed by no other",
+		  a_refused_record_that_stays_in_the_log_is_followed_by_no_other },
+		{ "a log that is moved away takes its rest along",
+		  a_log_that_is_moved_away_takes_its_rest_along },
+		{ "a piece that a restart cannot cut off is followed by no record",
+		  a_piece_that_a_restart_cannot_cut_off_is_followed_by_no_record },
 		{ "a set that is read from a file is not changed",
 		  a_set_that_is_read_from_a_file_is_not_changed },
 	};
