@@ -46,6 +46,6 @@ void cap_degraded(struct cap_port_facts *facts, const char *format, ...)
 	else
 		facts->degraded_count++;
 	va_start(args, format);
-	vsnprintf(facts->degraded[slot], sizeof(facts->degraded[slot]), format, args);
+	cap_sentence(facts->degraded[slot], sizeof(facts->degraded[slot]), format, args);
 	va_end(args);
 }

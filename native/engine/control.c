@@ -16,6 +16,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+/* In place of an answer that cannot be written. It may be that of a change that was made. */
+static const char no_answer[] =
+	"{\"ok\":false,\"error\":\"the answer cannot be written: ask for status and targets to see what holds\"}\n";
+
 struct client {
 	int fd;	      /* -1: free */
 	bool refused; /* gets one answer, that it is not permitted */
@@ -43,7 +47,7 @@ json_t *cap_control_error(const char *format, ...)
 	va_list args;
 
 	va_start(args, format);
-	vsnprintf(text, sizeof(text), format, args);
+	cap_sentence(text, sizeof(text), format, args);
 	va_end(args);
 	return json_pack("{s:b, s:s}", "ok", 0, "error", text);
 }
@@ -185,16 +189,19 @@ static void listen_to(const struct cap_control *control, struct client *client, 
 		drop_client(client);
 }
 
-/* A reply goes out at once or not at all: a client that does not read must not hold the engine up. */
+/*
+ * A reply goes out at once or not at all: a client that does not read must not hold the engine up.
+ * @param answer NULL: there was no memory for one, or it is no JSON
+ */
 static void reply(struct client *client, json_t *answer)
 {
-	char *text = json_dumps(answer, JSON_COMPACT);
-	size_t len = text ? strlen(text) : 0;
+	char *text = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
+	const char *line = text ? text : no_answer;
+	size_t len = text ? strlen(text) + 1 : strlen(no_answer);
 
 	if (text)
-		text[len] = '\n'; /* in place of the terminator */
-	if (!text ||
-	    send(client->fd, text, len + 1, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)(len + 1))
+		text[len - 1] = '\n'; /* in place of the terminator */
+	if (send(client->fd, line, len, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)len)
 		drop_client(client);
 	free(text);
 	json_decref(answer);
@@ -276,11 +283,11 @@ static void answer_request(struct cap_control *control, struct client *client, j
 	answer = handler(context, &call);
 	if (call.file >= 0)
 		close(call.file);
-	if (answer) {
-		reply(client, answer);
-	} else {
+	if (call.later) {
 		client->ticket = call.ticket;
 		listen_to(control, client, false);
+	} else {
+		reply(client, answer);
 	}
 }
 

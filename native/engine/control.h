@@ -28,13 +28,14 @@ struct cap_control_call {
 	pid_t pid;
 	int file;	 /**< that came with it, or -1; to be set to -1 by who takes it */
 	uint64_t ticket; /**< for an answer later on */
+	bool later; /**< to be set: cap_control_answer gives it, and until then this client's next requests wait */
 };
 
 /**
  * Answers a request.
  *
- * @return the reply, a new reference; NULL: cap_control_answer gives it later, and until then this client's
- *         next requests wait
+ * @return the reply, a new reference; not looked at with `later`. NULL, as json_pack gives it: the client is told that
+ *         there is an answer which cannot be written
  */
 typedef json_t *(*cap_control_handler)(void *context, struct cap_control_call *call);
 
@@ -48,13 +49,13 @@ int cap_control_fd(const struct cap_control *control);
 /** Serve what is waiting. */
 void cap_control_serve(struct cap_control *control, cap_control_handler handler, void *context);
 
-/** Answer a request that was put off. A client that is gone by then gets none. @param answer taken over */
+/** Answer a request that was put off. A client that is gone by then gets none. @param answer taken over; NULL as above */
 void cap_control_answer(struct cap_control *control, uint64_t ticket, json_t *answer);
 
 /** Close all, and remove the socket. */
 void cap_control_close(struct cap_control *control);
 
-/** {"ok": false, "error": sentence}. @return new reference */
+/** {"ok": false, "error": sentence}. @return new reference, or NULL without memory */
 json_t *cap_control_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -4,9 +4,12 @@
 #include "clock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+
+/* Then nobody can alter what is read. */
+#define SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW)
 
 static const char no_targets[] =
 	"everything is captured here: write targets (a list, which may be empty) into the settings and start again";
@@ -33,35 +36,48 @@ json_t *cap_targets_answer(struct cap_target_force *force)
 	return json_pack("{s:b, s:o}", "ok", 1, "targets", cap_targets_json(force));
 }
 
-/* Who passes a file has opened it, so it is one that they may read. Others could keep the thread waiting. */
-static json_t *take_file(struct cap_control_call *call, struct cap_target_job *job)
+/*
+ * Only memory is read without waiting for anybody: a pipe's writer, a server far away or a file system's process could
+ * keep the thread, and with it the engine's end, for as long as they like. Only files in memory have seals.
+ */
+static bool take_file(struct cap_control_call *call, struct cap_target_job *job, json_t **refusal)
 {
-	struct stat about;
+	int seals;
 
-	if (call->file < 0)
-		return cap_control_error(
+	if (call->file < 0) {
+		*refusal = cap_control_error(
 			"passed: no file came with the request: pass its descriptor along (SCM_RIGHTS)");
-	if (fstat(call->file, &about) || !S_ISREG(about.st_mode))
-		return cap_control_error("passed: what came with the request is no regular file");
+		return false;
+	}
+	seals = fcntl(call->file, F_GET_SEALS);
+	if (seals < 0 || (seals & SEALS) != SEALS) {
+		*refusal = cap_control_error(
+			"passed: what came with the request is no sealed file in memory: pass one of memfd_create with F_SEAL_WRITE, F_SEAL_SHRINK and F_SEAL_GROW");
+		return false;
+	}
 	job->fd = call->file;
-	return NULL;
+	return true;
 }
 
-/* @return a refusal, or NULL with the change in @p job */
-static json_t *take_change(struct cap_control_call *call, struct cap_target_job *job)
+/* @return true with the change in @p job */
+static bool take_change(struct cap_control_call *call, struct cap_target_job *job, json_t **refusal)
 {
 	json_t *passed = json_object_get(call->request, "passed");
 
-	if (passed && (!json_is_true(passed) || json_object_size(call->request) != 2))
-		return cap_control_error(
+	if (passed && (!json_is_true(passed) || json_object_size(call->request) != 2)) {
+		*refusal = cap_control_error(
 			"passed: write true beside cmd and nothing else: the change is in the file that comes along");
+		return false;
+	}
 	if (passed)
-		return take_file(call, job);
+		return take_file(call, job, refusal);
 	job->text = json_dumps(call->request, JSON_COMPACT);
-	if (!job->text)
-		return cap_control_error("out of memory");
+	if (!job->text) {
+		*refusal = cap_control_error("out of memory");
+		return false;
+	}
 	job->len = strlen(job->text);
-	return NULL;
+	return true;
 }
 
 json_t *cap_targets_change(struct cap_target_force *force, struct cap_control_call *call)
@@ -69,13 +85,12 @@ json_t *cap_targets_change(struct cap_target_force *force, struct cap_control_ca
 	struct cap_target_job job = { .ticket = call->ticket,
 				      .peer = { .uid = call->uid, .pid = call->pid },
 				      .fd = -1 };
+	json_t *refusal = NULL;
 	struct cap_error err;
-	json_t *refusal;
 
 	if (!force)
 		return cap_control_error("%s", no_targets);
-	refusal = take_change(call, &job);
-	if (refusal)
+	if (!take_change(call, &job, &refusal))
 		return refusal;
 	if (cap_target_force_ask(force, &job, &err)) {
 		free(job.text);
@@ -83,6 +98,7 @@ json_t *cap_targets_change(struct cap_target_force *force, struct cap_control_ca
 	}
 	if (job.fd >= 0)
 		call->file = -1;
+	call->later = true;
 	return NULL;
 }
 

@@ -14,9 +14,10 @@ json_t *cap_targets_answer(struct cap_target_force *force);
 
 /**
  * {"cmd": "targets_change", ...}: with the change's own keys beside "cmd", or with "passed": true and the change in
- * the file that came with the request. Answered when it is in force.
+ * the file that came with the request: one in memory (memfd_create), sealed against writing, shrinking and growing.
+ * Answered when it is in force.
  *
- * @return a refusal, or NULL: the answer comes by cap_targets_pass_answers
+ * @return a refusal; or nothing, and call->later: the answer comes by cap_targets_pass_answers
  */
 json_t *cap_targets_change(struct cap_target_force *force, struct cap_control_call *call);
 

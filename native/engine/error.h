@@ -3,12 +3,20 @@
 #ifndef CAPSTAN_ERROR_H
 #define CAPSTAN_ERROR_H
 
+#include <stdarg.h>
 #include <stddef.h>
 
 /** A sentence that says what went wrong, where, and what to do. Owned by the caller. */
 struct cap_error {
 	char text[768];
 };
+
+/**
+ * As vsnprintf, but of whole UTF-8 characters, for JSON takes no others: where too little room or a precision cuts
+ * one in two, or a file's name has bytes that are none, a "?" stands for them, and nothing at a sentence's cut end.
+ */
+void cap_sentence(char *text, size_t size, const char *format, va_list args)
+	__attribute__((format(printf, 3, 0)));
 
 /**
  * Put a sentence into @p err.

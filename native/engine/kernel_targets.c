@@ -53,10 +53,10 @@ int cap_kernel_targets_open(const struct cap_kernel_target_maps *maps,
 	made->maps = *maps;
 	for (unsigned i = 0; i < CAP_KERNEL_TABLES; i++)
 		made->tables[i].fd = -1;
+	made->no_hosts.fd = made->no_prefixes.fd = -1;
 	made->plans = mmap(NULL, PLANS_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, maps->plans, 0);
 	made->current = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, maps->current, 0);
 	rc = made->plans == MAP_FAILED || made->current == MAP_FAILED ? -errno : 0;
-	made->no_prefixes.fd = -1;
 	if (rc == 0)
 		rc = cap_kernel_table_make(&made->no_hosts, true, &none);
 	if (rc == 0)

@@ -2,6 +2,7 @@
 #include "log.h"
 
 #include "clock.h"
+#include "error.h"
 
 #include <jansson.h>
 #include <stdarg.h>
@@ -48,7 +49,7 @@ void cap_log(enum cap_log_level level, const char *event, const char *format, ..
 	int len;
 
 	va_start(args, format);
-	vsnprintf(message, sizeof(message), format, args);
+	cap_sentence(message, sizeof(message), format, args);
 	va_end(args);
 	cap_rfc3339(cap_realtime_ns(), stamp);
 
@@ -70,7 +71,7 @@ void cap_log(enum cap_log_level level, const char *event, const char *format, ..
 			write_whole("\n", 1);
 		}
 	} else {
-		/* Not UTF-8 or no memory: the sentence still has to reach the operator. */
+		/* No memory: the sentence still has to reach the operator. */
 		write_whole(message, strlen(message));
 		write_whole("\n", 1);
 	}

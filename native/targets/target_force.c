@@ -28,11 +28,22 @@
 /* What cannot be written now may be later. */
 #define RETRY_NS (5 * CAP_NS_PER_S)
 
-/* Packets' times and this thread's clock are not the same to the nanosecond. */
-#define MARGIN_NS CAP_NS_PER_S
+/*
+ * How long before its start what matches before the engine learns of a target: longer than anything that keeps this
+ * thread busy. A packet that is let through early costs a look of the engine, one that is kept back is lost.
+ */
+#define LEAD_NS (120 * CAP_NS_PER_S)
 
-/* The longest that the thread sleeps: a clock that is set back moves boundaries away. */
-#define LONGEST_NS (60 * CAP_NS_PER_S)
+/* And for how long behind its end: packets' times and this thread's clock are not the same to the nanosecond. */
+#define LAG_NS (2 * CAP_NS_PER_S)
+
+/* The longest that the thread sleeps: the real-time clock may be set meanwhile, back or forward. */
+#define LONGEST_NS CAP_NS_PER_S
+
+/* By the real-time clock: from one moment in which something changes to just before the next. */
+struct span {
+	uint64_t from, until;
+};
 
 struct answer {
 	uint64_t ticket;
@@ -48,13 +59,14 @@ struct cap_target_force {
 	unsigned retired_count;
 	struct cap_target_reader **readers;
 	unsigned reader_count;
-	uint64_t write_at; /* when targets.json is due, by the real-time clock; 0: it is as the set */
+	uint64_t write_at; /* when targets.json is due, by the monotonic clock; 0: it is as the set */
 	bool write_failed;
 
 	pthread_mutex_t active_lock; /* held while a hook runs */
 	const struct cap_target **active;
 	unsigned active_count;
-	uint64_t boundary_ns; /* when another target becomes active, or ceases to be */
+	struct span told;    /* the list above holds */
+	struct span counted; /* summary.active holds; the thread's own */
 	cap_target_active_hook hook;
 	void *context;
 
@@ -62,7 +74,8 @@ struct cap_target_force {
 	pthread_cond_t wake;
 	struct cap_target_job jobs[CAP_TARGET_JOBS];
 	unsigned first_job, job_count;
-	struct answer answers[CAP_TARGET_JOBS + 1];
+	unsigned in_hand; /* 1: the thread has a job, which will need room for its answer */
+	struct answer answers[CAP_TARGET_JOBS];
 	unsigned first_answer, answer_count;
 	struct cap_target_summary summary;
 	bool stopping;
@@ -95,39 +108,68 @@ static bool make_room(struct cap_target_force *force, unsigned count)
 	return active;
 }
 
-/* With active_lock. Work out who is active, and until when that holds. */
-static void find_active(struct cap_target_force *force, uint64_t now)
+static bool lies_in(uint64_t moment, const struct span *span)
 {
-	const unsigned count = cap_target_set_count(force->set);
+	return moment >= span->from && moment < span->until;
+}
 
-	force->active_count = 0;
-	force->boundary_ns = UINT64_MAX;
+static void end_span_at(struct span *span, uint64_t now, uint64_t moment)
+{
+	if (moment <= now && moment > span->from)
+		span->from = moment;
+	if (moment > now && moment < span->until)
+		span->until = moment;
+}
+
+/**
+ * Work out who is active @p now, so long before their start and behind their end, and when that holds.
+ *
+ * @param active filled, with active_lock; NULL: count them only
+ */
+static unsigned find_active(const struct cap_target_set *set, uint64_t now, uint64_t lead,
+			    uint64_t lag, const struct cap_target **active, struct span *span)
+{
+	const unsigned count = cap_target_set_count(set);
+	unsigned found = 0;
+
+	*span = (struct span){ 0, UINT64_MAX };
 	for (unsigned i = 0; i < count; i++) {
-		const struct cap_target *target = cap_target_set_at(force->set, i);
-		const uint64_t from = target->start_ns > MARGIN_NS ? target->start_ns - MARGIN_NS :
-								     0;
-		const uint64_t to = target->end_ns < UINT64_MAX - MARGIN_NS ?
-					    target->end_ns + MARGIN_NS :
-					    UINT64_MAX;
-		const uint64_t next = now < from ? from : now < to ? to : UINT64_MAX;
+		const struct cap_target *target = cap_target_set_at(set, i);
+		const struct span window = {
+			target->start_ns > lead ? target->start_ns - lead : 0,
+			target->end_ns < UINT64_MAX - lag ? target->end_ns + lag : UINT64_MAX,
+		};
 
-		if (now >= from && now < to)
-			force->active[force->active_count++] = target;
-		if (next < force->boundary_ns)
-			force->boundary_ns = next;
+		if (lies_in(now, &window)) {
+			if (active)
+				active[found] = target;
+			found++;
+		}
+		end_span_at(span, now, window.from);
+		end_span_at(span, now, window.until);
 	}
+	return found;
+}
+
+static void count_active(struct cap_target_force *force)
+{
+	const unsigned count =
+		find_active(force->set, cap_realtime_ns(), 0, 0, NULL, &force->counted);
+
+	pthread_mutex_lock(&force->lock);
+	force->summary.active = count;
+	pthread_mutex_unlock(&force->lock);
 }
 
 static void tell_active(struct cap_target_force *force)
 {
 	pthread_mutex_lock(&force->active_lock);
-	find_active(force, cap_realtime_ns());
+	force->active_count = find_active(force->set, cap_realtime_ns(), LEAD_NS, LAG_NS,
+					  force->active, &force->told);
 	if (force->hook)
 		force->hook(force->context, force->active, force->active_count);
 	pthread_mutex_unlock(&force->active_lock);
-	pthread_mutex_lock(&force->lock);
-	force->summary.active = force->active_count;
-	pthread_mutex_unlock(&force->lock);
+	count_active(force);
 }
 
 void cap_target_force_tell(struct cap_target_force *force, cap_target_active_hook hook,
@@ -203,20 +245,27 @@ static void write_file(struct cap_target_force *force)
 	else if (!failed && force->write_failed)
 		cap_info("targets_written", "targets: targets.json is written again");
 	force->write_failed = failed;
-	force->write_at = failed ? cap_realtime_ns() + RETRY_NS : 0;
+	force->write_at = failed ? cap_monotonic_ns() + RETRY_NS : 0;
 	pthread_mutex_lock(&force->lock);
 	force->summary.behind = failed;
 	pthread_mutex_unlock(&force->lock);
 }
 
-static json_t *outcome_json(const struct cap_target_change *change,
-			    const struct cap_target_outcome *outcome, uint64_t serial)
+static int tell_outcome(const struct cap_target_change *change,
+			const struct cap_target_outcome *outcome, uint64_t serial, json_t **answer,
+			struct cap_error *err)
 {
-	return json_pack("{s:b, s:b, s:I, s:i, s:i, s:i, s:i}", "ok", 1, "dry_run", change->dry_run,
-			 "serial", (json_int_t)serial, "count", (int)outcome->list.count, "added",
-			 (int)(outcome->added_count - outcome->changed), "removed",
-			 (int)(outcome->removed_count - outcome->changed), "changed",
-			 (int)outcome->changed);
+	*answer = json_pack("{s:b, s:b, s:I, s:i, s:i, s:i, s:i}", "ok", 1, "dry_run",
+			    change->dry_run, "serial", (json_int_t)serial, "count",
+			    (int)outcome->list.count, "added",
+			    (int)(outcome->added_count - outcome->changed), "removed",
+			    (int)(outcome->removed_count - outcome->changed), "changed",
+			    (int)outcome->changed);
+	return *answer ?
+		       0 :
+		       cap_fail(
+			       err, ENOMEM,
+			       "out of memory for the answer: see capstan targets list for what is in force");
 }
 
 static bool is_nothing(const struct cap_target_outcome *outcome)
@@ -249,7 +298,7 @@ static int carry_out(struct cap_target_force *force, const struct cap_target_cha
 	}
 	publish(force, set);
 	if (!force->write_at)
-		force->write_at = cap_realtime_ns();
+		force->write_at = cap_monotonic_ns();
 	cap_info("targets_changed",
 		 "targets: serial %llu by uid %u: %u added, %u removed, %u changed, %u in force",
 		 (unsigned long long)force->store.serial, peer->uid,
@@ -290,13 +339,13 @@ static json_t *do_job(struct cap_target_force *force, struct cap_target_job *job
 					     cap_target_set_count(force->set), &outcome, &err);
 	if (rc == 0 && !change.dry_run && !is_nothing(&outcome))
 		rc = carry_out(force, &change, &outcome, &job->peer, &err);
-	if (rc == 0)
-		answer = outcome_json(&change, &outcome, force->store.serial);
-	else
+	if (rc)
 		/* The sentence may name an address: it is for who asked, and not for the log. */
 		cap_warn("targets_refused", "targets: a change by uid %u, pid %d was refused",
 			 job->peer.uid, job->peer.pid);
-	if (!answer)
+	else
+		rc = tell_outcome(&change, &outcome, force->store.serial, &answer, &err);
+	if (rc)
 		answer = json_pack("{s:b, s:s%}", "ok", 0, "error", err.text, strlen(err.text));
 	cap_target_outcome_free(&outcome);
 	cap_target_change_free(&change);
@@ -308,7 +357,7 @@ static json_t *do_job(struct cap_target_force *force, struct cap_target_job *job
 static void put_answer(struct cap_target_force *force, uint64_t ticket, json_t *answer)
 {
 	const uint64_t one = 1;
-	unsigned at = (force->first_answer + force->answer_count) % (CAP_TARGET_JOBS + 1);
+	unsigned at = (force->first_answer + force->answer_count) % CAP_TARGET_JOBS;
 
 	force->answers[at] = (struct answer){ ticket, answer };
 	force->answer_count++;
@@ -316,30 +365,35 @@ static void put_answer(struct cap_target_force *force, uint64_t ticket, json_t *
 		cap_warn("targets_answer", "targets: an answer may be late: %s", strerror(errno));
 }
 
-/* With the lock. @return when there is something to do without being asked, by the real-time clock */
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* @return when there is something to do without being asked, by the monotonic clock */
 static uint64_t next_duty(const struct cap_target_force *force)
 {
-	const uint64_t now = cap_realtime_ns();
-	uint64_t next = now + LONGEST_NS;
+	const uint64_t now = cap_monotonic_ns(), today = cap_realtime_ns();
+	const uint64_t change = sooner(force->told.until, force->counted.until);
+	uint64_t next = now + sooner(LONGEST_NS, change > today ? change - today : 0);
 
-	if (force->boundary_ns < next)
-		next = force->boundary_ns;
-	if (force->retired_count && now + RETIRE_NS < next)
-		next = now + RETIRE_NS;
-	if (force->write_at && force->write_at < next)
-		next = force->write_at;
-	return next;
+	if (force->retired_count)
+		next = sooner(next, now + RETIRE_NS);
+	return force->write_at ? sooner(next, force->write_at) : next;
 }
 
 /* @param busy more changes wait: the file has time, but not for ever */
 static void do_duties(struct cap_target_force *force, bool busy)
 {
-	const uint64_t now = cap_realtime_ns();
+	const uint64_t today = cap_realtime_ns();
 
 	free_retired(force);
-	if (now >= force->boundary_ns)
+	/* Also where the clock was set back to before. */
+	if (!lies_in(today, &force->told))
 		tell_active(force);
-	if (force->write_at && now >= force->write_at + (busy ? FILE_LAG_NS : 0))
+	else if (!lies_in(today, &force->counted))
+		count_active(force);
+	if (force->write_at && cap_monotonic_ns() >= force->write_at + (busy ? FILE_LAG_NS : 0))
 		write_file(force);
 }
 
@@ -359,7 +413,7 @@ static void *thread_main(void *argument)
 				.tv_nsec = (long)(next % CAP_NS_PER_S),
 			};
 
-			pthread_cond_timedwait(&force->wake, &force->lock, &until);
+			pthread_cond_clockwait(&force->wake, &force->lock, CLOCK_MONOTONIC, &until);
 			pthread_mutex_unlock(&force->lock);
 			do_duties(force, false);
 			pthread_mutex_lock(&force->lock);
@@ -368,9 +422,11 @@ static void *thread_main(void *argument)
 		job = force->jobs[force->first_job];
 		force->first_job = (force->first_job + 1) % CAP_TARGET_JOBS;
 		force->job_count--;
+		force->in_hand = 1;
 		pthread_mutex_unlock(&force->lock);
 		answer = do_job(force, &job);
 		pthread_mutex_lock(&force->lock);
+		force->in_hand = 0;
 		put_answer(force, job.ticket, answer);
 		pthread_mutex_unlock(&force->lock);
 		do_duties(force, true);
@@ -460,6 +516,7 @@ int cap_target_force_start(struct cap_target_force *force, cap_target_active_hoo
 int cap_target_force_ask(struct cap_target_force *force, const struct cap_target_job *job,
 			 struct cap_error *err)
 {
+	unsigned waiting;
 	int rc = 0;
 
 	if (!force->config->directory)
@@ -467,10 +524,11 @@ int cap_target_force_ask(struct cap_target_force *force, const struct cap_target
 			err, EROFS,
 			"the targets were read from a file once and cannot be changed: write targets.directory in place of targets.file");
 	pthread_mutex_lock(&force->lock);
-	if (force->stopping || force->job_count + force->answer_count == CAP_TARGET_JOBS) {
+	waiting = force->job_count + force->in_hand + force->answer_count;
+	if (force->stopping || waiting >= CAP_TARGET_JOBS) {
 		rc = cap_fail(err, EAGAIN,
 			      "%u changes wait already, or the engine stops: try again later",
-			      force->job_count);
+			      waiting);
 	} else {
 		force->jobs[(force->first_job + force->job_count) % CAP_TARGET_JOBS] = *job;
 		force->job_count++;
@@ -495,7 +553,7 @@ bool cap_target_force_answer(struct cap_target_force *force, uint64_t *ticket, j
 	if (found) {
 		*ticket = force->answers[force->first_answer].ticket;
 		*answer = force->answers[force->first_answer].answer;
-		force->first_answer = (force->first_answer + 1) % (CAP_TARGET_JOBS + 1);
+		force->first_answer = (force->first_answer + 1) % CAP_TARGET_JOBS;
 		force->answer_count--;
 	} else if (read(force->event, &count, sizeof(count)) < 0) {
 		found = false; /* nothing to reset */
@@ -582,7 +640,7 @@ int cap_target_change_directory(const char *directory, int fd, json_t **answer,
 				  err->text);
 	}
 	if (rc == 0)
-		*answer = outcome_json(&change, &outcome, store.serial);
+		rc = tell_outcome(&change, &outcome, store.serial, answer, err);
 	end_job(&job);
 	cap_target_outcome_free(&outcome);
 	cap_target_change_free(&change);

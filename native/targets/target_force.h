@@ -7,8 +7,8 @@
  * the set published to the workers. Then they are answered: from there on each packet that arrives is matched
  * against them. A target that is in both sets is matched throughout. targets.json follows at once.
  *
- * The thread also tells of each moment in which a target becomes active or ceases to be (active_hook), because
- * what matches before the engine knows no time.
+ * The thread also tells who is active (active_hook) each time that changes, because what matches before the engine
+ * knows no time: long before a start, because the thread may be busy then, and a little behind an end.
  */
 #ifndef CAPSTAN_TARGET_FORCE_H
 #define CAPSTAN_TARGET_FORCE_H
@@ -19,14 +19,14 @@
 
 #include <jansson.h>
 
-/** Changes that may wait at once. */
+/** Changes at once: those that wait, the one in hand, and those whose answers were not taken yet. */
 #define CAP_TARGET_JOBS 16U
 
 struct cap_target_force;
 
 /**
- * Told of the targets that are active, or will be within a second; never by two threads at once. Those of the set
- * before are told of no more when it returns.
+ * Told of the targets that are active, will be within two minutes, or were two seconds ago; never by two threads at
+ * once. Those of the set before are told of no more when it returns.
  *
  * @param active borrowed for the length of the call
  */
@@ -67,12 +67,12 @@ int cap_target_force_ask(struct cap_target_force *force, const struct cap_target
 /** Readable when there is an answer. */
 int cap_target_force_fd(const struct cap_target_force *force);
 
-/** Take an answer. @return false: there is none (yet); else *answer is a new reference */
+/** Take an answer. @return false: there is none (yet); else *answer is a new reference, or NULL for want of memory */
 bool cap_target_force_answer(struct cap_target_force *force, uint64_t *ticket, json_t **answer);
 
 /** What the set in force is, for status. Never waits for a change. */
 struct cap_target_summary {
-	unsigned count, active;
+	unsigned count, active;	     /**< active: by its start and end, to the moment */
 	unsigned runtime, inventory; /**< of `count`, by origin */
 	uint64_t serial;	     /**< targets.json may have it a moment later */
 	uint64_t since_ns;	     /**< when it came into force */

@@ -85,17 +85,49 @@ static int write_whole(int fd, const char *text, size_t len)
 	return fsync(fd) ? -errno : 0;
 }
 
-/* What was written of a record that did not get whole must not be read as one. */
-static void take_back(int fd, off_t size)
+/* What was written of a record that did not get whole must not be read as one. @return 0, or negative errno with *rest */
+static int take_back(int fd, off_t whole, struct cap_target_log_rest *rest)
 {
-	if (ftruncate(fd, size) || fsync(fd))
-		cap_alert("target_log_not_mended",
-			  CAP_TARGET_LOG_NAME
-			  ": the record of a change that was refused cannot be taken back: %s",
-			  strerror(errno));
+	const bool known = rest->is;
+	struct stat about;
+	int rc;
+
+	rest->is = false;
+	if (ftruncate(fd, whole) == 0 && fsync(fd) == 0)
+		return 0;
+	rc = -errno;
+	if (!known)
+		cap_alert(
+			"target_log_not_mended",
+			CAP_TARGET_LOG_NAME
+			": the record of a change that was refused cannot be taken back: %s: no change is taken until it can",
+			strerror(-rc));
+	*rest = (struct cap_target_log_rest){ .is = true, .whole = whole };
+	if (fstat(fd, &about) == 0) {
+		rest->device = about.st_dev;
+		rest->inode = about.st_ino;
+	}
+	return rc;
 }
 
-int cap_target_log_append(int directory, const struct cap_target_change *change,
+/* With the log open. One that was moved away has what it has. @return 0: there is no rest, and @p about is right */
+static int take_rest_back(int fd, struct stat *about, struct cap_target_log_rest *rest)
+{
+	int rc;
+
+	if (rest->is && (rest->device != about->st_dev || rest->inode != about->st_ino))
+		rest->is = false;
+	if (!rest->is)
+		return 0;
+	rc = take_back(fd, rest->whole, rest);
+	if (rc == 0)
+		cap_info("target_log_mended", CAP_TARGET_LOG_NAME
+			 ": the record of a change that was refused is taken back");
+	return rc == 0 && fstat(fd, about) ? -errno : rc;
+}
+
+int cap_target_log_append(int directory, struct cap_target_log_rest *rest,
+			  const struct cap_target_change *change,
 			  const struct cap_target_outcome *outcome,
 			  const struct cap_target_peer *peer, uint64_t serial,
 			  struct cap_error *err)
@@ -117,13 +149,20 @@ int cap_target_log_append(int directory, const struct cap_target_change *change,
 			" cannot be opened: %s: let the engine's user write there; nothing was changed",
 			strerror(rc));
 	}
+	if (take_rest_back(fd, &before, rest)) {
+		close(fd);
+		return cap_fail(
+			err, EIO,
+			CAP_TARGET_LOG_NAME
+			" has the record of an earlier change, which was refused and cannot be taken back: see to its disk; nothing was changed");
+	}
 	record = record_of(change, outcome, peer, serial, &len);
 	rc = record ? write_whole(fd, record, len) : -ENOMEM;
 	/* A file that was made just now has to have its name on the disk, too. */
 	if (rc == 0 && before.st_size == 0 && fsync(directory))
 		rc = -errno;
 	if (rc)
-		take_back(fd, before.st_size);
+		(void)take_back(fd, before.st_size, rest);
 	free(record);
 	close(fd);
 	return rc ? cap_fail(err, -rc,
@@ -166,8 +205,8 @@ static int replay_line(struct replay *replay, const char *line, size_t len, stru
 	return rc;
 }
 
-int cap_target_log_replay(int directory, uint64_t serial, cap_target_log_change each, void *context,
-			  struct cap_error *err)
+int cap_target_log_replay(int directory, struct cap_target_log_rest *rest, uint64_t serial,
+			  cap_target_log_change each, void *context, struct cap_error *err)
 {
 	struct replay replay = { .serial = serial, .each = each, .context = context };
 	int fd = openat(directory, CAP_TARGET_LOG_NAME, O_RDWR | O_NOFOLLOW | O_CLOEXEC), rc = 0;
@@ -186,8 +225,8 @@ int cap_target_log_replay(int directory, uint64_t serial, cap_target_log_change 
 		if (line[len - 1] != '\n') {
 			cap_warn(
 				"target_log_cut", CAP_TARGET_LOG_NAME
-				": its last record was not finished, and its change never in force: it was cut off");
-			take_back(fd, whole);
+				": its last record was not finished, and its change never in force: it is cut off");
+			(void)take_back(fd, whole, rest);
 			break;
 		}
 		rc = replay_line(&replay, line, (size_t)len, err);

@@ -92,7 +92,8 @@ int cap_target_store_open(struct cap_target_store *store, const char *path,
 	if (rc == 0)
 		rc = read_file(store, list, err);
 	missed = rc ? rc :
-		      cap_target_log_replay(store->directory, store->serial, catch_up, &to, err);
+		      cap_target_log_replay(store->directory, &store->rest, store->serial, catch_up,
+					    &to, err);
 	if (missed < 0) {
 		cap_target_store_close(store);
 		return cap_fail_in(err, missed, "%s", path);
@@ -112,8 +113,8 @@ int cap_target_store_commit(struct cap_target_store *store, const struct cap_tar
 			    const struct cap_target_outcome *outcome,
 			    const struct cap_target_peer *peer, struct cap_error *err)
 {
-	int rc = cap_target_log_append(store->directory, change, outcome, peer, store->serial + 1,
-				       err);
+	int rc = cap_target_log_append(store->directory, &store->rest, change, outcome, peer,
+				       store->serial + 1, err);
 
 	if (rc)
 		return cap_fail_in(err, rc, "%s", store->path);

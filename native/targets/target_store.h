@@ -12,7 +12,9 @@
  * | behind that | the change |
  *
  * A step that fails (disk full, no memory) before the record is on the disk leaves all as it was. Behind it
- * the change is in force: a targets.json that cannot be written is told, and tried again.
+ * the change is in force: a targets.json that cannot be written is told, and tried again. A disk that neither takes a
+ * record nor lets it be taken back is told, and no change is taken until it does; should the machine stop before that, a
+ * restart may see the change that was refused.
  */
 #ifndef CAPSTAN_TARGET_STORE_H
 #define CAPSTAN_TARGET_STORE_H
@@ -22,7 +24,8 @@
 struct cap_target_store {
 	char *path;
 	int directory, lock;
-	uint64_t serial; /**< of the set in force */
+	uint64_t serial;		 /**< of the set in force */
+	struct cap_target_log_rest rest; /**< of the log */
 };
 
 /**

@@ -21,6 +21,7 @@
 
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -323,6 +324,23 @@ static void a_set_that_does_not_fit_lets_everything_through(void)
 	tear_down(&bench);
 }
 
+static void tables_that_cannot_be_opened_close_nothing_of_others(void)
+{
+	const struct cap_kernel_target_maps none = {
+		.hosts = -1, .prefixes = -1, .plans = -1, .current = -1
+	};
+	const int input = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	struct cap_kernel_targets *targets;
+	struct cap_error err;
+
+	HOLDS(input >= 0 && (input == 0 || dup2(input, 0) == 0));
+	HOLDS(cap_kernel_targets_open(&none, &targets, &err) < 0);
+	HOLDS(strstr(err.text, "the kernel gives no tables"));
+	HOLDS(fcntl(0, F_GETFD) >= 0); /* what a table has that was never made */
+	if (input > 0)
+		close(input);
+}
+
 static void nested_networks_say_what_those_around_them_say(void)
 {
 	struct hostile_set hostile = { .count = 4 };
@@ -366,6 +384,8 @@ int main(void)
 		{ "no targets are nobody's packets", no_targets_are_nobodys_packets },
 		{ "a set that does not fit lets everything through",
 		  a_set_that_does_not_fit_lets_everything_through },
+		{ "tables that cannot be opened close nothing of others",
+		  tables_that_cannot_be_opened_close_nothing_of_others },
 		{ "nested networks say what those around them say",
 		  nested_networks_say_what_those_around_them_say },
 	};

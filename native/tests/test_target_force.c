@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define ONE "00000000-0000-4000-8000-000000000001"
@@ -23,6 +24,56 @@
 #define ADD(targets) "{\"who\":\"test\",\"add\":[" targets "]}"
 #define LONG "a note that makes the file longer than the record of the next change is: "
 #define ADD_ONE ADD(HOST(ONE, "1"))
+
+/* By how much the host's clock was set; read by the targets' thread, too. */
+static int64_t clock_set_ns;
+
+/* In place of the C library's: a test may set the clock. */
+int clock_gettime(clockid_t clock, struct timespec *now)
+{
+	const long rc = syscall(SYS_clock_gettime, clock, now);
+
+	if (rc == 0 && clock == CLOCK_REALTIME) {
+		const int64_t ns = (int64_t)now->tv_sec * INT64_C(1000000000) + now->tv_nsec +
+				   __atomic_load_n(&clock_set_ns, __ATOMIC_SEQ_CST);
+
+		now->tv_sec = ns / INT64_C(1000000000);
+		now->tv_nsec = ns % INT64_C(1000000000);
+	}
+	return (int)rc;
+}
+
+static void set_clock(int64_t seconds)
+{
+	__atomic_store_n(&clock_set_ns, seconds * INT64_C(1000000000), __ATOMIC_SEQ_CST);
+}
+
+/* The disk does not; read by the targets' thread, too. */
+static bool no_truncating, no_syncing;
+
+int ftruncate(int fd, off_t size)
+{
+	if (__atomic_load_n(&no_truncating, __ATOMIC_SEQ_CST)) {
+		errno = EIO;
+		return -1;
+	}
+	return (int)syscall(SYS_ftruncate, fd, size);
+}
+
+int fsync(int fd)
+{
+	if (__atomic_load_n(&no_syncing, __ATOMIC_SEQ_CST)) {
+		errno = EIO;
+		return -1;
+	}
+	return (int)syscall(SYS_fsync, fd);
+}
+
+static void break_disk(bool truncating, bool syncing)
+{
+	__atomic_store_n(&no_truncating, truncating, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&no_syncing, syncing, __ATOMIC_SEQ_CST);
+}
 
 static char place[64];
 
@@ -468,31 +519,321 @@ static void await_count(const struct heard *heard, unsigned count)
 	HOLDS(!"told of as many within ten seconds");
 }
 
-static void who_becomes_active_or_ceases_to_be_is_told(void)
+/* ONE always, and TWO in its window. */
+static void ask_for_window(struct running *running, uint64_t start, uint64_t stop)
 {
 	char text[256], from[CAP_TIME_TEXT], to[CAP_TIME_TEXT];
-	const uint64_t now = cap_realtime_ns();
-	struct heard heard = { 0 };
-	struct running running;
 	json_t *answer;
 
-	begin();
-	start(&running, hear, &heard);
-	HOLDS(heard.calls == 1 && heard.count == 0);
-	/* Active from 1 s before its start to 1 s behind its end. */
-	cap_time_text(now + 1500 * CAP_NS_PER_MS, from);
-	cap_time_text(now + 1600 * CAP_NS_PER_MS, to);
+	cap_time_text(start, from);
+	cap_time_text(stop, to);
 	snprintf(text, sizeof(text),
 		 ADD(HOST(ONE, "1") ",{\"id\":\"" TWO
 				    "\",\"vlans\":[1],\"start\":\"%s\",\"end\":\"%s\"}"),
 		 from, to);
-	answer = ask(&running, text);
+	answer = ask(running, text);
 	HOLDS(json_is_true(json_object_get(answer, "ok")));
 	json_decref(answer);
+}
+
+static unsigned active_now(const struct running *running)
+{
+	struct cap_target_summary summary;
+
+	cap_target_force_summary(running->force, &summary);
+	return summary.active;
+}
+
+static void who_becomes_active_is_told(void)
+{
+	const uint64_t now = cap_realtime_ns();
+	struct heard heard = { 0 };
+	struct running running;
+
+	begin();
+	start(&running, hear, &heard);
+	HOLDS(heard.calls == 1 && heard.count == 0);
+	ask_for_window(&running, now + 121 * CAP_NS_PER_S, now + 122 * CAP_NS_PER_S);
+	await_count(&heard, 2); /* a second from now: two minutes before its start */
+	HOLDS(active_now(&running) == 1);
+	cap_target_leave(&running.reader);
+	cap_target_force_close(running.force);
+	end();
+}
+
+static void a_start_is_told_long_before_so_that_no_delay_makes_it_late(void)
+{
+	const uint64_t now = cap_realtime_ns();
+	struct heard heard = { 0 };
+	struct running running;
+
+	begin();
+	start(&running, hear, &heard);
+	ask_for_window(&running, now + 60 * CAP_NS_PER_S, now + 61 * CAP_NS_PER_S);
+	HOLDS(heard.count == 2);
+	HOLDS(active_now(&running) == 1);
+	cap_target_leave(&running.reader);
+	cap_target_force_close(running.force);
+	end();
+}
+
+static void an_end_is_told_when_it_is_past(void)
+{
+	const uint64_t now = cap_realtime_ns();
+	struct heard heard = { 0 };
+	struct running running;
+
+	begin();
+	start(&running, hear, &heard);
+	ask_for_window(&running, now - CAP_NS_PER_S, now - CAP_NS_PER_MS);
+	HOLDS(heard.count == 2);
+	HOLDS(active_now(&running) == 1);
+	await_count(&heard, 1);
+	HOLDS(cap_realtime_ns() >= now + CAP_NS_PER_S);
+	cap_target_leave(&running.reader);
+	cap_target_force_close(running.force);
+	end();
+}
+
+static void a_clock_that_is_set_changes_who_is_active(void)
+{
+	const uint64_t now = cap_realtime_ns();
+	struct heard heard = { 0 };
+	struct running running;
+
+	begin();
+	start(&running, hear, &heard);
+	ask_for_window(&running, now - 3600 * CAP_NS_PER_S, now - 1800 * CAP_NS_PER_S);
+	HOLDS(heard.count == 1);
+	set_clock(-2700); /* within the window */
 	await_count(&heard, 2);
+	set_clock(-7200); /* before it */
+	await_count(&heard, 1);
+	set_clock(-2700);
+	await_count(&heard, 2);
+	set_clock(0);
 	await_count(&heard, 1);
 	cap_target_leave(&running.reader);
 	cap_target_force_close(running.force);
+	end();
+}
+
+static bool is_behind(const struct running *running)
+{
+	struct cap_target_summary summary;
+
+	cap_target_force_summary(running->force, &summary);
+	return summary.behind;
+}
+
+static void await_behind(const struct running *running, bool behind)
+{
+	const struct timespec pause = { .tv_nsec = 10000000 };
+
+	for (unsigned looks = 0; looks < 2000; looks++) {
+		if (is_behind(running) == behind)
+			return;
+		nanosleep(&pause, NULL);
+	}
+	HOLDS(!"within twenty seconds");
+}
+
+static void a_file_is_tried_again_when_the_clock_is_set_back_meanwhile(void)
+{
+	struct running running;
+
+	begin();
+	start(&running, NULL, NULL);
+	HOLDS(mkdir(in_place("." CAP_TARGET_FILE_NAME ".new"), 0700) == 0); /* in its way */
+	json_decref(ask(&running, ADD_ONE));
+	await_behind(&running, true);
+	set_clock(-7200);
+	HOLDS(rmdir(in_place("." CAP_TARGET_FILE_NAME ".new")) == 0);
+	await_behind(&running, false);
+	set_clock(0);
+	cap_target_leave(&running.reader);
+	cap_target_force_close(running.force);
+	end();
+}
+
+/* A port whose kernel takes its time. */
+struct slow_port {
+	bool slow, within; /* atomic */
+};
+
+static void be_slow(void *context, const struct cap_target *const *active, unsigned count)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	struct slow_port *port = context;
+
+	(void)active;
+	(void)count;
+	__atomic_store_n(&port->within, true, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(&port->slow, __ATOMIC_SEQ_CST))
+		nanosleep(&pause, NULL);
+	__atomic_store_n(&port->within, false, __ATOMIC_SEQ_CST);
+}
+
+static int ask_for_host(struct running *running, uint64_t ticket, struct cap_error *err)
+{
+	struct cap_target_job job = { .ticket = ticket, .fd = -1, .text = malloc(128) };
+	int rc;
+
+	HOLDS(job.text);
+	job.len = (size_t)snprintf(
+		job.text, 128,
+		"{\"add\":[{\"id\":\"00000000-0000-4000-8000-%012u\",\"vlans\":[1]}]}",
+		(unsigned)ticket);
+	rc = cap_target_force_ask(running->force, &job, err);
+	if (rc)
+		free(job.text);
+	return rc;
+}
+
+static void await_answers(struct running *running, uint64_t first, uint64_t last)
+{
+	for (uint64_t ticket = first; ticket <= last; ticket++) {
+		json_t *answer = await(running, ticket, 10000);
+
+		HOLDS(json_is_true(json_object_get(answer, "ok")));
+		json_decref(answer);
+		cap_target_take(&running->reader);
+	}
+}
+
+static void as_many_changes_are_taken_as_have_room_for_their_answers(void)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+	struct slow_port port = { 0 };
+	struct running running;
+	struct cap_error err;
+
+	begin();
+	start(&running, be_slow, &port);
+	port.slow = true;
+	HOLDS(ask_for_host(&running, 1, &err) == 0);
+	while (!__atomic_load_n(&port.within, __ATOMIC_SEQ_CST))
+		nanosleep(&pause, NULL);
+	for (unsigned ticket = 2; ticket <= CAP_TARGET_JOBS; ticket++)
+		HOLDS(ask_for_host(&running, ticket, &err) == 0);
+	HOLDS(ask_for_host(&running, 99, &err) == -EAGAIN);
+	HOLDS(strstr(err.text, "16 changes wait already"));
+	__atomic_store_n(&port.slow, false, __ATOMIC_SEQ_CST);
+	/* In hand or answered, each keeps its place until its answer was taken. */
+	for (unsigned i = 0; i < 200; i++) {
+		HOLDS(ask_for_host(&running, 99, &err) == -EAGAIN);
+		nanosleep(&pause, NULL);
+		cap_target_take(&running.reader);
+	}
+	await_answers(&running, 1, 1);
+	HOLDS(ask_for_host(&running, CAP_TARGET_JOBS + 1, &err) == 0);
+	HOLDS(ask_for_host(&running, 99, &err) == -EAGAIN);
+	await_answers(&running, 2, CAP_TARGET_JOBS + 1);
+	cap_target_leave(&running.reader);
+	cap_target_force_close(running.force);
+	end();
+}
+
+static bool is_taken(struct running *running, const char *text, const char *says)
+{
+	json_t *answer = ask(running, text);
+	const bool taken = json_is_true(json_object_get(answer, "ok"));
+
+	if (!taken)
+		HOLDS(strstr(json_string_value(json_object_get(answer, "error")), says));
+	json_decref(answer);
+	cap_target_take(&running->reader);
+	return taken;
+}
+
+/* What a broken disk left of a change that was refused: @p piece of its record, or the whole of it. */
+static void leave_rest(struct running *running, bool piece)
+{
+	const off_t log = size_of(CAP_TARGET_LOG_NAME);
+
+	break_disk(true, !piece);
+	if (piece)
+		limit_files((rlim_t)log + 20);
+	HOLDS(!is_taken(running, ADD(HOST(TWO, "2")), "nothing was changed"));
+	limit_files(RLIM_INFINITY);
+	HOLDS(piece ? size_of(CAP_TARGET_LOG_NAME) == log + 20 :
+		      size_of(CAP_TARGET_LOG_NAME) > log + 20);
+}
+
+static void a_refused_record_that_stays_in_the_log_is_followed_by_no_other(void)
+{
+	struct running running;
+	uint64_t serial;
+	off_t log, rest;
+
+	for (unsigned piece = 0; piece < 2; piece++) {
+		begin();
+		start(&running, NULL, NULL);
+		HOLDS(is_taken(&running, ADD_ONE, ""));
+		log = size_of(CAP_TARGET_LOG_NAME);
+		leave_rest(&running, piece);
+		rest = size_of(CAP_TARGET_LOG_NAME);
+		break_disk(true, false);
+		for (unsigned i = 0; i < 2; i++)
+			HOLDS(!is_taken(&running, ADD(HOST(SIX, "6")), "cannot be taken back"));
+		HOLDS(size_of(CAP_TARGET_LOG_NAME) == rest);
+		break_disk(false, true);
+		HOLDS(!is_taken(&running, ADD(HOST(SIX, "6")), "cannot be taken back"));
+		HOLDS(size_of(CAP_TARGET_LOG_NAME) == log);
+		break_disk(false, false);
+		HOLDS(is_taken(&running, "{\"remove\":[\"" ONE "\"]}", ""));
+		HOLDS(is_taken(&running, ADD(HOST(SIX, "6")), ""));
+		cap_target_leave(&running.reader);
+		cap_target_force_close(running.force);
+		HOLDS(unlink(in_place(CAP_TARGET_FILE_NAME)) == 0); /* the log alone tells */
+		HOLDS(restart(&serial) == 1 && serial == 3);
+		end();
+	}
+}
+
+static void a_log_that_is_moved_away_takes_its_rest_along(void)
+{
+	struct running running;
+	uint64_t serial;
+	char moved[128];
+
+	begin();
+	start(&running, NULL, NULL);
+	HOLDS(is_taken(&running, ADD_ONE, ""));
+	leave_rest(&running, true);
+	snprintf(moved, sizeof(moved), "%s", in_place("moved.jsonl"));
+	HOLDS(rename(in_place(CAP_TARGET_LOG_NAME), moved) == 0);
+	break_disk(true, false);
+	HOLDS(is_taken(&running, ADD(HOST(TWO, "2")), ""));
+	break_disk(false, false);
+	cap_target_leave(&running.reader);
+	cap_target_force_close(running.force);
+	HOLDS(restart(&serial) == 2 && serial == 2);
+	end();
+}
+
+static void a_piece_that_a_restart_cannot_cut_off_is_followed_by_no_record(void)
+{
+	struct running running;
+	uint64_t serial;
+	off_t rest;
+
+	begin();
+	start(&running, NULL, NULL);
+	HOLDS(is_taken(&running, ADD_ONE, ""));
+	leave_rest(&running, true);
+	break_disk(true, false);
+	rest = size_of(CAP_TARGET_LOG_NAME);
+	cap_target_leave(&running.reader);
+	cap_target_force_close(running.force);
+	start(&running, NULL, NULL);
+	HOLDS(!is_taken(&running, ADD(HOST(TWO, "2")), "cannot be taken back"));
+	HOLDS(size_of(CAP_TARGET_LOG_NAME) == rest);
+	break_disk(false, false);
+	HOLDS(is_taken(&running, ADD(HOST(TWO, "2")), ""));
+	cap_target_leave(&running.reader);
+	cap_target_force_close(running.force);
+	HOLDS(restart(&serial) == 2 && serial == 2);
 	end();
 }
 
@@ -540,8 +881,22 @@ int main(void)
 		{ "a worker that does not pass keeps a few sets, and then changes wait",
 		  a_worker_that_does_not_pass_keeps_a_few_sets_and_then_changes_wait },
 		{ "one directory has one owner", one_directory_has_one_owner },
-		{ "who becomes active, or ceases to be, is told",
-		  who_becomes_active_or_ceases_to_be_is_told },
+		{ "who becomes active is told", who_becomes_active_is_told },
+		{ "a start is told long before, so that no delay makes it late",
+		  a_start_is_told_long_before_so_that_no_delay_makes_it_late },
+		{ "an end is told when it is past", an_end_is_told_when_it_is_past },
+		{ "a clock that is set changes who is active",
+		  a_clock_that_is_set_changes_who_is_active },
+		{ "a file is tried again when the clock is set back meanwhile",
+		  a_file_is_tried_again_when_the_clock_is_set_back_meanwhile },
+		{ "as many changes are taken as have room for their answers",
+		  as_many_changes_are_taken_as_have_room_for_their_answers },
+		{ "a refused record that stays in the log is followed by no other",
+		  a_refused_record_that_stays_in_the_log_is_followed_by_no_other },
+		{ "a log that is moved away takes its rest along",
+		  a_log_that_is_moved_away_takes_its_rest_along },
+		{ "a piece that a restart cannot cut off is followed by no record",
+		  a_piece_that_a_restart_cannot_cut_off_is_followed_by_no_record },
 		{ "a set that is read from a file is not changed",
 		  a_set_that_is_read_from_a_file_is_not_changed },
 	};

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pwd
@@ -195,6 +196,11 @@ BAD_LINES = [
     b'{"cmd":"targets_change","add":[' + b"[" * 3000 + b"]",
     b'{"cmd":"targets_change","who":"' + b"x" * 200 + b'"}',
     b'{"cmd":"targets","verbose":true}',
+    # Characters of two bytes, where the sentence has room for an odd number of them.
+    b'{"cmd":"x' + "é".encode() * 60 + b'"}',
+    b'{"cmd":"targets_change","x' + "é".encode() * 60 + b'":1}',
+    b'{"cmd":"targets_change","add":[{"id":"x' + "é".encode() * 60 + b'"}]}',
+    b'{"cmd":"targets_change","add":[{"id":"' + identity(COMES).encode() + b'","x' + "é".encode() * 60 + b'":1}]}',
     b"\x00\xff{",
 ]
 
@@ -233,15 +239,17 @@ def test_a_million_targets_are_a_sentence(engine: Engine) -> None:
     assert in_force(engine) == before
 
 
-def test_what_is_passed_must_be_a_file(engine: Engine) -> None:
+def test_what_is_passed_must_be_a_file_in_memory_that_nobody_can_alter(engine: Engine, place: Path) -> None:
     before = _pipes(engine)
     reader, writer = os.pipe()
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, connection.makefile("rb") as stream:
             connection.connect(str(engine.socket))
             connection.settimeout(5)
-            socket.send_fds(connection, [b'{"cmd":"targets_change","passed":true}\n'], [reader])
-            assert "no regular file" in json.loads(stream.readline())["error"]
+            with (place / "change.json").open("w+b") as file, os.fdopen(os.memfd_create("change"), "w+b") as memory:
+                for wrong in (reader, file.fileno(), memory.fileno()):
+                    socket.send_fds(connection, [b'{"cmd":"targets_change","passed":true}\n'], [wrong])
+                    assert "no sealed file in memory" in json.loads(stream.readline())["error"]
             # One that comes with a request that wants none is closed.
             for _ in range(100):
                 socket.send_fds(connection, [b'{"cmd":"targets"}\n'], [reader, writer])
@@ -272,8 +280,9 @@ def test_others_are_answered_while_a_change_is_made(engine: Engine) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, connection.makefile("rb") as stream:
         connection.connect(str(engine.socket))
         connection.settimeout(30)
-        descriptor = os.memfd_create("change")
+        descriptor = os.memfd_create("change", os.MFD_ALLOW_SEALING)
         os.write(descriptor, document)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
         socket.send_fds(connection, [b'{"cmd":"targets_change","passed":true}\n'], [descriptor])
         os.close(descriptor)
         assert engine.status()["targets"]["count"] in {2, 50_002}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -14,6 +15,7 @@ from capstan.errors import OperatorError
 
 _TIMEOUT_SECONDS = 5.0
 _ANSWER_MAX = 4 << 20
+_SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 
 
 class ControlError(OperatorError):
@@ -78,8 +80,9 @@ def _silent(path: Path, error: Exception) -> str:
 
 
 def _nameless(content: bytes) -> IO[bytes]:
-    """A file in memory that only those have to whom it is passed."""
-    stream = os.fdopen(os.memfd_create("capstan", os.MFD_CLOEXEC), "w+b")
+    """A file in memory that only those have to whom it is passed; sealed, as the engine reads no other."""
+    stream = os.fdopen(os.memfd_create("capstan", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "w+b")
     stream.write(content)
     stream.flush()
+    fcntl.fcntl(stream, fcntl.F_ADD_SEALS, _SEALS)
     return stream
