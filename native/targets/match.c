@@ -229,7 +229,7 @@ static bool match_packet(struct cap_matcher *matcher, const struct cap_target_se
 	for (unsigned v = 0; v < views; v++) {
 		struct cap_view *view = &matcher->views[v];
 
-		cap_fragments_resolve(matcher->fragments, view, packet->timestamp_ns);
+		cap_fragments_resolve(matcher->fragments, matcher->views, v, packet->timestamp_ns);
 		for (enum cap_side side = CAP_FROM; side <= CAP_TO; side++) {
 			if (view->has_address[side])
 				judge_address(&look, view, side);
