@@ -28,8 +28,8 @@ F(worker, no_block,         "drop",     "engine", "packets", "no free block: the
 F(worker, cut_packets,      "info",     "",       "packets", "stored shorter than they were, by the snap length") \
 F(worker, short_packets,    "info",     "",       "packets", "arrived shorter than the snap length asks: cut by the ring's block size") \
 F(worker, target_packets,   "info",     "",       "packets", "of at least one target: 0 where no targets are set") \
-F(worker, target_unsure,    "info",     "",       "packets", "of these, kept because something that a target names could not be seen: a later fragment's ports without its first, or what a cut frame lacks") \
-F(worker, target_more,      "info",     "",       "packets", "of these, of more targets than are told in a packet's comments") \
+F(worker, target_unsure,    "info",     "",       "packets", "of these, kept because something that a target names could not be seen: a later fragment's ports without its first, what a cut frame lacks, or too many targets to be judged") \
+F(worker, target_more,      "info",     "",       "packets", "of these, of more targets than are told in a packet's comments, or maybe") \
 F(worker, freezes,          "info",     "",       "times",   "the kernel stopped a full ring") \
 F(worker, fill_empty,       "info",     "",       "times",   "the kernel found no free frame; attempts, not packets") \
 F(worker, untimed,          "info",     "",       "packets", "have the time of their burst: the NIC's driver has no room for a time stamp") \

@@ -324,6 +324,17 @@ static void renew_facts(struct cap_running_port *port)
 	pthread_mutex_unlock(&port->facts_lock);
 }
 
+/* Under the lock, so that a change of targets finds the port as it was before, or armed whole. */
+static int arm_driver(struct cap_running_port *port, struct cap_error *err)
+{
+	int rc;
+
+	pthread_mutex_lock(&port->handle_lock);
+	rc = port->config->driver->arm(port->handle, err);
+	pthread_mutex_unlock(&port->handle_lock);
+	return rc;
+}
+
 int cap_running_port_arm(struct cap_running_port *port, struct cap_error *err)
 {
 	struct cap_ledger_monitor *ledger = &port->ledger->monitor;
@@ -334,7 +345,7 @@ int cap_running_port_arm(struct cap_running_port *port, struct cap_error *err)
 		return cap_fail(err, -rc, "%s: its counters cannot be read: %s",
 				port->config->interface, strerror(-rc));
 	cap_device_counters_arm(&port->counters, read_counters(port));
-	rc = port->config->driver->arm(port->handle, err);
+	rc = arm_driver(port, err);
 	if (rc)
 		return rc;
 	if (has_device(port) && read_device(port, &after) == 0) {

@@ -41,7 +41,9 @@ enum ip_protocol {
 #define PSEUDOWIRE_CONTROL 4U
 #define GRE_HEADER 4U
 #define GTP_HEADER 8U
+#define GTP_ENDPOINT 4U
 #define GTP_OPTIONAL 4U
+#define VXLAN_ID 4U
 #define VXLAN_HEADER 8U
 
 #define PORT_GTP_U 2152U
@@ -69,11 +71,19 @@ struct frame {
 	uint32_t tunnels;
 };
 
-/* Where the packet within begins; type TYPE_NONE: there is none. */
+/* Where the packet within begins, and by what its tunnel is known; type TYPE_NONE: there is none. */
 struct inner {
 	uint16_t type;
 	uint32_t at;
+	uint64_t tunnel;
 };
+
+/* The kind lies above the id; above GRE's key is whether there is one. */
+#define TUNNEL(kind, id) ((uint64_t)(kind) << 60 | (id))
+
+/* Three labels of 20 bits: the last ones are those which tell customers apart. */
+#define MPLS_LABEL_BITS 20
+#define MPLS_LABELS_MASK ((1ULL << 60) - 1)
 
 static bool has(const struct frame *frame, uint32_t at, uint32_t len)
 {
@@ -83,6 +93,11 @@ static bool has(const struct frame *frame, uint32_t at, uint32_t len)
 static uint16_t read16(const struct frame *frame, uint32_t at)
 {
 	return (uint16_t)(frame->bytes[at] << 8 | frame->bytes[at + 1]);
+}
+
+static uint32_t read32(const struct frame *frame, uint32_t at)
+{
+	return (uint32_t)read16(frame, at) << 16 | read16(frame, at + 2);
 }
 
 static bool is_tag(uint16_t type)
@@ -147,7 +162,7 @@ static struct inner read_ethernet(const struct frame *frame, uint32_t at, struct
 	for (at += 2 * CAP_MAC_LEN; has(frame, at, 2); at += TAG_LEN) {
 		type = read16(frame, at);
 		if (!is_tag(type))
-			return (struct inner){ type, at + 2 };
+			return (struct inner){ type, at + 2, 0 };
 		if (tags == CAP_MAX_TAGS || !has(frame, at, TAG_LEN))
 			break;
 		if (tags < 2) {
@@ -160,7 +175,7 @@ static struct inner read_ethernet(const struct frame *frame, uint32_t at, struct
 	for (; tags < 2; tags++)
 		view->vlan_is[tags] = CAP_UNKNOWN;
 	set_unknown_behind_ethernet(view);
-	return (struct inner){ TYPE_NONE, 0 };
+	return (struct inner){ TYPE_NONE, 0, 0 };
 }
 
 static void read_address(const struct frame *frame, uint32_t at, uint32_t len,
@@ -184,7 +199,8 @@ static uint16_t type_by_version(const struct frame *frame, uint32_t at)
 
 static struct inner enter_gre(const struct frame *frame, uint32_t at)
 {
-	const struct inner none = { TYPE_NONE, 0 };
+	const struct inner none = { TYPE_NONE, 0, 0 };
+	uint64_t tunnel = TUNNEL(CAP_TUNNEL_GRE, 0);
 	uint16_t flags, type;
 
 	if (!(frame->tunnels & CAP_TUNNEL_GRE) || !has(frame, at, GRE_HEADER))
@@ -195,20 +211,24 @@ static struct inner enter_gre(const struct frame *frame, uint32_t at)
 		return none;
 	at += GRE_HEADER;
 	at += flags & GRE_CHECKSUM ? 4 : 0;
+	if (flags & GRE_KEY && has(frame, at, 4))
+		tunnel |= 1ULL << 32 | read32(frame, at);
 	at += flags & GRE_KEY ? 4 : 0;
 	at += flags & GRE_SEQUENCE ? 4 : 0;
 	if (type != TYPE_IPV4 && type != TYPE_IPV6 && type != TYPE_BRIDGED && !is_mpls(type))
 		return none;
-	return (struct inner){ type, at };
+	return (struct inner){ type, at, tunnel };
 }
 
 static struct inner enter_gtp_u(const struct frame *frame, uint32_t at)
 {
-	const struct inner none = { TYPE_NONE, 0 };
+	const struct inner none = { TYPE_NONE, 0, 0 };
+	uint64_t tunnel;
 	uint8_t flags, next = 0;
 
 	if (!has(frame, at, GTP_HEADER))
 		return none;
+	tunnel = TUNNEL(CAP_TUNNEL_GTP_U, read32(frame, at + GTP_ENDPOINT));
 	flags = frame->bytes[at];
 	if ((flags & GTP_KIND_MASK) != GTP_KIND || frame->bytes[at + 1] != GTP_G_PDU)
 		return none;
@@ -231,19 +251,20 @@ static struct inner enter_gtp_u(const struct frame *frame, uint32_t at)
 		at += len;
 		next = frame->bytes[at - 1];
 	}
-	return (struct inner){ type_by_version(frame, at), at };
+	return (struct inner){ type_by_version(frame, at), at, tunnel };
 }
 
 static struct inner enter_vxlan(const struct frame *frame, uint32_t at)
 {
 	if (!has(frame, at, VXLAN_HEADER) || !(frame->bytes[at] & VXLAN_HAS_ID))
-		return (struct inner){ TYPE_NONE, 0 };
-	return (struct inner){ TYPE_BRIDGED, at + VXLAN_HEADER };
+		return (struct inner){ TYPE_NONE, 0, 0 };
+	return (struct inner){ TYPE_BRIDGED, at + VXLAN_HEADER,
+			       TUNNEL(CAP_TUNNEL_VXLAN, read32(frame, at + VXLAN_ID) >> 8) };
 }
 
 static struct inner enter_udp(const struct frame *frame, uint32_t at, const struct cap_view *view)
 {
-	const struct inner none = { TYPE_NONE, 0 };
+	const struct inner none = { TYPE_NONE, 0, 0 };
 
 	if (view->port_is[CAP_TO] != CAP_KNOWN)
 		return none;
@@ -269,12 +290,12 @@ static struct inner read_transport(const struct frame *frame, uint32_t at, struc
 		return enter_udp(frame, at, view);
 	if (view->protocol == IP_GRE)
 		return enter_gre(frame, at);
-	return (struct inner){ TYPE_NONE, 0 };
+	return (struct inner){ TYPE_NONE, 0, 0 };
 }
 
 static struct inner read_ipv4(const struct frame *frame, uint32_t at, struct cap_view *view)
 {
-	const struct inner none = { TYPE_NONE, 0 };
+	const struct inner none = { TYPE_NONE, 0, 0 };
 	uint32_t header;
 	uint16_t piece;
 
@@ -321,7 +342,7 @@ static bool read_fragment_header(const struct frame *frame, uint32_t at, struct 
 
 static struct inner read_ipv6(const struct frame *frame, uint32_t at, struct cap_view *view)
 {
-	const struct inner none = { TYPE_NONE, 0 };
+	const struct inner none = { TYPE_NONE, 0, 0 };
 	uint8_t next;
 
 	if (has(frame, at, 1) && frame->bytes[at] >> 4 != 6)
@@ -367,8 +388,9 @@ static struct inner read_ipv6(const struct frame *frame, uint32_t at, struct cap
 /* Behind the bottom of the stack: IP, or a pseudowire's Ethernet with or without a control word. */
 static struct inner enter_mpls(const struct frame *frame, uint32_t at)
 {
-	const struct inner none = { TYPE_NONE, 0 };
+	const struct inner none = { TYPE_NONE, 0, 0 };
 	struct inner inner;
+	uint64_t labels = 0;
 	bool bottom = false;
 
 	if (!(frame->tunnels & CAP_TUNNEL_MPLS))
@@ -377,10 +399,12 @@ static struct inner enter_mpls(const struct frame *frame, uint32_t at)
 		if (i == CAP_MAX_EXTENSIONS || !has(frame, at, MPLS_LABEL))
 			return none;
 		bottom = frame->bytes[at + 2] & 1;
+		labels = labels << MPLS_LABEL_BITS | read32(frame, at) >> 12;
 	}
 	if (!has(frame, at, 1))
 		return none;
-	inner = (struct inner){ type_by_version(frame, at), at };
+	labels = TUNNEL(CAP_TUNNEL_MPLS, labels & MPLS_LABELS_MASK);
+	inner = (struct inner){ type_by_version(frame, at), at, labels };
 	if (inner.type != TYPE_NONE)
 		return inner;
 	/* A control word begins with four 0 bits (RFC 4385), and so do many vendors' addresses. */
@@ -390,7 +414,7 @@ static struct inner enter_mpls(const struct frame *frame, uint32_t at)
 		if (type == TYPE_IPV4 || type == TYPE_IPV6 || is_tag(type) || is_mpls(type))
 			at += PSEUDOWIRE_CONTROL;
 	}
-	return (struct inner){ TYPE_BRIDGED, at };
+	return (struct inner){ TYPE_BRIDGED, at, labels };
 }
 
 static struct inner read_network(const struct frame *frame, struct inner here,
@@ -402,7 +426,7 @@ static struct inner read_network(const struct frame *frame, struct inner here,
 		return read_ipv6(frame, here.at, view);
 	if (is_mpls(here.type))
 		return enter_mpls(frame, here.at);
-	return (struct inner){ TYPE_NONE, 0 };
+	return (struct inner){ TYPE_NONE, 0, 0 };
 }
 
 /* An inner packet without an Ethernet header of its own has the addresses and tags of the one around. */
@@ -438,7 +462,7 @@ unsigned cap_frame_views(const struct cap_packet *packet, uint32_t link_type, ui
 {
 	struct frame frame = { .tunnels = tunnels };
 	const uint16_t *stripped = packet->vlan_tpid ? &packet->vlan_tci : NULL;
-	struct inner here = { TYPE_BRIDGED, 0 };
+	struct inner here = { TYPE_BRIDGED, 0, 0 };
 	unsigned n = 0;
 
 	frame.bytes = look_at(packet, room, &frame.len);
@@ -447,7 +471,7 @@ unsigned cap_frame_views(const struct cap_packet *packet, uint32_t link_type, ui
 	do {
 		struct cap_view *view = &views[n];
 
-		*view = (struct cap_view){ 0 };
+		*view = (struct cap_view){ .tunnel = here.tunnel };
 		if (here.type == TYPE_BRIDGED)
 			here = read_ethernet(&frame, here.at, view, n == 0 ? stripped : NULL);
 		else if (n > 0)

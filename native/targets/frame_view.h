@@ -46,6 +46,7 @@ struct cap_view {
 	uint16_t port[2];
 	uint16_t vlan[2];
 	uint32_t fragment_id;
+	uint64_t tunnel; /**< what carries it: kind, and VNI, TEID, GRE key or last MPLS labels; 0: none */
 	uint8_t mac[2][CAP_MAC_LEN];
 	uint8_t address[2][16];
 };

@@ -43,6 +43,11 @@ bool cap_term_by_ports(const struct cap_target *target)
 	return !target->prefix_count && found_by(target) == CAP_TERM_PORTS;
 }
 
+static uint32_t protocol_of(const struct cap_target *target)
+{
+	return target->any_protocol ? CAP_ANY_PROTOCOL : target->protocol;
+}
+
 static struct cap_term *put_number(struct cap_term *to, uint32_t number, uint32_t target)
 {
 	*to = (struct cap_term){ .name = { (uint8_t)(number >> 24), (uint8_t)(number >> 16),
@@ -116,7 +121,7 @@ struct cap_term *cap_terms_put_keys(struct cap_term *to, const struct cap_target
 		return to;
 	}
 	if (!target->mac_count)
-		return put_number(to, CAP_CROWD_KEY(CAP_CROWD_REST, 0), index);
+		return put_number(to, CAP_CROWD_KEY(CAP_CROWD_REST, protocol_of(target)), index);
 	for (unsigned i = 0; i < target->mac_count; i++)
 		to = put_number(to, CAP_CROWD_KEY(CAP_CROWD_MAC, mac_numbers[i]), index);
 	return to;
@@ -160,9 +165,10 @@ static struct cap_term *put_anywhere(struct cap_term *to, enum cap_term_kind kin
 		for (unsigned i = 0; i < target->port_count; i++)
 			to = put_ports(to, &target->ports[i], index, 0);
 	if ((kind == CAP_TERM_ANY_VLAN_OUTER && by == CAP_TERM_VLAN_OUTER) ||
-	    (kind == CAP_TERM_ANY_VLAN_INNER && by == CAP_TERM_VLAN_INNER) ||
-	    (kind == CAP_TERM_ANY_PORTS && by == CAP_TERM_PORTS))
+	    (kind == CAP_TERM_ANY_VLAN_INNER && by == CAP_TERM_VLAN_INNER))
 		to = put_number(to, 0, index);
+	if (kind == CAP_TERM_ANY_PORTS && by == CAP_TERM_PORTS)
+		to = put_number(to, protocol_of(target), index);
 	return to;
 }
 

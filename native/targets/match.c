@@ -83,10 +83,12 @@ struct look {
 	const struct cap_target_index *index;
 	uint64_t timestamp_ns;
 	struct cap_match *match;
+	uint32_t left; /* judgements */
+	bool given_up; /* there were none left for some */
 };
 
 /* Judge targets, ascending, for one side of a view. */
-static void judge_targets(const struct look *look, const uint32_t *targets, uint32_t count,
+static void judge_targets(struct look *look, const uint32_t *targets, uint32_t count,
 			  const struct cap_view *view, enum cap_side side)
 {
 	const struct cap_match *match = look->match;
@@ -98,6 +100,11 @@ static void judge_targets(const struct look *look, const uint32_t *targets, uint
 		/* They come in their order: nothing that is left would be told, or change what is. */
 		if (match->more && target > match->targets[CAP_MAX_MATCHES - 1])
 			return;
+		if (!look->left) {
+			look->given_up = true;
+			return;
+		}
+		look->left--;
 		verdict = cap_judge(cap_target_set_at(look->set, target), view, side,
 				    look->timestamp_ns);
 		if (verdict != CAP_NOT_HIS)
@@ -105,7 +112,7 @@ static void judge_targets(const struct look *look, const uint32_t *targets, uint
 	}
 }
 
-static void judge_key(const struct look *look, const struct cap_crowd *crowd,
+static void judge_key(struct look *look, const struct cap_crowd *crowd,
 		      enum cap_crowd_kind kind, uint32_t number, const struct cap_view *view,
 		      enum cap_side side)
 {
@@ -117,10 +124,12 @@ static void judge_key(const struct look *look, const struct cap_crowd *crowd,
 }
 
 /* Those of a crowd that may be meant. */
-static void judge_crowd(const struct look *look, const struct cap_crowd *crowd,
+static void judge_crowd(struct look *look, const struct cap_crowd *crowd,
 			const struct cap_view *view, enum cap_side side)
 {
-	judge_key(look, crowd, CAP_CROWD_REST, 0, view, side);
+	judge_key(look, crowd, CAP_CROWD_REST, CAP_ANY_PROTOCOL, view, side);
+	if (view->protocol_is == CAP_KNOWN)
+		judge_key(look, crowd, CAP_CROWD_REST, view->protocol, view, side);
 	if (view->port_is[side] == CAP_KNOWN)
 		for (uint32_t block = CAP_PORT_BLOCKS / 2 | view->port[side]; block; block /= 2)
 			judge_key(look, crowd, CAP_CROWD_PORTS, block, view, side);
@@ -136,11 +145,11 @@ static void judge_crowd(const struct look *look, const struct cap_crowd *crowd,
 /* What cannot be seen may be any: then nothing tells a crowd's targets apart. */
 static bool sees_all(const struct cap_view *view, enum cap_side side)
 {
-	return view->port_is[side] != CAP_UNKNOWN && view->vlan_is[0] != CAP_UNKNOWN &&
-	       view->vlan_is[1] != CAP_UNKNOWN;
+	return view->protocol_is != CAP_UNKNOWN && view->port_is[side] != CAP_UNKNOWN &&
+	       view->vlan_is[0] != CAP_UNKNOWN && view->vlan_is[1] != CAP_UNKNOWN;
 }
 
-static void judge_entry(const struct look *look, uint32_t entry, const struct cap_view *view,
+static void judge_entry(struct look *look, uint32_t entry, const struct cap_view *view,
 			enum cap_side side)
 {
 	const struct cap_target_index *index = look->index;
@@ -156,7 +165,7 @@ static void judge_entry(const struct look *look, uint32_t entry, const struct ca
 		judge_targets(look, index->terms + first, count, view, side);
 }
 
-static void judge_address(const struct look *look, const struct cap_view *view, enum cap_side side)
+static void judge_address(struct look *look, const struct cap_view *view, enum cap_side side)
 {
 	const struct cap_target_index *index = look->index;
 	const uint8_t *address = view->address[side];
@@ -178,7 +187,7 @@ static void judge_address(const struct look *look, const struct cap_view *view, 
 		judge_entry(look, prefix, view, side);
 }
 
-static void judge_mac(const struct look *look, const struct cap_view *view, enum cap_side side)
+static void judge_mac(struct look *look, const struct cap_view *view, enum cap_side side)
 {
 	struct cap_host_search search = cap_index_mac_begin(look->index, view->mac[side]);
 	uint32_t entry;
@@ -187,19 +196,22 @@ static void judge_mac(const struct look *look, const struct cap_view *view, enum
 		judge_entry(look, entry, view, side);
 }
 
-static void judge_ports(const struct look *look, const struct cap_view *view, enum cap_side side)
+static void judge_ports(struct look *look, const struct cap_view *view, enum cap_side side)
 {
 	const struct cap_target_index *index = look->index;
 
 	if (view->port_is[side] == CAP_UNKNOWN)
-		judge_entry(look, index->any_port, view, side);
+		for (uint32_t protocol = 0; protocol < CAP_PROTOCOLS; protocol++)
+			if (protocol == CAP_ANY_PROTOCOL || view->protocol_is == CAP_UNKNOWN ||
+			    view->protocol == protocol)
+				judge_entry(look, index->any_ports[protocol], view, side);
 	if (view->port_is[side] == CAP_KNOWN)
 		for (uint32_t block = CAP_PORT_BLOCKS / 2 | view->port[side]; block; block /= 2)
 			judge_entry(look, index->port_blocks[block], view, side);
 }
 
 /* The targets that name no prefix. */
-static void judge_anywhere(const struct look *look, const struct cap_view *view, enum cap_side side)
+static void judge_anywhere(struct look *look, const struct cap_view *view, enum cap_side side)
 {
 	const struct cap_target_index *index = look->index;
 
@@ -211,15 +223,19 @@ static void judge_anywhere(const struct look *look, const struct cap_view *view,
 		if (index->any_vlan[tag] && view->vlan_is[tag] == CAP_KNOWN)
 			judge_entry(look, index->vlans[tag][view->vlan[tag]], view, side);
 	}
-	if (index->any_port)
+	if (index->any_ports)
 		judge_ports(look, view, side);
 }
 
 static bool match_packet(struct cap_matcher *matcher, const struct cap_target_set *set,
 			 const struct cap_packet *packet, struct cap_match *match)
 {
-	const struct look look = { matcher, set, cap_target_set_index(set), packet->timestamp_ns,
-				   match };
+	struct look look = { .matcher = matcher,
+			     .set = set,
+			     .index = cap_target_set_index(set),
+			     .timestamp_ns = packet->timestamp_ns,
+			     .match = match,
+			     .left = CAP_MAX_JUDGEMENTS };
 	unsigned views = cap_frame_views(packet, matcher->link_type, matcher->tunnels,
 					 matcher->room, matcher->views);
 
@@ -229,7 +245,7 @@ static bool match_packet(struct cap_matcher *matcher, const struct cap_target_se
 	for (unsigned v = 0; v < views; v++) {
 		struct cap_view *view = &matcher->views[v];
 
-		cap_fragments_resolve(matcher->fragments, view, packet->timestamp_ns);
+		cap_fragments_resolve(matcher->fragments, matcher->views, v, packet->timestamp_ns);
 		for (enum cap_side side = CAP_FROM; side <= CAP_TO; side++) {
 			if (view->has_address[side])
 				judge_address(&look, view, side);
@@ -239,7 +255,9 @@ static bool match_packet(struct cap_matcher *matcher, const struct cap_target_se
 	}
 	for (uint32_t i = 0; i < match->count; i++)
 		match->unsure |= !matcher->sure[i];
-	return match->count > 0;
+	match->more |= look.given_up;
+	match->unsure |= look.given_up;
+	return match->count > 0 || look.given_up;
 }
 
 uint64_t cap_match_burst(struct cap_matcher *matcher, const struct cap_target_set *set,

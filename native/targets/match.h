@@ -10,11 +10,19 @@
 /** Most targets that one packet is told to belong to; what has more is counted. */
 #define CAP_MAX_MATCHES 16U
 
-/** What was found of a packet that is somebody's. */
+/**
+ * Most targets that are judged for one packet, all its views and both sides together: some 40 us, so that nobody can
+ * make packets whose price grows with the set. The index leaves fewer, but for targets that it cannot tell apart
+ * (thousands with one prefix and the same ports, by time alone; a packet whose ports are not to be seen). What is
+ * left unjudged then may be meant: the packet is kept, with `more` and `unsure`, and maybe no target that is told.
+ */
+#define CAP_MAX_JUDGEMENTS 4096U
+
+/** What was found of a packet that is somebody's, or may be. */
 struct cap_match {
-	uint32_t count; /**< targets that are told, at least 1 */
-	bool more;	/**< belongs to more than fit here */
-	bool unsure;	/**< one of those told could not be judged whole, see target.h */
+	uint32_t count; /**< targets that are told; 0 only where no more were judged */
+	bool more;	/**< belongs, or may belong, to more than are told here */
+	bool unsure;	/**< one of those told could not be judged whole, see target.h; or not all were judged */
 	uint32_t targets[CAP_MAX_MATCHES]; /**< positions in the set, ascending: the lowest ones */
 };
 

@@ -52,7 +52,7 @@ static bool may_be_by_port6(const struct cap_target_index *index, const uint8_t 
 
 static bool may_be_raw(const struct cap_target_index *index, const uint8_t *ip, uint32_t len)
 {
-	if (!len || !index->any_port)
+	if (!len || !index->any_ports)
 		return !len;
 	return ip[0] >> 4 == 4 ? may_be_by_port4(index, ip, len) : may_be_by_port6(index, ip, len);
 }
@@ -75,7 +75,7 @@ static bool may_be(const struct cap_target_index *index, const struct cap_packet
 		if (tags == MOST_TAGS || len < at + TAG_LEN ||
 		    names_tag(index, tags, ntohs(load16(frame + at))))
 			return true;
-	if (!index->any_port)
+	if (!index->any_ports)
 		return false;
 	if (type == TYPE_IPV4)
 		return may_be_by_port4(index, frame + at, len - at);

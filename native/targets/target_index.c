@@ -30,6 +30,7 @@ void cap_target_index_free(struct cap_target_index *index)
 	free(index->vlans[0]);
 	free(index->vlans[1]);
 	free(index->port_blocks);
+	free(index->any_ports);
 	free(index->port_map);
 }
 
@@ -56,6 +57,7 @@ size_t cap_target_index_memory(const struct cap_target_index *index)
 	       six->range_count * (sizeof(*six->lasts) + sizeof(*six->values));
 	for (unsigned i = 0; i < 2; i++)
 		sum += index->vlans[i] ? CAP_VLAN_IDS * sizeof(*index->vlans[i]) : 0;
+	sum += index->any_ports ? CAP_PROTOCOLS * sizeof(*index->any_ports) : 0;
 	return sum +
 	       (index->port_blocks ? CAP_PORT_BLOCKS * sizeof(*index->port_blocks) + 65536 / 8 : 0);
 }

@@ -22,7 +22,7 @@
 
 /** What a crowd's targets are told apart by: the first of these that a target names. */
 enum cap_crowd_kind {
-	CAP_CROWD_REST,	 /**< none */
+	CAP_CROWD_REST,	 /**< none of these; by protocol */
 	CAP_CROWD_PORTS, /**< blocks of ports */
 	CAP_CROWD_VLAN_INNER,
 	CAP_CROWD_VLAN_OUTER,
@@ -71,6 +71,10 @@ struct cap_prefixes6 {
 
 #define CAP_VLAN_IDS 4096U
 
+/** Numbers of protocols, and behind them one for targets that name none. */
+#define CAP_ANY_PROTOCOL 256U
+#define CAP_PROTOCOLS 257U
+
 struct cap_target_index {
 	struct cap_seed seed;
 	struct cap_index_entry *entries; /**< one more than there are */
@@ -97,7 +101,7 @@ struct cap_target_index {
 	uint32_t *vlans[2];	    /**< entries by id of first and second tag */
 	uint32_t any_vlan[2];  /**< entry of all of them, for packets whose tag is not to be seen */
 	uint32_t *port_blocks; /**< entries by block */
-	uint32_t any_port;
+	uint32_t *any_ports;   /**< by protocol, for packets whose ports are not to be seen */
 	uint64_t *port_map; /**< bit p: port p is named */
 };
 

@@ -589,7 +589,7 @@ static bool build_all(struct builder *builder)
 	       build_port_map(builder) && build_crowds(builder) &&
 	       build_any(builder, CAP_TERM_ANY_VLAN_OUTER, &index->any_vlan[0]) &&
 	       build_any(builder, CAP_TERM_ANY_VLAN_INNER, &index->any_vlan[1]) &&
-	       build_any(builder, CAP_TERM_ANY_PORTS, &index->any_port);
+	       build_numbers(builder, CAP_TERM_ANY_PORTS, CAP_PROTOCOLS, &index->any_ports);
 }
 
 /* What was allotted beyond what is used goes back. */
@@ -621,6 +621,6 @@ bool cap_target_index_build(struct cap_target_index *index, const struct cap_tar
 	if (ok)
 		trim(index);
 	index->anywhere = index->macs.bucket_count || index->any_vlan[0] || index->any_vlan[1] ||
-			  index->any_port;
+			  index->any_ports;
 	return ok;
 }

@@ -11,14 +11,23 @@
 /* Longest frame that is looked at, as in frame_view.h. */
 #define LOOK 4096
 
+/* What a packet is inside of: the ends, tags and id of each tunnel, one after the other. */
+struct way {
+	int len;
+	uint8_t bytes[CAP_MAX_VIEWS * 80];
+};
+
 /* A packet at one depth: what it shows of itself, source first. */
 struct sight {
 	int family;
 	const uint8_t *address[2], *mac[2];
 	int protocol, port[2], vlan[2];
+	struct way way;
 };
 
+/* All first fragments that ever came: who looks for one asks all of them. */
 struct remembered {
+	struct way way;
 	uint8_t addresses[32];
 	int family, protocol, vlan[2];
 	uint32_t id;
@@ -179,7 +188,33 @@ static bool same_packet(const struct remembered *one, const struct sight *sight,
 	       !memcmp(one->addresses, sight->address[0], (size_t)size) &&
 	       !memcmp(one->addresses + 16, sight->address[1], (size_t)size) &&
 	       (sight->family == 6 || one->protocol == sight->protocol) &&
-	       one->vlan[0] == sight->vlan[0] && one->vlan[1] == sight->vlan[1];
+	       one->vlan[0] == sight->vlan[0] && one->vlan[1] == sight->vlan[1] &&
+	       one->way.len == sight->way.len &&
+	       !memcmp(one->way.bytes, sight->way.bytes, (size_t)one->way.len);
+}
+
+static bool near(uint64_t a, uint64_t b)
+{
+	return a <= b + 500000000ULL && b <= a + 500000000ULL;
+}
+
+/* Where the one before says something else, nothing is known; and who goes back in time renews nothing. */
+static void contradict(const struct reference *r, struct remembered *one, const struct sight *sight)
+{
+	const struct remembered *before = r->newest;
+
+	while (before && !same_packet(before, sight, one->id))
+		before = before->older;
+	if (!before || !near(before->when, one->when))
+		return;
+	if (before->says_protocol != one->says_protocol ||
+	    memcmp(before->says_port, one->says_port, sizeof(one->says_port))) {
+		one->says_port[0] = one->says_port[1] = UNSEEN;
+		if (one->family == 6)
+			one->says_protocol = UNSEEN;
+	}
+	if (before->when > one->when)
+		one->when = before->when;
 }
 
 static void remember(struct reference *r, const struct sight *sight, uint32_t id)
@@ -192,12 +227,14 @@ static void remember(struct reference *r, const struct sight *sight, uint32_t id
 	one = calloc(1, sizeof(*one));
 	memcpy(one->addresses, sight->address[0], size);
 	memcpy(one->addresses + 16, sight->address[1], size);
+	one->way = sight->way;
 	one->family = sight->family;
 	one->protocol = one->says_protocol = sight->protocol;
 	memcpy(one->vlan, sight->vlan, sizeof(one->vlan));
 	memcpy(one->says_port, sight->port, sizeof(one->says_port));
 	one->id = id;
 	one->when = r->when;
+	contradict(r, one, sight);
 	one->older = r->newest;
 	r->newest = one;
 }
@@ -210,13 +247,34 @@ static void recall(const struct reference *r, struct sight *sight, uint32_t id)
 		return;
 	while (one && !same_packet(one, sight, id))
 		one = one->older;
-	if (!one || one->when + 30000000000ULL < r->when || r->when + 30000000000ULL < one->when)
+	if (!one || !near(one->when, r->when))
 		return;
 	sight->protocol = one->says_protocol;
 	memcpy(sight->port, one->says_port, sizeof(sight->port));
 }
 
-static void look_at_ethernet(struct reference *r, int at, int stripped);
+static void append(struct way *way, const void *bytes, int len)
+{
+	memcpy(way->bytes + way->len, bytes, (size_t)len);
+	way->len += len;
+}
+
+/* The way of a packet inside of @p around. @param id of the tunnel, @p len bytes; NULL: it has none */
+static struct way enter(const struct sight *around, char kind, const uint8_t *id, int len)
+{
+	struct way way = around->way;
+
+	for (int side = 0; side < 2; side++)
+		if (around->address[side])
+			append(&way, around->address[side], around->family == 4 ? 4 : 16);
+	append(&way, around->vlan, (int)sizeof(around->vlan));
+	append(&way, &kind, 1);
+	if (id)
+		append(&way, id, len);
+	return way;
+}
+
+static void look_at_ethernet(struct reference *r, int at, int stripped, struct way way);
 static void look_at_type(struct reference *r, int type, int at, struct sight around);
 
 static int type_of_version(const struct reference *r, int at)
@@ -232,9 +290,9 @@ static int type_of_version(const struct reference *r, int at)
 }
 
 /* The sight of a packet inside another that has no Ethernet header of its own. */
-static struct sight within(const struct sight *around)
+static struct sight within(const struct sight *around, struct way way)
 {
-	struct sight sight = { .protocol = HAS_NOT, .port = { HAS_NOT, HAS_NOT } };
+	struct sight sight = { .way = way, .protocol = HAS_NOT, .port = { HAS_NOT, HAS_NOT } };
 
 	memcpy(sight.mac, around->mac, sizeof(sight.mac));
 	memcpy(sight.vlan, around->vlan, sizeof(sight.vlan));
@@ -245,18 +303,23 @@ static void look_into_gre(struct reference *r, int at, const struct sight *aroun
 {
 	int flags = word_at(r, at), type = word_at(r, at + 2);
 
+	struct way way;
+
 	if (type == UNSEEN || flags & 0x4007)
 		return;
+	way = enter(around, 'g',
+		    flags & 0x2000 ? run_at(r, at + (flags & 0x8000 ? 8 : 4), 4) : NULL, 4);
 	at += 4 + (flags & 0x8000 ? 4 : 0) + (flags & 0x2000 ? 4 : 0) + (flags & 0x1000 ? 4 : 0);
 	if (type == 0x6558)
-		look_at_ethernet(r, at, HAS_NOT);
+		look_at_ethernet(r, at, HAS_NOT, way);
 	else if (type == 0x0800 || type == 0x86dd || type == 0x8847 || type == 0x8848)
-		look_at_type(r, type, at, within(around));
+		look_at_type(r, type, at, within(around, way));
 }
 
 static void look_into_gtp(struct reference *r, int at, const struct sight *around)
 {
 	int flags = byte_at(r, at), next = 0, walked = 0;
+	const uint8_t *teid = run_at(r, at + 4, 4);
 
 	if (!run_at(r, at, 8) || flags / 16 != 3 || byte_at(r, at + 1) != 255)
 		return;
@@ -276,13 +339,15 @@ static void look_into_gtp(struct reference *r, int at, const struct sight *aroun
 		next = byte_at(r, at - 1);
 	}
 	if (type_of_version(r, at) != HAS_NOT)
-		look_at_type(r, type_of_version(r, at), at, within(around));
+		look_at_type(r, type_of_version(r, at), at,
+			     within(around, enter(around, 't', teid, 4)));
 }
 
-static void look_into_vxlan(struct reference *r, int at)
+static void look_into_vxlan(struct reference *r, int at, const struct sight *around)
 {
 	if (run_at(r, at, 8) && byte_at(r, at) & 8)
-		look_at_ethernet(r, at + 8, HAS_NOT);
+		look_at_ethernet(r, at + 8, HAS_NOT,
+				 enter(around, 'v', run_at(r, at + 4, 3), 3));
 }
 
 /* @param sight whose protocol is known; judged here, with the ports */
@@ -300,7 +365,7 @@ static void look_at_transport(struct reference *r, int at, struct sight *sight, 
 	if (sight->protocol == 17 && sight->port[1] == 2152 && r->tunnels & CAP_TUNNEL_GTP_U)
 		look_into_gtp(r, at + 8, sight);
 	if (sight->protocol == 17 && sight->port[1] == 4789 && r->tunnels & CAP_TUNNEL_VXLAN)
-		look_into_vxlan(r, at + 8);
+		look_into_vxlan(r, at + 8, sight);
 }
 
 static void look_at_ipv4(struct reference *r, int at, struct sight sight)
@@ -404,7 +469,9 @@ static bool knows_type(int type)
 
 static void look_at_mpls(struct reference *r, int at, const struct sight *sight)
 {
+	uint8_t label[9] = { 0 };
 	bool last = false;
+	struct way way;
 
 	judge(r, sight);
 	if (!(r->tunnels & CAP_TUNNEL_MPLS))
@@ -413,15 +480,19 @@ static void look_at_mpls(struct reference *r, int at, const struct sight *sight)
 		if (labels == 8 || !run_at(r, at, 4))
 			return;
 		last = byte_at(r, at + 2) % 2;
+		memmove(label, label + 3, 6);
+		memcpy(label + 6, run_at(r, at, 3), 3);
+		label[8] &= 0xf0;
 	}
+	way = enter(sight, 'm', label, 9);
 	if (byte_at(r, at) == UNSEEN)
 		return;
 	if (type_of_version(r, at) != HAS_NOT)
-		look_at_type(r, type_of_version(r, at), at, within(sight));
+		look_at_type(r, type_of_version(r, at), at, within(sight, way));
 	else if (byte_at(r, at) < 16 && knows_type(word_at(r, at + 16)))
-		look_at_ethernet(r, at + 4, HAS_NOT);
+		look_at_ethernet(r, at + 4, HAS_NOT, way);
 	else
-		look_at_ethernet(r, at, HAS_NOT);
+		look_at_ethernet(r, at, HAS_NOT, way);
 }
 
 static void look_at_type(struct reference *r, int type, int at, struct sight sight)
@@ -439,9 +510,10 @@ static void look_at_type(struct reference *r, int type, int at, struct sight sig
 		judge(r, &sight);
 }
 
-static void look_at_ethernet(struct reference *r, int at, int stripped)
+static void look_at_ethernet(struct reference *r, int at, int stripped, struct way way)
 {
-	struct sight sight = { .protocol = HAS_NOT,
+	struct sight sight = { .way = way,
+			       .protocol = HAS_NOT,
 			       .port = { HAS_NOT, HAS_NOT },
 			       .vlan = { HAS_NOT, HAS_NOT } };
 	int tags = 0, type;
@@ -503,7 +575,8 @@ bool reference_match(struct reference *r, const struct cap_target *targets, unsi
 	r->depth = 0;
 	r->verdicts = calloc(count + 1, 1);
 	if (r->ethernet)
-		look_at_ethernet(r, 0, packet->vlan_tpid ? packet->vlan_tci % 4096 : HAS_NOT);
+		look_at_ethernet(r, 0, packet->vlan_tpid ? packet->vlan_tci % 4096 : HAS_NOT,
+				 nothing.way);
 	else
 		look_at_type(r, type_of_version(r, 0), 0, nothing);
 	*out = (struct cap_match){ 0 };

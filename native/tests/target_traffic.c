@@ -6,8 +6,8 @@
 
 #define DEEPEST 6U
 
-/* Packets come a tenth of a second apart, about 300 within the life of a fragment's memory. */
-#define STEP_NS 200000000ULL
+/* Packets come a millisecond apart or two, about 300 within the life of a fragment's memory. */
+#define STEP_NS 3000000ULL
 #define BEGIN_NS 1000000000000000000ULL
 
 static const uint8_t protocols[] = { 6, 17, 17, 17, 47, 132, 33, 136, 1, 58, 50, 59, 89 };
@@ -100,11 +100,17 @@ static uint8_t pick_family(struct traffic *traffic)
 	return traffic_random(traffic, 3) ? 4 : 6;
 }
 
+/* Few, so that fragments of one packet meet in a tunnel, and those of two packets in two of them. */
+static uint64_t pick_tenant(struct traffic *traffic)
+{
+	return one_in(traffic, 4) ? traffic_random(traffic, 1 << 20) : traffic_random(traffic, 3);
+}
+
 static void put_mpls(struct traffic *traffic, unsigned depth)
 {
 	for (uint64_t n = one_in(traffic, 8) ? 9 : traffic_random(traffic, 3); n; n--)
-		put(traffic, traffic_random(traffic, 1 << 20) << 12 | 64, 4);
-	put(traffic, traffic_random(traffic, 1 << 20) << 12 | 0x140, 4);
+		put(traffic, pick_tenant(traffic) << 12 | 64, 4);
+	put(traffic, pick_tenant(traffic) << 12 | 0x140, 4);
 	switch (traffic_random(traffic, 4)) {
 	case 0:
 		put(traffic, traffic_random(traffic, 1 << 16), 4);
@@ -141,7 +147,8 @@ static void put_gre(struct traffic *traffic, unsigned depth)
 	    family == 4 ? 0x0800 :
 			  0x86dd,
 	    2);
-	put_noise(traffic, 4 * options);
+	for (; options; options--)
+		put(traffic, pick_tenant(traffic), 4);
 	if (kind == 0)
 		put_ethernet(traffic, depth + 1);
 	else if (kind == 1)
@@ -156,7 +163,8 @@ static void put_gtp_u(struct traffic *traffic, unsigned depth)
 
 	put(traffic, one_in(traffic, 10) ? traffic_random(traffic, 256) : 0x30 | flags, 1);
 	put(traffic, one_in(traffic, 10) ? 1 : 255, 1);
-	put_noise(traffic, 6);
+	put_noise(traffic, 2);
+	put(traffic, pick_tenant(traffic), 4);
 	if (flags) {
 		uint64_t extensions = flags & 4 ? traffic_random(traffic, 10) : 0;
 
@@ -175,20 +183,27 @@ static void put_gtp_u(struct traffic *traffic, unsigned depth)
 
 static void put_transport(struct traffic *traffic, uint8_t protocol, unsigned depth)
 {
-	uint16_t to = pick_port(traffic);
+	uint16_t from = pick_port(traffic), to = pick_port(traffic);
 
+	/* Most first fragments of a packet say the same; those which do not are forged, or the id is used again. */
+	if (traffic->ports && !one_in(traffic, 6)) {
+		from = traffic->ports[0];
+		to = traffic->ports[1];
+	}
+	traffic->ports = NULL;
 	if (protocol == 47) {
 		put_gre(traffic, depth);
 		return;
 	}
-	put(traffic, pick_port(traffic), 2);
+	put(traffic, from, 2);
 	put(traffic, to, 2);
 	put_noise(traffic, 4);
 	if (protocol == 17 && to == 2152)
 		put_gtp_u(traffic, depth);
 	if (protocol == 17 && to == 4789) {
 		put(traffic, one_in(traffic, 10) ? 0 : 8, 1);
-		put_noise(traffic, 7);
+		put_noise(traffic, 3);
+		put(traffic, pick_tenant(traffic) << 8, 4);
 		put_ethernet(traffic, depth + 1);
 	}
 	put_noise(traffic, traffic_random(traffic, 24));
@@ -206,7 +221,10 @@ static unsigned pick_fragmented(struct traffic *traffic, uint8_t family)
 		traffic->fragmented[i].protocol =
 			protocols[traffic_random(traffic, sizeof(protocols))];
 		traffic->fragmented[i].id = (uint32_t)traffic_random(traffic, UINT32_MAX);
+		for (unsigned k = 0; k < 2; k++)
+			traffic->fragmented[i].ports[k] = pick_port(traffic);
 	}
+	traffic->ports = traffic->fragmented[i].ports;
 	return i;
 }
 
@@ -422,7 +440,7 @@ void traffic_packet_make(struct traffic *traffic, bool ethernet, struct traffic_
 	if (one_in(traffic, 4))
 		len = (uint32_t)traffic_random(traffic, len + 1);
 	lay(traffic, frame, len, out);
-	traffic->now_ns += one_in(traffic, 200) ? 31000000000ULL : traffic_random(traffic, STEP_NS);
+	traffic->now_ns += one_in(traffic, 200) ? 501000000ULL : traffic_random(traffic, STEP_NS);
 	/* Queues are not in step: what comes later may be older. */
 	out->packet.timestamp_ns = traffic->now_ns - traffic_random(traffic, STEP_NS);
 }

@@ -18,8 +18,10 @@ struct traffic {
 	struct {
 		uint8_t addresses[32], family, protocol;
 		uint32_t id;
+		uint16_t ports[2];
 	} fragmented[TRAFFIC_FRAGMENTED];
 	bool crowded;	   /**< most prefixes of targets are one of two */
+	const uint16_t *ports; /**< of the fragment in hand, or NULL */
 	uint8_t *at, *end; /**< while a frame is made */
 };
 

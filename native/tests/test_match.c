@@ -107,6 +107,82 @@ static void compare(uint64_t seed)
 	traffic_targets_free(targets, count);
 }
 
+/* A UDP fragment from 192.0.2.1, the first of which was never seen. */
+#define PROTOCOL_AT 9
+static uint8_t later_fragment[] = { 0x45, 0, 0, 28, 0, 7, 0,  9, 64, 17, 0, 0, 192, 0,
+					  2,	1, 10, 0, 0, 1, 1, 2, 3, 4,  5,  6, 7, 8 };
+
+/* @return did the packet match a set of @p count targets like @p like, of which @p odd is the last? */
+static bool match_alike(const struct cap_target *like, unsigned count, const struct cap_target *odd)
+{
+	const struct cap_packet packet = { .data = later_fragment,
+					   .len = sizeof(later_fragment),
+					   .wire_len = sizeof(later_fragment),
+					   .timestamp_ns = 1000,
+					   .n_segments = 1 };
+	struct cap_fragments *fragments = cap_fragments_create(4);
+	struct cap_matcher *matcher = cap_matcher_create(101, 0, fragments);
+	struct cap_target *targets = calloc(count, sizeof(*targets));
+	struct cap_target_set *set;
+	struct cap_error err;
+	bool his;
+
+	for (unsigned i = 0; i < count; i++)
+		targets[i] = i + 1 == count ? *odd : *like;
+	HOLDS(cap_target_set_build(targets, count, &set, &err) == 0);
+	his = cap_match_burst(matcher, set, &packet, 1, found);
+	cap_target_set_free(set);
+	free(targets);
+	cap_matcher_free(matcher);
+	cap_fragments_free(fragments);
+	return his;
+}
+
+/* Up to the bound all is exact; beyond it nothing is lost, and it is told. */
+static void check_bound(const struct cap_target *nobody)
+{
+	struct cap_target his = *nobody;
+
+	his.protocol = 17;
+	his.end_ns = UINT64_MAX;
+	HOLDS(!match_alike(nobody, CAP_MAX_JUDGEMENTS, nobody));
+	HOLDS(match_alike(nobody, CAP_MAX_JUDGEMENTS, &his));
+	HOLDS(found->count == 1 && found->targets[0] == CAP_MAX_JUDGEMENTS - 1 && !found->more);
+	HOLDS(match_alike(nobody, CAP_MAX_JUDGEMENTS + 1, &his));
+	HOLDS(found->count == 0 && found->more && found->unsure);
+	HOLDS(match_alike(&his, CAP_MAX_JUDGEMENTS + 1, &his));
+	HOLDS(found->count == CAP_MAX_MATCHES && found->more);
+}
+
+static void check_work_is_bounded(void)
+{
+	struct cap_prefix prefix = { 4, 32, { 192, 0, 2, 1 } };
+	struct cap_port_range ports = { 443, 443 };
+	const struct cap_target of_tcp = { .protocol = 6,
+					   .end_ns = UINT64_MAX,
+					   .prefix_count = 1,
+					   .prefixes = &prefix,
+					   .port_count = 1,
+					   .ports = &ports };
+	struct cap_target over = of_tcp, without_ports = of_tcp, anywhere = of_tcp;
+
+	check_bound(&of_tcp);
+	over.protocol = 17;
+	over.end_ns = 1000;
+	check_bound(&over);
+	/* Without a prefix they are judged for both sides. */
+	over.prefix_count = 0;
+	HOLDS(!match_alike(&over, CAP_MAX_JUDGEMENTS / 2, &over));
+	HOLDS(match_alike(&over, CAP_MAX_JUDGEMENTS / 2 + 1, &over));
+	HOLDS(found->count == 0 && found->more && found->unsure);
+	/* What is told apart by protocol is no work at all. */
+	anywhere.prefix_count = 0;
+	HOLDS(!match_alike(&anywhere, 8 * CAP_MAX_JUDGEMENTS, &anywhere));
+	without_ports.port_count = 0;
+	later_fragment[PROTOCOL_AT] = 1;
+	HOLDS(!match_alike(&without_ports, 8 * CAP_MAX_JUDGEMENTS, &without_ports));
+}
+
 int main(int argc, char **argv)
 {
 	unsigned long rounds = argc > 1 ? strtoul(argv[1], NULL, 10) : ROUNDS;
@@ -114,6 +190,7 @@ int main(int argc, char **argv)
 
 	for (unsigned long i = 0; i < rounds; i++)
 		compare(seed + i);
+	check_work_is_bounded();
 	printf("%lu packets, %lu of them matched, %lu unsure, %lu of more targets than are told\n",
 	       packets_made, packets_matched, packets_unsure, packets_more);
 	if (argc == 1)
