@@ -165,6 +165,26 @@ def test_what_the_host_has_already_is_no_change() -> None:
     assert [change.sentence for change in back.changes] == ["ice in place of vfio-pci"]
 
 
+def test_one_of_several_ports_at_a_pci_address_is_not_given_to_dpdk() -> None:
+    made, _ = host(ICE)
+    card = replace(made.nics[0], interfaces=("ens0f0", "ens0f0d1"))
+    queues = Channels(0, 0, 8, 0, 0, 64)
+    links = (
+        Link(name, 2 + at, pci=card.pci, speed=100_000, channels=queues) for at, name in enumerate(card.interfaces)
+    )
+    here, network = replace(made, nics=(card,)), Network(tuple(links))
+    assert first(ICE).chosen == "dpdk"
+    (advice,) = advise(config("ens0f0d1"), here, network, DISTRIBUTION)
+    dpdk = advice.candidate("dpdk")
+    assert dpdk is not None
+    assert (dpdk.verdict, dpdk.reason) == (
+        "impossible",
+        "0000:19:00.0 has several ports (ens0f0, ens0f0d1), of which dpdk takes the first whichever is meant",
+    )
+    assert advice.chosen == "af_xdp"
+    assert plan(config("ens0f0d1"), here, network, DISTRIBUTION).ports[0].method == "af_xdp"
+
+
 def test_kernels_before_and_after_the_driver_got_xdp() -> None:
     advice = advise(config(), *host(VMXNET3), DISTRIBUTION)[0]
     xdp = advice.candidate("af_xdp")
