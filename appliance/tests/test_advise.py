@@ -165,6 +165,26 @@ def test_what_the_host_has_already_is_no_change() -> None:
     assert [change.sentence for change in back.changes] == ["ice in place of vfio-pci"]
 
 
+def test_one_of_several_ports_at_a_pci_address_is_not_given_to_dpdk() -> None:
+    made, _ = host(ICE)
+    card = replace(made.nics[0], interfaces=("ens0f0", "ens0f0d1"))
+    queues = Channels(0, 0, 8, 0, 0, 64)
+    links = (
+        Link(name, 2 + at, pci=card.pci, speed=100_000, channels=queues) for at, name in enumerate(card.interfaces)
+    )
+    here, network = replace(made, nics=(card,)), Network(tuple(links))
+    assert first(ICE).chosen == "dpdk"
+    (advice,) = advise(config("ens0f0d1"), here, network, DISTRIBUTION)
+    dpdk = advice.candidate("dpdk")
+    assert dpdk is not None
+    assert (dpdk.verdict, dpdk.reason) == (
+        "impossible",
+        "0000:19:00.0 has several ports (ens0f0, ens0f0d1), of which dpdk takes the first whichever is meant",
+    )
+    assert advice.chosen == "af_xdp"
+    assert plan(config("ens0f0d1"), here, network, DISTRIBUTION).ports[0].method == "af_xdp"
+
+
 def test_kernels_before_and_after_the_driver_got_xdp() -> None:
     advice = advise(config(), *host(VMXNET3), DISTRIBUTION)[0]
     xdp = advice.candidate("af_xdp")
@@ -202,8 +222,8 @@ def test_the_plan_says_what_auto_took_and_what_would_be_better() -> None:
     assert [(port.method, port.chosen) for port in planned.ports] == [("af_xdp", True), ("af_packet", True)]
     assert planned.auto == (
         "ens0f0: af_xdp (zero-copy), about 59.5 M/s (prior) for 149 M/s (line rate at 64 bytes)",
-        "ens0f0: better is dpdk, about 429 M/s (prior), which needs intel_iommu=on iommu=pt on the kernel's command line",
-        "ens1f0: af_packet, about 2.98 M/s (prior) for 1.49 M/s (line rate at 64 bytes)",
+        "ens0f0: better is dpdk, about 149 M/s (prior), which needs intel_iommu=on iommu=pt on the kernel's command line",
+        "ens1f0: af_packet, about 1.49 M/s (prior) for 1.49 M/s (line rate at 64 bytes)",
     )
     assert any(line.startswith("auto") and "ens0f0: af_xdp" in line for line in planned.text)
 
@@ -246,7 +266,7 @@ def test_a_choice_is_made_anew_when_settings_or_card_change() -> None:
     kept = decide(config(), made, network, known)
     assert (kept.methods, kept.due) == (("af_packet",), False)
     assert kept.told[1] == (
-        "ens0f0: af_xdp (zero-copy), about 59.5 M/s (prior) would be better and can be had now: "
+        "ens0f0: af_xdp (zero-copy), about 14.9 M/s (prior) would be better and can be had now: "
         "write method: af_xdp, or deploy with -e capture_choose_again=true"
     )
     assert decide(config(expected_pps=14_000_000), made, network, known).methods == ("af_xdp",)
@@ -357,7 +377,30 @@ def test_measured_figures_stand_in_for_priors() -> None:
     part = estimate("dpdk", "", 2, MEASURED)
     assert (part.core, part.evidence) == (round(1e9 / (40 + 50)), "pipeline")
     whole = estimate("af_packet", "", 4, MEASURED)
-    assert (whole.core, whole.total, whole.evidence) == (1_500_000, 2_976_190, "measured")
+    assert (whole.core, whole.total, whole.evidence) == (1_500_000, 6_000_000, "measured")
+
+
+def test_the_rule_of_thumb_bounds_what_was_not_measured_and_the_link_bounds_everything() -> None:
+    for figures in (None, replace(MEASURED, lab={})):
+        assert estimate("af_packet", "", 16, figures, 100_000).total == 2_976_190
+    assert estimate("af_packet", "", 16, MEASURED, 100_000).total == 16 * 1_500_000
+    assert estimate("af_packet", "", 16, MEASURED, 10_000).total == line_rate(10_000)
+    assert estimate("dpdk", "", 2, None, 10_000).total == line_rate(10_000)
+    assert estimate("dpdk", "", 2, None, None).total == 28_571_428
+
+
+def test_a_method_that_was_measured_to_be_enough_is_chosen_over_the_rule_of_thumb() -> None:
+    wanted = config(expected_pps=4_000_000)
+    measured = replace(DISTRIBUTION, measured=MEASURED)
+    before, after = (first(IXGBE, wanted, means).candidate("af_packet") for means in (DISTRIBUTION, measured))
+    assert before is not None
+    assert after is not None
+    assert before.rate is not None
+    assert after.rate is not None
+    assert (before.verdict, before.rate.evidence) == ("short", "prior")
+    assert (after.verdict, after.rate.evidence) == ("enough", "measured")
+    assert after.rate.total == min(1_500_000 * after.rate.workers, line_rate(10_000))
+    assert first(IXGBE, wanted, measured).chosen == "af_packet"
 
 
 def test_figures_of_another_kernel_or_engine_do_not_count() -> None:
@@ -373,6 +416,15 @@ def test_figures_of_another_kernel_or_engine_do_not_count() -> None:
         "pipeline",
         "measured",
     }
+
+
+def test_what_takes_all_that_a_link_carries_is_enough_whatever_is_expected() -> None:
+    advice = first(IXGBE, config(expected_pps=20_000_000))
+    assert [(c.method, c.verdict) for c in advice.candidates[:3]] == [
+        ("af_xdp", "enough"),
+        ("dpdk", "enough"),
+        ("af_packet", "short"),
+    ]
 
 
 @pytest.mark.parametrize(("speed", "pps"), [(1_000, 1_488_095), (10_000, 14_880_952), (100_000, 148_809_523)])

@@ -63,6 +63,30 @@ def test_what_is_not_there_is_told(interface: dict[str, str], sentence: str) -> 
     assert sentence in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("interface", "key", "remedy"),
+    [
+        ({"pci": "0000:20:00.0", "name": "port2"}, "pci", "name: port2"),
+        ({"pci": "0000:20:00.0", "name": "port1"}, "pci", "name: port1"),
+        ({"pci": "0000:20:00.0"}, "pci", "name: one of port1, port2"),
+        ({"name": "port2"}, "name", "name: port2"),
+    ],
+)
+def test_one_of_several_ports_at_a_pci_address_is_refused_for_dpdk(
+    interface: dict[str, str], key: str, remedy: str
+) -> None:
+    card = replace(nic(name="port1"), pci="0000:20:00.0", interfaces=("port1", "port2"))
+    here = machine(8, nics=[*NICS, card])
+    with pytest.raises(UsageError) as caught:
+        resolve(CaptureConfig.model_validate({"host": "h", "method": "dpdk", "interfaces": [interface]}), NETWORK, here)
+    assert str(caught.value) == (
+        f"host h: interfaces[0].{key}: 0000:20:00.0 has several ports (port1, port2), and dpdk, which knows them by that "
+        f"address alone, takes the first whichever is meant; write method: af_packet, or af_xdp, and {remedy}"
+    )
+    if "name" in interface:
+        assert plan(here, method="af_packet", interfaces=[interface]).ports[0].interface == interface["name"]
+
+
 def test_one_interface_by_two_names_and_unusable_cpus_are_told_together() -> None:
     with pytest.raises(UsageError) as caught:
         plan(interfaces=[{"name": "eth1"}, {"pci": "0000:19:00.0"}], cores=[2, 77])

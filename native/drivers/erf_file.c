@@ -122,10 +122,10 @@ int cap_erf_file_next(struct cap_erf_file *file, enum cap_erf_fcs fcs,
 				      cap_fail(err, EBADMSG,
 					       "it ends after %zu of the %u bytes of a header",
 					       file->end, CAP_ERF_HEADER);
-	if (rc)
-		return -EBADMSG;
+	if (rc && rc != -EILSEQ)
+		return rc;
 	file->begin += record->size;
-	return 1;
+	return rc ? rc : 1;
 }
 
 void cap_erf_file_close(struct cap_erf_file *file)

@@ -29,8 +29,10 @@ int cap_erf_file_peek(const struct cap_erf_file *file, enum cap_erf_fcs fcs,
 /**
  * Read the next record. It is valid until the next call.
  *
- * @return 1, 0 at the end of the file, or negative errno with a sentence: -EBADMSG when the file ends
- *         within a record or its records contradict themselves; reading on makes no sense then
+ * @return 1, 0 at the end of the file, or negative errno with a sentence:
+ *         -EILSEQ: the record contradicts itself, and was passed over: the next call reads the one behind it;
+ *         -EBADMSG: the file ends within a record, or nobody knows where the next one begins;
+ *         reading on makes no sense then, nor after any other
  */
 int cap_erf_file_next(struct cap_erf_file *file, enum cap_erf_fcs fcs,
 		      struct cap_erf_record *record, struct cap_error *err);

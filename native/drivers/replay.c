@@ -344,8 +344,13 @@ static void wait(struct cap_queue *queue, int timeout_ms)
 
 static void counters(struct cap_queue *queue, struct cap_source_counters *out)
 {
-	*out = (struct cap_source_counters){ .wire = queue->handed + queue->tally.other_links,
-					     .other_link = queue->tally.other_links };
+	const struct cap_erf_tally *tally = &queue->tally;
+
+	*out = (struct cap_source_counters){
+		.wire = queue->handed + tally->other_links + tally->damaged,
+		.other_link = tally->other_links,
+		.invalid = tally->damaged,
+	};
 }
 
 /* What an ERF file holds beside its packets. */
@@ -372,7 +377,7 @@ static const struct cap_mode modes[] = {
 	{ 0 },
 };
 
-static const char *const drops[] = { "other_link", NULL };
+static const char *const drops[] = { "other_link", "invalid", NULL };
 
 const struct cap_driver cap_driver_replay = {
 	.name = "replay",

@@ -46,8 +46,8 @@ static int open_erf(struct cap_replay_file *file, struct cap_error *err)
 
 	if (rc == 0)
 		rc = cap_erf_file_peek(file->erf, file->fcs, &record, err);
-	/* Cut within its first record, as reading it will tell; or something else of that name. */
-	if (rc == -EAGAIN)
+	/* Damaged or cut within its first record, as reading it will tell; or something else of that name. */
+	if (rc == -EAGAIN || rc == -EILSEQ)
 		rc = !record.size || cap_erf_is_documented(record.type) ?
 			     0 :
 			     cap_fail(err, EBADMSG,
@@ -116,6 +116,30 @@ static int next_of_pcap(struct cap_replay_file *file, struct cap_packet *packet,
 	return 1;
 }
 
+/* @return whether it is a packet to be handed out */
+static bool account(const struct cap_replay_file *file, struct cap_erf_tally *tally,
+		    const struct cap_erf_record *record, int rc, const struct cap_error *err)
+{
+	char room[CAP_ERF_NAME];
+	bool first;
+
+	if (rc == -EILSEQ) {
+		if (!tally->damaged)
+			cap_warn("damaged_record",
+				 "%s: replay: %s: %s: such records are counted as invalid",
+				 file->name, file->path, err->text);
+		cap_erf_count_damaged(tally, record);
+		return false;
+	}
+	first = cap_erf_count(tally, record);
+	if (first && record->kind == CAP_ERF_OTHER_LINK)
+		cap_warn(
+			"other_link",
+			"%s: replay: %s holds records of %s, which are no Ethernet frames: they are counted as other_link and not captured",
+			file->name, file->path, cap_erf_type_name(record->type, room));
+	return record->kind == CAP_ERF_FRAME;
+}
+
 static int next_of_erf(struct cap_replay_file *file, struct cap_packet *packet,
 		       char note[CAP_ERF_NOTE], struct cap_erf_tally *tally, struct cap_error *err)
 {
@@ -123,21 +147,12 @@ static int next_of_erf(struct cap_replay_file *file, struct cap_packet *packet,
 	uint32_t lost = 0;
 	int rc;
 
-	while ((rc = cap_erf_file_next(file->erf, file->fcs, &record, err)) == 1) {
-		char room[CAP_ERF_NAME];
-		bool first = cap_erf_count(tally, &record);
-
+	do {
+		rc = cap_erf_file_next(file->erf, file->fcs, &record, err);
+		if (rc != 1 && rc != -EILSEQ)
+			return rc;
 		lost += record.lost;
-		if (record.kind == CAP_ERF_FRAME)
-			break;
-		if (first && record.kind == CAP_ERF_OTHER_LINK)
-			cap_warn(
-				"other_link",
-				"%s: replay: %s holds records of %s, which are no Ethernet frames: they are counted as other_link and not captured",
-				file->name, file->path, cap_erf_type_name(record.type, room));
-	}
-	if (rc != 1)
-		return rc;
+	} while (!account(file, tally, &record, rc, err));
 	*packet = (struct cap_packet){
 		.data = record.frame,
 		.len = record.captured,

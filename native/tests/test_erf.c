@@ -418,6 +418,37 @@ static void a_file_that_was_cut_gives_what_is_whole_and_says_so(void)
 	free(bytes);
 }
 
+static void a_file_goes_on_behind_a_record_that_contradicts_itself(void)
+{
+	static const uint8_t no_room[17] = { [8] = 2, [11] = 17, [15] = 64 };
+	char path[] = "/tmp/capstan-test-XXXXXX.erf";
+	struct cap_erf_record record;
+	struct cap_erf_file *file;
+	struct cap_error err;
+	size_t len;
+	uint8_t *bytes = many(2, &len), *all = malloc(len + sizeof(no_room) + 1);
+
+	/* The first record of many() has 78 bytes. */
+	memcpy(all, bytes, 78);
+	memcpy(all + 78, no_room, sizeof(no_room));
+	memcpy(all + 78 + sizeof(no_room), bytes + 78, len - 78);
+	all[len + sizeof(no_room)] = 0;
+	put_file(path, all, len + sizeof(no_room) + 1);
+	HOLDS(cap_erf_file_open(path, &file, &err) == 0);
+	HOLDS(cap_erf_file_next(file, CAP_ERF_FCS_NONE, &record, &err) == 1);
+	HOLDS(record.captured == 60);
+	HOLDS(cap_erf_file_next(file, CAP_ERF_FCS_NONE, &record, &err) == -EILSEQ);
+	HOLDS(record.size == sizeof(no_room) && strstr(err.text, "17 bytes"));
+	HOLDS(cap_erf_file_next(file, CAP_ERF_FCS_NONE, &record, &err) == 1);
+	HOLDS(record.captured == 61);
+	HOLDS(cap_erf_file_next(file, CAP_ERF_FCS_NONE, &record, &err) == -EBADMSG);
+	HOLDS(strstr(err.text, "it ends after 1 of"));
+	cap_erf_file_close(file);
+	unlink(path);
+	free(all);
+	free(bytes);
+}
+
 static void what_is_erf_is_known_by_content_and_by_name(void)
 {
 	static const uint8_t pcap[24] = { 0x4d, 0x3c, 0xb2, 0xa1, 2, 0, 4 };
@@ -476,6 +507,8 @@ int main(void)
 		{ "a file gives its records one by one", a_file_gives_its_records_one_by_one },
 		{ "a file that was cut gives what is whole, and says so",
 		  a_file_that_was_cut_gives_what_is_whole_and_says_so },
+		{ "a file goes on behind a record that contradicts itself",
+		  a_file_goes_on_behind_a_record_that_contradicts_itself },
 		{ "what is ERF is known by content and by name",
 		  what_is_erf_is_known_by_content_and_by_name },
 	};

@@ -152,6 +152,27 @@ def test_the_records_before_the_damage_are_delivered(damage: list[object], whole
     assert "cut short" in record["message"] and done.engine.last_error()
 
 
+@pytest.mark.parametrize("first", [False, True], ids=["in the middle", "at the beginning"])
+def test_records_that_contradict_themselves_are_counted_and_passed_over(first: bool, place: Path) -> None:
+    whole = write(place / "whole.erf", count=100).read_bytes()
+    stamp = whole[:8]
+    no_room = stamp + struct.pack(">BBHHH", 2, 4, 17, 7, 64) + b"x"
+    endless = stamp + struct.pack(">BBHHH", 0x82, 4, 24, 0, 64) + b"\x90" + bytes(7)
+    source = place / "in.erf"
+    source.write_bytes((b"" if first else whole) + no_room + endless * 2 + whole)
+    done = replayed(place, source, loops=2)
+    delivered = 2 * (100 if first else 200)
+    assert_balanced(done.ledger)
+    assert done.ledger.total.delivered == delivered
+    assert done.ledger.total.drops["invalid"] == done.ledger.total.dropped == 6
+    assert done.ledger.total.wire == delivered + 6
+    assert done.ledger.devices["tape"].lost == {"record_errors": 6, "lost_before_records": 14}
+    found = check(done.engine.files(), 100)
+    assert (found.distinct, found.damaged) == (100, 0)
+    (told,) = done.engine.log("damaged_record")
+    assert f"{source}: an Ethernet record of 17 bytes" in told["message"] and "invalid" in told["message"]
+
+
 @pytest.mark.parametrize("left", [1, 15, 16, 40])
 def test_a_file_that_is_cut_within_its_first_record_is_told(left: int, place: Path) -> None:
     source = write(place / "in.erf", count=1)

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 
 from capstan import guard
 from capstan.advise_methods import Change, Subject, changes, mode_of, obstacles
-from capstan.advise_rates import PRIORS, Expected, Rate, estimate, expected
+from capstan.advise_rates import PRIORS, Expected, Rate, estimate, expected, line_rate
 from capstan.config import BUILT_METHODS, CaptureConfig, Interface
 from capstan.config_fields import AUTO_METHOD
 from capstan.host_plan import Decided, HostPlan
@@ -300,8 +300,10 @@ class _Advisor:
         if planned is None:
             return Candidate(method, mode, "impossible", None, trial.against)
         figures = self.means.figures(self.machine.kernel_release)
-        rate = estimate(method, mode, len(planned.ports[subject.index].workers), figures)
-        verdict: Verdict = "tests" if method == "pcap" else "enough" if rate.total >= wanted.pps else "short"
+        rate = estimate(method, mode, len(planned.ports[subject.index].workers), figures, subject.speed)
+        # More may be expected than the link carries; it brings no more.
+        arriving = min(wanted.pps, line_rate(subject.speed)) if subject.speed is not None else wanted.pps
+        verdict: Verdict = "tests" if method == "pcap" else "enough" if rate.total >= arriving else "short"
         why = PRIORS[method, mode].why
         reason = f"{trial.told}: {why}" if trial.told else why
         return Candidate(method, mode, verdict, rate, reason, tuple(changes(method, subject, planned, anyway)))

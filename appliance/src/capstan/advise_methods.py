@@ -154,6 +154,9 @@ def _dpdk_obstacles(subject: Subject) -> Iterator[str]:
         yield "capture_netns names a network namespace, and dpdk takes NICs from the kernel"
     if nic is None:
         yield "it is not on the PCI bus"
+    elif len(nic.interfaces) > 1:
+        ports = ", ".join(nic.interfaces)
+        yield f"{nic.pci} has several ports ({ports}), of which dpdk takes the first whichever is meant"
     elif driver_for(nic.model, subject.means.distribution) is None:
         yield f"none of DPDK's packaged drivers knows {nic.model}"
 

@@ -31,7 +31,7 @@ class Prior:
     receive_ns: int
     """Nanoseconds of a core until a packet lies in the ring that the engine reads."""
     most: int | None
-    """Packets a second that more cores do not lift it over."""
+    """Packets a second that more cores do not lift it over, by a rule of thumb: a measured core counts for more."""
     why: str
     """Where it is good, in a clause."""
 
@@ -94,15 +94,28 @@ def line_rate(speed: int) -> int:
     return speed * 1_000_000 // FRAME_BITS
 
 
-def estimate(method: str, mode: str, workers: int, measured: Measured | None) -> Rate:
-    """What a method takes with so many workers."""
+def estimate(method: str, mode: str, workers: int, measured: Measured | None, speed: int | None = None) -> Rate:
+    """What a method takes with so many workers, of which a port has no more than queues that reach them.
+
+    What a method takes at most is a rule of thumb: it stands until a core was measured on this host, as each worker
+    brings a core. No port takes more than its link carries.
+
+    Args:
+        method: the method.
+        mode: of the method.
+        workers: cores that take packets from the port.
+        measured: figures of this host that still count.
+        speed: Mbit/s of the port's link; None where nobody tells.
+
+    """
     prior = PRIORS[method, mode]
+    most = prior.most
     lab = measured.lab.get(f"{method} {mode}".strip()) if measured else None
     if lab:
-        core, evidence = lab, "measured"
+        core, most, evidence = lab, None, "measured"
     elif measured:
         core, evidence = round(1e9 / (prior.receive_ns + 1e9 / measured.pipeline)), "pipeline"
     else:
         core, evidence = round(1e9 / (prior.receive_ns + PIPELINE_NS)), "prior"
-    total = core * workers
-    return Rate(core, workers, total if prior.most is None else min(total, prior.most), evidence)
+    bounds = (core * workers, most, line_rate(speed) if speed is not None else None)
+    return Rate(core, workers, min(bound for bound in bounds if bound is not None), evidence)

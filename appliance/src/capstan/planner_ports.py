@@ -159,7 +159,8 @@ class _Search:
 
     def find(self, entry: Found) -> Found | None:
         nic, link = self.locate(entry.interface)
-        problem = self._absent(entry, nic, link) or self._unfit(entry, nic, link)
+        problem = self._one_of_several(entry, nic, link) or self._absent(entry, nic, link)
+        problem = problem or self._unfit(entry, nic, link)
         if problem is not None:
             self.problems.add(f"{entry.key}.{problem[0]}", problem[1])
             return None
@@ -178,6 +179,21 @@ class _Search:
             return self.network.named(str(interface.name))
         links = self.network.at_pci(interface.pci)
         return next((link for link in links if link.name == interface.name), links[0] if links else None)
+
+    def _one_of_several(self, entry: Found, nic: Nic | None, link: Link | None) -> tuple[str, str] | None:
+        """DPDK is told a PCI address, whose first port it would take whichever is meant."""
+        pci = nic.pci if nic else link.pci if link else None
+        if entry.method != "dpdk" or pci is None:
+            return None
+        links = [known.name for known in self.network.at_pci(pci)]
+        names = list(dict.fromkeys((*links, *(nic.interfaces if nic else ()))))
+        if len(names) <= 1:
+            return None
+        meant = entry.interface.name if entry.interface.name in names else f"one of {', '.join(names)}"
+        return "pci" if entry.interface.pci else "name", (
+            f"{pci} has several ports ({', '.join(names)}), and dpdk, which knows them by that address alone, takes "
+            f"the first whichever is meant; write method: af_packet, or af_xdp, and name: {meant}"
+        )
 
     def _absent(self, entry: Found, nic: Nic | None, link: Link | None) -> tuple[str, str] | None:
         where = f" in the network namespace {self.config.netns}" if self.config.netns else ""
