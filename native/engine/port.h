@@ -30,7 +30,7 @@ struct cap_running_port {
 		facts; /**< changed under facts_lock: the writer reads them for its files */
 	pthread_mutex_t facts_lock;
 	struct cap_port *handle;     /**< the driver's, NULL while closed */
-	pthread_mutex_t handle_lock; /**< held where another thread uses it, and where it is made, armed and closed */
+	pthread_mutex_t handle_lock; /**< held where others use it, too: made, armed, closed */
 	struct cap_target_force
 		*targets; /**< in force, asked when the port is opened again; or NULL */
 	struct cap_filter *filter;
