@@ -72,8 +72,8 @@ void cap_fragments_free(struct cap_fragments *fragments)
 
 static uint64_t vlan_name(const struct cap_view *view)
 {
-	return (uint64_t)view->vlan_is[0] << 12 | view->vlan[0] |
-	       (uint64_t)view->vlan_is[1] << 28 | (uint64_t)view->vlan[1] << 16;
+	return (uint64_t)view->vlan_is[0] << 12 | view->vlan[0] | (uint64_t)view->vlan_is[1] << 28 |
+	       (uint64_t)view->vlan[1] << 16;
 }
 
 /* Multiplied by the golden ratio's bits, as Fibonacci hashing does: begun with a secret. */

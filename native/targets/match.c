@@ -112,9 +112,8 @@ static void judge_targets(struct look *look, const uint32_t *targets, uint32_t c
 	}
 }
 
-static void judge_key(struct look *look, const struct cap_crowd *crowd,
-		      enum cap_crowd_kind kind, uint32_t number, const struct cap_view *view,
-		      enum cap_side side)
+static void judge_key(struct look *look, const struct cap_crowd *crowd, enum cap_crowd_kind kind,
+		      uint32_t number, const struct cap_view *view, enum cap_side side)
 {
 	uint32_t count;
 	const uint32_t *targets =

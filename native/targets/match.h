@@ -22,7 +22,7 @@
 struct cap_match {
 	uint32_t count; /**< targets that are told; 0 only where no more were judged */
 	bool more;	/**< belongs, or may belong, to more than are told here */
-	bool unsure;	/**< one of those told could not be judged whole, see target.h; or not all were judged */
+	bool unsure; /**< one of those told could not be judged whole, see target.h; or not all were judged */
 	uint32_t targets[CAP_MAX_MATCHES]; /**< positions in the set, ascending: the lowest ones */
 };
 

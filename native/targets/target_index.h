@@ -102,7 +102,7 @@ struct cap_target_index {
 	uint32_t any_vlan[2];  /**< entry of all of them, for packets whose tag is not to be seen */
 	uint32_t *port_blocks; /**< entries by block */
 	uint32_t *any_ports;   /**< by protocol, for packets whose ports are not to be seen */
-	uint64_t *port_map; /**< bit p: port p is named */
+	uint64_t *port_map;    /**< bit p: port p is named */
 };
 
 /** What tells longer names in one bucket of a table apart. */

@@ -346,8 +346,7 @@ static void look_into_gtp(struct reference *r, int at, const struct sight *aroun
 static void look_into_vxlan(struct reference *r, int at, const struct sight *around)
 {
 	if (run_at(r, at, 8) && byte_at(r, at) & 8)
-		look_at_ethernet(r, at + 8, HAS_NOT,
-				 enter(around, 'v', run_at(r, at + 4, 3), 3));
+		look_at_ethernet(r, at + 8, HAS_NOT, enter(around, 'v', run_at(r, at + 4, 3), 3));
 }
 
 /* @param sight whose protocol is known; judged here, with the ports */

@@ -20,9 +20,9 @@ struct traffic {
 		uint32_t id;
 		uint16_t ports[2];
 	} fragmented[TRAFFIC_FRAGMENTED];
-	bool crowded;	   /**< most prefixes of targets are one of two */
+	bool crowded;	       /**< most prefixes of targets are one of two */
 	const uint16_t *ports; /**< of the fragment in hand, or NULL */
-	uint8_t *at, *end; /**< while a frame is made */
+	uint8_t *at, *end;     /**< while a frame is made */
 };
 
 /** A packet and the memory that it lies in. */

@@ -109,8 +109,8 @@ static void compare(uint64_t seed)
 
 /* A UDP fragment from 192.0.2.1, the first of which was never seen. */
 #define PROTOCOL_AT 9
-static uint8_t later_fragment[] = { 0x45, 0, 0, 28, 0, 7, 0,  9, 64, 17, 0, 0, 192, 0,
-					  2,	1, 10, 0, 0, 1, 1, 2, 3, 4,  5,  6, 7, 8 };
+static uint8_t later_fragment[] = { 0x45, 0, 0,	 28, 0, 7, 0, 9, 64, 17, 0, 0, 192, 0,
+				    2,	  1, 10, 0,  0, 1, 1, 2, 3,  4,	 5, 6, 7,   8 };
 
 /* @return did the packet match a set of @p count targets like @p like, of which @p odd is the last? */
 static bool match_alike(const struct cap_target *like, unsigned count, const struct cap_target *odd)
