@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import programs
 import pytest
@@ -162,7 +163,7 @@ def test_auto_takes_the_best_mode_and_calls_it_no_loss(lab: Lab, place: Path) ->
 
 
 def test_tags_that_the_nic_takes_before_af_xdp_sees_them_are_told(lab: Lab, place: Path) -> None:
-    def degraded(name: str, **settings: str) -> list[str]:
+    def degraded(name: str, **settings: Any) -> list[str]:
         (place / name).mkdir()
         with Engine(place / name, AF_XDP_SKB.port(**settings), netns=lab.netns) as engine:
             told: list[str] = engine.port_status()["degraded"]
