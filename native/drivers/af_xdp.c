@@ -467,6 +467,16 @@ static void busy_poll(struct cap_port *port, struct cap_port_facts *facts)
 	}
 }
 
+/* Before the XDP program runs the NIC has put the tag where AF_XDP does not look. */
+static void tell_stripped_tags(const struct cap_port_config *config, struct cap_port_facts *facts)
+{
+	if ((config->filter || config->targeted) && cap_netdev_strips_tags(config->interface))
+		cap_degraded(
+			facts,
+			"the NIC takes VLAN tags out of frames before af_xdp sees them, so that no VLAN id of %s holds, and files lack them: ethtool -K %s rx-vlan-offload off",
+			config->targeted ? "targets" : "the filter", config->interface);
+}
+
 static int quiet(enum libbpf_print_level level, const char *format, va_list args)
 {
 	(void)level;
@@ -510,6 +520,7 @@ static int port_open(const struct cap_port_config *config, struct cap_port **out
 		return rc;
 	}
 	busy_poll(port, facts);
+	tell_stripped_tags(config, facts);
 	facts->link_type = CAP_LINKTYPE_ETHERNET;
 	facts->filter_in = config->filter ? "engine" : "none";
 	*out = port;

@@ -106,24 +106,37 @@ int cap_netdev_find(const char *name, const char *method, struct cap_netdev *dev
 	return rc;
 }
 
+/* @param question begins with its command; the answer is put there */
+static bool ask_ethtool(const char *name, void *question)
+{
+	struct ifreq request = { .ifr_data = question };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool answered;
+
+	if (fd < 0)
+		return false;
+	strncpy(request.ifr_name, name, sizeof(request.ifr_name) - 1);
+	answered = ioctl(fd, SIOCETHTOOL, &request) == 0;
+	close(fd);
+	return answered;
+}
+
 unsigned cap_netdev_queues(const char *name)
 {
 	struct ethtool_channels channels = { .cmd = ETHTOOL_GCHANNELS };
-	struct ifreq request = { .ifr_data = (void *)&channels };
-	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	unsigned queues = 1;
+	unsigned queues = 0;
 
-	if (fd < 0)
-		return 1;
-	strncpy(request.ifr_name, name, sizeof(request.ifr_name) - 1);
 	/* A device without channels answers EOPNOTSUPP: it has one queue. */
-	if (ioctl(fd, SIOCETHTOOL, &request) == 0) {
+	if (ask_ethtool(name, &channels))
 		queues = channels.rx_count + channels.combined_count;
-		if (!queues)
-			queues = 1;
-	}
-	close(fd);
-	return queues;
+	return queues ? queues : 1;
+}
+
+bool cap_netdev_strips_tags(const char *name)
+{
+	struct ethtool_value flags = { .cmd = ETHTOOL_GFLAGS };
+
+	return ask_ethtool(name, &flags) && flags.data & ETH_FLAG_RXVLAN;
 }
 
 int cap_netdev_hold_promiscuous(unsigned ifindex)

@@ -33,6 +33,13 @@ int cap_netdev_find(const char *name, const char *method, struct cap_netdev *dev
 unsigned cap_netdev_queues(const char *name);
 
 /**
+ * Does the device take 802.1Q tags out of frames, to hand them on beside them (rx-vlan-offload, ETHTOOL_GFLAGS)?
+ *
+ * @return false also where it cannot say
+ */
+bool cap_netdev_strips_tags(const char *name);
+
+/**
  * The statistics that the device's driver keeps under its own names (what ethtool -S shows).
  *
  * @param out room for @p max counters; the driver's further ones are left out

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /* What the memory of first fragments says of later ones: never more than is known. */
-#include "fragments.h"
 #include "sentence.h"
+
+/* With its inside: a worker that is stopped while it writes is not to be had otherwise. */
+#include "fragments.c"
 
 #include <pthread.h>
 #include <string.h>
@@ -130,6 +132,29 @@ static void test_tenants_with_the_same_addresses_do_not_mix(void)
 	cap_fragments_free(fragments);
 }
 
+static void test_what_a_stopped_worker_keeps_others_from_telling_is_unknown(void)
+{
+	struct cap_fragments *fragments = cap_fragments_create(4);
+	struct set *set = fragments->sets;
+
+	see_first(fragments, 4, 443, T0);
+	HOLDS(begin_write(set));
+	HOLDS(see_later(fragments, 4, T0) == 0);
+	see_first(fragments, 4, 53, T0);
+	HOLDS(see_later(fragments, 4, T0) == 0);
+	end_write(set);
+	HOLDS(see_later(fragments, 4, T0) == 0);
+	/* Where it ends just before the mark is set, the next one who writes finds it. */
+	see_first(fragments, 4, 443, T0 + 2 * CAP_FRAGMENT_NS);
+	HOLDS(see_later(fragments, 4, T0 + 2 * CAP_FRAGMENT_NS) == 443);
+	__atomic_fetch_or(&set->sequence, DOUBT, __ATOMIC_RELEASE);
+	HOLDS(see_later(fragments, 4, T0 + 2 * CAP_FRAGMENT_NS) == 0);
+	see_first(fragments, 6, 443, T0 + 2 * CAP_FRAGMENT_NS);
+	HOLDS(see_later(fragments, 4, T0 + 2 * CAP_FRAGMENT_NS) == 0);
+	HOLDS(!(set->sequence & (WRITING | DOUBT)));
+	cap_fragments_free(fragments);
+}
+
 struct race {
 	struct cap_fragments *fragments;
 	pthread_barrier_t start;
@@ -171,6 +196,7 @@ int main(void)
 	test_a_decoy_makes_unknown_and_not_another();
 	test_an_id_that_is_used_again_is_another_packet();
 	test_tenants_with_the_same_addresses_do_not_mix();
+	test_what_a_stopped_worker_keeps_others_from_telling_is_unknown();
 	test_two_workers_at_once_lose_no_contradiction();
 	return 0;
 }

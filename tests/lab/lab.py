@@ -92,6 +92,10 @@ class Lab:
         """Change the receiving interface with `ip link set`."""
         programs.run("ip", "-n", self.name, "link", "set", veth.RECEIVER, *words)
 
+    def offload(self, *words: str) -> None:
+        """Change the receiving interface's offloads with `ethtool -K`."""
+        programs.run("nsenter", f"--net={self.netns}", "ethtool", "-K", veth.RECEIVER, *words)
+
     def wire(self, *words: object) -> None:
         """Change the sending interface with `ip link set`."""
         programs.run("ip", "-n", self.sender, "link", "set", veth.SENDER, *words)

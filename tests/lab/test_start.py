@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import programs
 import pytest
@@ -159,6 +160,24 @@ def test_auto_takes_the_best_mode_and_calls_it_no_loss(lab: Lab, place: Path) ->
         engine.stop()
     assert status["effective_mode"] == "native XDP, copy"
     assert not status["degraded"]
+
+
+def test_tags_that_the_nic_takes_before_af_xdp_sees_them_are_told(lab: Lab, place: Path) -> None:
+    def degraded(name: str, **settings: Any) -> list[str]:
+        (place / name).mkdir()
+        with Engine(place / name, AF_XDP_SKB.port(**settings), netns=lab.netns) as engine:
+            told: list[str] = engine.port_status()["degraded"]
+            engine.stop()
+        return told
+
+    lab.offload("rxvlan", "on")
+    try:
+        (sentence,) = degraded("filtered", filter="vlan 100")
+        assert degraded("all") == []
+    finally:
+        lab.offload("rxvlan", "off")
+    assert degraded("whole", filter="vlan 100") == []
+    assert "VLAN id of the filter" in sentence and "ethtool -K cap0 rx-vlan-offload off" in sentence
 
 
 @pytest.mark.parametrize("driver", [AF_XDP_COPY, AF_XDP_SKB], ids=lambda driver: driver.name)
