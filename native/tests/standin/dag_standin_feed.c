@@ -4,7 +4,6 @@
 #include "drivers/erf.h"
 
 #include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/if_packet.h>
@@ -181,6 +180,19 @@ static void put_message(struct standin_stream *stream, const struct mmsghdr *mes
 		put_frame(stream, head->msg_iov->iov_base, message->msg_len, aux, &when);
 }
 
+/*
+ * The one error that the kernel tells comes when an interface goes down, which is before it is gone; once it
+ * is, the socket is bound to none.
+ */
+static bool is_bound(int feed)
+{
+	struct sockaddr_ll address = { 0 };
+	socklen_t size = sizeof(address);
+
+	return getsockname(feed, (struct sockaddr *)&address, &size) == 0 &&
+	       address.sll_ifindex > 0;
+}
+
 static void pull_packets(struct standin_stream *stream)
 {
 	struct tpacket_stats stats;
@@ -208,7 +220,7 @@ static void pull_packets(struct standin_stream *stream)
 		for (int i = 0; i < got; i++)
 			put_message(stream, &messages[i]);
 	}
-	if (got < 0 && errno != EAGAIN && errno != EINTR && !if_nametoindex(stream->card->source))
+	if (got < 0 && !is_bound(stream->feed))
 		stream->gone = true;
 	if (getsockopt(stream->feed, SOL_PACKET, PACKET_STATISTICS, &stats, &size) == 0)
 		drop(stream, stats.tp_drops);
