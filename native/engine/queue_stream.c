@@ -93,9 +93,8 @@ static int keep_space_free(struct cap_queue_stream *stream)
 {
 	struct cap_ledger_writer *ledger = &stream->from.ledger->writer;
 	uint64_t removed = 0, bytes = 0;
-	int rc;
+	int rc = cap_output_keep_free(stream->files->output, &removed, &bytes);
 
-	rc = cap_output_keep_free(stream->files->output, &removed, &bytes);
 	cap_count(&ledger->files_removed, removed);
 	cap_count(&ledger->removed_bytes, bytes);
 	return rc;

@@ -382,6 +382,14 @@ static void start(struct running *running, cap_target_active_hook hook, void *co
 	HOLDS(cap_target_force_start(running->force, hook, context, &err) == 0);
 }
 
+/* The worker leaves, the force closes, and the directory goes. */
+static void finish(struct running *running)
+{
+	cap_target_leave(&running->reader);
+	cap_target_force_close(running->force);
+	end();
+}
+
 /* @return the answer, when there is one within the time */
 static json_t *await(struct running *running, uint64_t ticket, int milliseconds)
 {
@@ -438,9 +446,7 @@ static void an_answer_comes_when_workers_find_the_new_set(void)
 	cap_target_force_summary(running.force, &summary);
 	HOLDS(summary.count == 1 && summary.active == 1 && summary.serial == 1);
 	HOLDS(summary.runtime == 1 && summary.changeable && !summary.behind);
-	cap_target_leave(&running.reader);
-	cap_target_force_close(running.force);
-	end();
+	finish(&running);
 }
 
 static void a_worker_that_does_not_pass_keeps_a_few_sets_and_then_changes_wait(void)
@@ -556,9 +562,7 @@ static void who_becomes_active_is_told(void)
 	ask_for_window(&running, now + 121 * CAP_NS_PER_S, now + 122 * CAP_NS_PER_S);
 	await_count(&heard, 2); /* a second from now: two minutes before its start */
 	HOLDS(active_now(&running) == 1);
-	cap_target_leave(&running.reader);
-	cap_target_force_close(running.force);
-	end();
+	finish(&running);
 }
 
 static void a_start_is_told_long_before_so_that_no_delay_makes_it_late(void)
@@ -572,9 +576,7 @@ static void a_start_is_told_long_before_so_that_no_delay_makes_it_late(void)
 	ask_for_window(&running, now + 60 * CAP_NS_PER_S, now + 61 * CAP_NS_PER_S);
 	HOLDS(heard.count == 2);
 	HOLDS(active_now(&running) == 1);
-	cap_target_leave(&running.reader);
-	cap_target_force_close(running.force);
-	end();
+	finish(&running);
 }
 
 static void an_end_is_told_when_it_is_past(void)
@@ -590,9 +592,7 @@ static void an_end_is_told_when_it_is_past(void)
 	HOLDS(active_now(&running) == 1);
 	await_count(&heard, 1);
 	HOLDS(cap_realtime_ns() >= now + CAP_NS_PER_S);
-	cap_target_leave(&running.reader);
-	cap_target_force_close(running.force);
-	end();
+	finish(&running);
 }
 
 static void a_clock_that_is_set_changes_who_is_active(void)
@@ -613,9 +613,7 @@ static void a_clock_that_is_set_changes_who_is_active(void)
 	await_count(&heard, 2);
 	set_clock(0);
 	await_count(&heard, 1);
-	cap_target_leave(&running.reader);
-	cap_target_force_close(running.force);
-	end();
+	finish(&running);
 }
 
 static bool is_behind(const struct running *running)
@@ -651,9 +649,7 @@ static void a_file_is_tried_again_when_the_clock_is_set_back_meanwhile(void)
 	HOLDS(rmdir(in_place("." CAP_TARGET_FILE_NAME ".new")) == 0);
 	await_behind(&running, false);
 	set_clock(0);
-	cap_target_leave(&running.reader);
-	cap_target_force_close(running.force);
-	end();
+	finish(&running);
 }
 
 /* A port whose kernel takes its time. */
@@ -729,9 +725,7 @@ static void as_many_changes_are_taken_as_have_room_for_their_answers(void)
 	HOLDS(ask_for_host(&running, CAP_TARGET_JOBS + 1, &err) == 0);
 	HOLDS(ask_for_host(&running, 99, &err) == -EAGAIN);
 	await_answers(&running, 2, CAP_TARGET_JOBS + 1);
-	cap_target_leave(&running.reader);
-	cap_target_force_close(running.force);
-	end();
+	finish(&running);
 }
 
 static bool is_taken(struct running *running, const char *text, const char *says)
