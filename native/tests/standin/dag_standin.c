@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
@@ -212,14 +213,19 @@ int dag_get_stream_buffer_size(int fd, int stream)
 	return found ? (int)found->card->hole : 0;
 }
 
-/* One owner on this machine, whichever process it is. */
+/* One owner on this machine, whichever process it is: of a card that a file describes, of that file's. */
 static int lock_stream(const struct standin_card *card, int stream)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
-	int used = snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1,
-			    "capstan/standin-dag/%s/%d", card->name, stream);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct stat file = { 0 };
+	int fd, used;
 
+	if (card->file[0] && stat(card->file, &file))
+		return fail(ENOENT);
+	used = snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1,
+			"capstan/standin-dag/%ju/%ju/%s/%d", (uintmax_t)file.st_dev,
+			(uintmax_t)file.st_ino, card->name, stream);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd >= 0 &&
 	    bind(fd, (struct sockaddr *)&address,
 		 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)used))) {
