@@ -207,6 +207,30 @@ def test_a_port_that_is_down_has_none_and_loses_no_original(tmp_path: Path, kern
     assert placed(tree) == {}
 
 
+@pytest.mark.parametrize(
+    ("local", "begun", "before"), [("0-3", "0-1", "0-3"), ("2-3", "0-1", "2-3"), ("0-3", "1", "1")]
+)
+def test_a_port_that_was_down_is_given_back_to_where_it_would_have_started(
+    tmp_path: Path, kernel: Kernel, local: str, begun: str, before: str
+) -> None:
+    """It came up when new interrupts started on the housekeeping CPUs; what somebody else set is left as it was set."""
+    tree = machine(tmp_path, "igb")
+    online = tmp_path / "sys/devices/system/cpu/online"
+    online.parent.mkdir(parents=True, exist_ok=True)
+    online.write_text("0-3\n", encoding="ascii")
+    (tree.device_path("0000:05:00.0") / "local_cpulist").write_text(f"{local}\n", encoding="ascii")
+    interrupts = (tmp_path / "proc/interrupts").read_text()
+    (tmp_path / "proc/interrupts").write_text("           CPU0       CPU1       CPU2       CPU3\n")
+    IrqAffinity(tmp_path).apply([port("0000:05:00.0")], [0, 1])
+    (tmp_path / "proc/interrupts").write_text(interrupts)
+    for irq in (tree.device_path("0000:05:00.0") / "msi_irqs").iterdir():
+        (tmp_path / f"proc/irq/{irq.name}/smp_affinity_list").write_text(f"{begun}\n", encoding="ascii")
+    IrqAffinity(tmp_path).apply([port("0000:05:00.0")], [0, 1])
+    assert placed(tree)["enp5s0-TxRx-1"] == "3"
+    IrqAffinity(tmp_path).apply([])
+    assert {cpus for name, cpus in placed(tree).items() if "TxRx" in name} == {before}
+
+
 def test_an_interrupt_that_the_kernel_keeps_for_itself_is_told_and_not_tried_again(
     tmp_path: Path, kernel: Kernel
 ) -> None:

@@ -228,10 +228,31 @@ class IrqAffinity:
         if before == set(node.cpus):
             return
         if not check:
-            self._record.remember({node.key: {**node.place, "value": text}})
+            self._record.remember({node.key: {**node.place, "value": self._original(node, text)}})
             if not self._write(node, text, outcome):
                 return
         outcome.changes.append(Change(node.label, list_of(before) or "none", list_of(node.cpus) or "none"))
+
+    def _original(self, node: Node, text: str) -> str:
+        """Where it is to be given back to: not where it is because the default was set to the housekeeping CPUs before.
+
+        That is so with the interrupts of a port that came up, or was bound to its driver, since then.
+        """
+        former = (self._record.read() or {}).get(DEFAULT)
+        if node.effective is None or former is None:
+            return text
+        pci = node.key.partition(" ")[0]
+        now = _read(below(self._root, f"/proc/irq/{DEFAULT}"), DEFAULT)
+        if self._start(pci, now) != _cpus(node, text):
+            return text
+        return list_of(self._start(pci, former["value"]))
+
+    def _start(self, pci: str, default: str) -> set[int]:
+        """CPUs on which a new interrupt of this device starts: those of the default that are on its node, if any."""
+        online = set(cpus_of(read_text("/sys/devices/system/cpu/online", self._root) or ""))
+        local = set(cpus_of(read_text(f"{_PCI}/{pci}/local_cpulist", self._root) or ""))
+        allowed = _mask(default) & online
+        return allowed & local or allowed
 
     def _write(self, node: Node, like: str, outcome: Outcome) -> bool:
         """Write and read back; False where the kernel keeps that interrupt for itself, or has it no more."""
@@ -353,5 +374,9 @@ def _read(path: Path, label: str) -> str:
 def _cpus(node: Node, text: str) -> set[int]:
     if node.effective:
         return set(cpus_of(text))
+    return _mask(text)
+
+
+def _mask(text: str) -> set[int]:
     mask = int(text.replace(",", "") or "0", 16)
     return {cpu for cpu in range(mask.bit_length()) if mask >> cpu & 1}

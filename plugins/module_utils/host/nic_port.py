@@ -240,7 +240,8 @@ def supervisors_originals(port: Mapping[str, Any], interface: str, root: Path) -
         here = (snapshot["boot_id"], snapshot["netns"]) == (read_text(BOOT_ID), port["netns"])
         if entry is None or not here:
             return {}
-        if (entry["namespace"], entry["index"]) != (netns.identity(None), link.links()[interface].index):
+        seen = link.links().get(interface)
+        if seen is None or (entry["namespace"], entry["index"]) != (netns.identity(None), seen.index):
             return {}
         found: dict[str, Any] = {f"feature {name}": on for name, on in entry["features"].items()}
         if entry["channels"] is not None:
