@@ -1,7 +1,10 @@
 #!/usr/bin/python3
 """Runs on a machine under test: prints, as one JSON object, what the kernel says of what was prepared.
 
-Independent of the roles and modules under test: plain reads of sysfs and procfs, and of what `capstan status` says.
+look.py [PCI ADDRESS...]: of the NICs at these addresses, what ethtool says, too.
+
+Independent of the roles and modules under test: plain reads of sysfs and procfs, and of what ethtool and
+`capstan status` say.
 """
 
 from __future__ import annotations
@@ -16,7 +19,10 @@ from typing import Any
 
 SYS, PROC = Path("/sys"), Path("/proc")
 CLASS_ETHERNET = "0x020000"
-CAPSTAN = Path("/usr/local/bin/capstan")
+CAPSTAN, ETHTOOL = "/usr/local/bin/capstan", "/usr/sbin/ethtool"
+IFF_PROMISC = 0x100
+# What merges, alters or hides frames.
+FALSIFYING = ("generic-receive-offload", "large-receive-offload", "rx-vlan-offload", "rx-vlan-filter", "ntuple-filters")
 
 
 def text(path: Path) -> str | None:
@@ -50,7 +56,34 @@ def queue_interrupts(device: Path) -> list[dict[str, Any]]:
     ]
 
 
-def nic(device: Path) -> dict[str, Any]:
+def ethtool(option: str, name: str) -> str:
+    """What it says; nothing where the NIC has no such thing."""
+    return subprocess.run([ETHTOOL, option, name], check=False, capture_output=True, text=True).stdout
+
+
+def tuning(name: str, net: Path) -> dict[str, Any]:
+    """The settings of one interface that capture depends on."""
+    rings = re.findall(r"^RX:\s+(\d+)$", ethtool("-g", name), re.MULTILINE)
+    features = dict(re.findall(r"^([\w-]+): (on|off)", ethtool("-k", name), re.MULTILINE))
+    spread = ethtool("-x", name)
+    key = re.search(r"^(?:\w\w:)+\w\w$", spread, re.MULTILINE)
+    rows = re.findall(r"^ +\d+: +(.*)$", spread, re.MULTILINE)
+    table = [queue for row in rows for queue in row.split()]
+    usecs = re.search(r"^rx-usecs:\s+(\d+)$", ethtool("-c", name), re.MULTILINE)
+    return {
+        "ring": dict(zip(("most", "now"), map(int, rings), strict=True)) if rings else None,
+        "falsifying": [feature for feature in FALSIFYING if features.get(feature) == "on"],
+        "key": key.group() if key else None,
+        "table": {queue: table.count(queue) for queue in sorted(set(table))},
+        "rx_usecs": int(usecs.group(1)) if usecs else None,
+        "promiscuous": bool(int((net / "flags").read_text(), 16) & IFF_PROMISC),
+        "mtu": int((net / "mtu").read_text()),
+        "gro_flush_timeout": int((net / "gro_flush_timeout").read_text()),
+        "napi_defer_hard_irqs": int((net / "napi_defer_hard_irqs").read_text()),
+    }
+
+
+def nic(device: Path, closely: bool) -> dict[str, Any]:
     """One NIC."""
     driver = device / "driver"
     interfaces = [path.name for path in device.glob("**/net/*")]
@@ -63,6 +96,7 @@ def nic(device: Path) -> dict[str, Any]:
         "queues": len(list((net / "queues").glob("rx-*"))) if name else None,
         "up": text(net / "operstate") if name else None,
         "interrupts": queue_interrupts(device),
+        "tuning": tuning(name, net) if name and closely else None,
     }
 
 
@@ -79,7 +113,7 @@ def hugepages() -> dict[str, int]:
 
 def capstan(*arguments: str) -> dict[str, Any] | None:
     """What the command says; None where there is no such command or it has nothing to say."""
-    if not CAPSTAN.exists():
+    if not Path(CAPSTAN).exists():
         return None
     done = subprocess.run([CAPSTAN, *arguments], check=False, capture_output=True, text=True)
     return dict(json.loads(done.stdout)) if done.stdout.startswith("{") else None
@@ -93,7 +127,9 @@ def main() -> None:
         "command_line": (PROC / "cmdline").read_text().split(),
         "isolated": text(SYS / "devices/system/cpu/isolated"),
         "hugepages": hugepages(),
-        "nics": {path.name: nic(path) for path in devices if text(path / "class") == CLASS_ETHERNET},
+        "nics": {
+            path.name: nic(path, path.name in sys.argv) for path in devices if text(path / "class") == CLASS_ETHERNET
+        },
         "status": capstan("status", "--json"),
     }
     sys.stdout.write(json.dumps(found))
