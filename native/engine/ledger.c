@@ -2,6 +2,7 @@
 #include "ledger.h"
 
 #include "clock.h"
+#include "pcapng.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -161,19 +162,15 @@ static uint64_t counter_value(const struct cap_ledger_queue *queue,
 	return cap_sample((const uint64_t *)(const void *)((const char *)queue + field->offset));
 }
 
-static bool in_engine(const struct counter_field *field)
-{
-	return !strcmp(field->stage, "engine");
-}
-
-static uint64_t sum_role(const struct cap_ledger_queue *queue, const char *role, bool engine_only)
+/* @param stage NULL: all of them */
+static uint64_t sum_role(const struct cap_ledger_queue *queue, const char *role, const char *stage)
 {
 	uint64_t sum = 0;
 
 	for (size_t i = 0; i < N_COUNTERS; i++) {
 		const struct counter_field *field = &counter_fields[i];
 
-		if (!strcmp(field->role, role) && (!engine_only || in_engine(field)))
+		if (!strcmp(field->role, role) && (!stage || !strcmp(field->stage, stage)))
 			sum += counter_value(queue, field);
 	}
 	return sum;
@@ -181,25 +178,26 @@ static uint64_t sum_role(const struct cap_ledger_queue *queue, const char *role,
 
 uint64_t cap_ledger_drops(const struct cap_ledger_queue *queue)
 {
-	return sum_role(queue, "drop", false);
+	return sum_role(queue, "drop", NULL);
 }
 
 uint64_t cap_ledger_pending(const struct cap_ledger_queue *queue)
 {
 	/* Settled before received: a packet settled in between must not make the difference negative. */
-	uint64_t settled = sum_role(queue, "delivered", true) + sum_role(queue, "filtered", true) +
-			   sum_role(queue, "drop", true);
-	uint64_t received = sum_role(queue, "received", true);
+	uint64_t settled = sum_role(queue, "delivered", "engine") +
+			   sum_role(queue, "filtered", "engine") +
+			   sum_role(queue, "drop", "engine");
+	uint64_t received = sum_role(queue, "received", "engine");
 
 	return received > settled ? received - settled : 0;
 }
 
 int64_t cap_ledger_unaccounted(const struct cap_ledger_queue *queue)
 {
-	uint64_t known = sum_role(queue, "delivered", false) + sum_role(queue, "filtered", false) +
+	uint64_t known = sum_role(queue, "delivered", NULL) + sum_role(queue, "filtered", NULL) +
 			 cap_ledger_drops(queue) + cap_ledger_pending(queue);
 
-	return (int64_t)(sum_role(queue, "wire", false) - known);
+	return (int64_t)(sum_role(queue, "wire", NULL) - known);
 }
 
 json_t *cap_ledger_causes(const struct cap_ledger_queue *queue)
@@ -214,6 +212,24 @@ json_t *cap_ledger_causes(const struct cap_ledger_queue *queue)
 					    json_integer((json_int_t)value));
 	}
 	return causes;
+}
+
+void cap_ledger_figures(const struct cap_ledger_header *header,
+			const struct cap_ledger_queue *queue, uint64_t timestamp_ns,
+			struct cap_pcapng_statistics *figures)
+{
+	const uint64_t wire = cap_sample(&queue->worker.wire_packets);
+	const uint64_t nic = cap_sample(&queue->monitor.nic_lost);
+
+	*figures = (struct cap_pcapng_statistics){
+		.timestamp_ns = timestamp_ns,
+		.start_ns = cap_sample(&header->armed_realtime_ns),
+		.ifrecv = wire + nic,
+		.ifdrop = nic,
+		.filteraccept = wire - sum_role(queue, "filtered", NULL),
+		.osdrop = sum_role(queue, "drop", "kernel"),
+		.usrdeliv = cap_sample(&queue->writer.delivered_packets),
+	};
 }
 
 static json_t *describe(const char *name, size_t offset, const char *type, const char *role)

@@ -22,6 +22,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct cap_pcapng_statistics;
+
 #define CAP_LEDGER_MAGIC "CAPLEDGR"
 #define CAP_LEDGER_VERSION 1U
 #define CAP_CACHE_LINE 64
@@ -158,5 +160,14 @@ json_t *cap_ledger_layout(void);
 
 /** {"cause": count} of one queue's drops that are not 0. @return new reference */
 json_t *cap_ledger_causes(const struct cap_ledger_queue *queue);
+
+/**
+ * A queue's figures of this moment, as a file's statistics block tells them. Any thread.
+ *
+ * @param timestamp_ns of the block, by the real-time clock
+ */
+void cap_ledger_figures(const struct cap_ledger_header *header,
+			const struct cap_ledger_queue *queue, uint64_t timestamp_ns,
+			struct cap_pcapng_statistics *figures);
 
 #endif

@@ -47,8 +47,8 @@ struct cap_pcapng_statistics {
 	uint64_t ifrecv;       /**< isb_ifrecv: reached the wire side of the queue */
 	uint64_t ifdrop;       /**< isb_ifdrop: lost before the kernel had them */
 	uint64_t filteraccept; /**< isb_filteraccept: passed the filter */
-	uint64_t osdrop;       /**< isb_osdrop: lost in the kernel */
-	uint64_t usrdeliv;     /**< isb_usrdeliv: delivered to the file */
+	uint64_t osdrop; /**< isb_osdrop: lost in the kernel, or in what else the engine gets packets from */
+	uint64_t usrdeliv; /**< isb_usrdeliv: delivered to the file */
 };
 
 struct cap_epb_header {

@@ -41,27 +41,6 @@ void cap_files_close(struct cap_files *files)
 	pthread_mutex_destroy(&files->names_lock);
 }
 
-void cap_stream_figures(const struct cap_stream_source *from, struct cap_pcapng_statistics *figures)
-{
-	const struct cap_ledger_queue *ledger = from->ledger;
-	uint64_t wire = cap_sample(&ledger->worker.wire_packets);
-	uint64_t nic = cap_sample(&ledger->monitor.nic_lost);
-	uint64_t filtered = cap_sample(&ledger->worker.filtered_kernel) +
-			    cap_sample(&ledger->worker.filtered_engine);
-
-	*figures = (struct cap_pcapng_statistics){
-		.timestamp_ns = cap_realtime_ns(),
-		.start_ns = cap_sample(&from->header->armed_realtime_ns),
-		.ifrecv = wire + nic,
-		.ifdrop = nic,
-		.filteraccept = wire - filtered,
-		.osdrop = cap_sample(&ledger->worker.kernel_dropped) +
-			  cap_sample(&ledger->worker.ring_full) +
-			  cap_sample(&ledger->worker.unbound),
-		.usrdeliv = cap_sample(&ledger->writer.delivered_packets),
-	};
-}
-
 static void free_file(struct cap_stream_file *file)
 {
 	free(file->pages);
@@ -205,7 +184,7 @@ static void submit_trailer(struct cap_files *files, struct cap_stream_file *file
 	char comment[1024];
 	int len;
 
-	cap_stream_figures(file->from, &figures);
+	cap_ledger_figures(file->from->header, file->from->ledger, cap_realtime_ns(), &figures);
 	len = snprintf(comment, sizeof(comment),
 		       "capstan ledger: wire %llu, delivered %llu, filtered %llu, dropped %s",
 		       (unsigned long long)figures.ifrecv, (unsigned long long)figures.usrdeliv,
@@ -255,7 +234,7 @@ void cap_file_tell_gap(struct cap_stream_file *file, uint64_t lost, const char *
 	struct cap_pcapng_statistics figures;
 	char comment[128];
 
-	cap_stream_figures(file->from, &figures);
+	cap_ledger_figures(file->from->header, file->from->ledger, cap_realtime_ns(), &figures);
 	snprintf(comment, sizeof(comment), "capstan: %llu packets were lost here: %s",
 		 (unsigned long long)lost, cause);
 	cap_pcapng_statistics(page, CAP_PAGE, &figures, comment);

@@ -140,10 +140,6 @@ void cap_file_cut(const struct cap_stream_file *file);
  */
 struct cap_stream_file *cap_files_written(struct cap_files *files, bool *any);
 
-/** The queue's figures of this moment, as pcapng names them. */
-void cap_stream_figures(const struct cap_stream_source *from,
-			struct cap_pcapng_statistics *figures);
-
 /**
  * Names for status; any thread. Of open files the newest, as many as of whole ones.
  *

@@ -327,8 +327,8 @@ static void lay_out(struct cap_target_streams *streams)
 		run->used += cap_packet_block_copy(run->at + run->used, copy->packet, copy->lost,
 						   run->stream->id);
 	}
-	cap_stream_figures(streams->from, &figures);
-	figures.timestamp_ns = streams->last_ns;
+	cap_ledger_figures(streams->from->header, streams->from->ledger, streams->last_ns,
+			   &figures);
 	for (unsigned i = 0; i < streams->run_count; i++) {
 		struct run *run = &streams->runs[i];
 		uint32_t end = (uint32_t)pages_of(run->used);

@@ -64,21 +64,11 @@ static bool is_paced(const struct cap_worker *worker)
 static void seal(struct cap_worker *worker)
 {
 	struct cap_block *block = worker->block;
-	const struct cap_ledger_worker *ledger = &worker->ledger->worker;
-	uint64_t nic = cap_sample(&worker->ledger->monitor.nic_lost);
-	const struct cap_pcapng_statistics figures = {
-		.timestamp_ns = ledger->last_packet_ns,
-		.start_ns = cap_sample(&worker->header->armed_realtime_ns),
-		.ifrecv = ledger->wire_packets + nic,
-		.ifdrop = nic,
-		.filteraccept =
-			ledger->wire_packets - ledger->filtered_kernel - ledger->filtered_engine,
-		.osdrop = ledger->kernel_dropped + ledger->ring_full + ledger->unbound +
-			  ledger->other_link + ledger->invalid,
-		.usrdeliv = cap_sample(&worker->ledger->writer.delivered_packets),
-	};
+	struct cap_pcapng_statistics figures;
 	uint32_t end = (block->used + CAP_ISB_RESERVE + CAP_PAGE - 1) & ~(CAP_PAGE - 1);
 
+	cap_ledger_figures(worker->header, worker->ledger, worker->ledger->worker.last_packet_ns,
+			   &figures);
 	cap_pcapng_statistics(block->data + block->used, end - block->used, &figures, NULL);
 	block->used = end;
 	worker->block = NULL;

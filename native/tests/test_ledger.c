@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ledger.h"
+#include "pcapng.h"
 #include "sentence.h"
 
 #include <fcntl.h>
@@ -148,6 +149,36 @@ static void causes_are_named_and_zeros_left_out(void)
 	unlink(PATH);
 }
 
+static void figures_of_a_block_name_every_loss_before_the_engine(void)
+{
+	struct cap_ledger ledger = make();
+	struct cap_ledger_queue *queue = &ledger.queues[0];
+	struct cap_pcapng_statistics figures;
+
+	ledger.header->armed_realtime_ns = 5;
+	queue->worker.wire_packets = 1000;
+	queue->worker.filtered_kernel = 100;
+	queue->worker.filtered_engine = 10;
+	queue->worker.kernel_dropped = 1;
+	queue->worker.ring_full = 2;
+	queue->worker.unbound = 4;
+	queue->worker.other_link = 8;
+	queue->worker.invalid = 16;
+	queue->worker.port_removed = 32;
+	queue->worker.no_block = 64;
+	queue->writer.sink_full = 128;
+	queue->writer.delivered_packets = 500;
+	queue->monitor.nic_missed = queue->monitor.nic_lost = 7;
+	cap_ledger_figures(ledger.header, queue, 9, &figures);
+	HOLDS(figures.timestamp_ns == 9 && figures.start_ns == 5);
+	HOLDS(figures.ifrecv == 1007 && figures.ifdrop == 7);
+	HOLDS(figures.filteraccept == 890);
+	HOLDS(figures.osdrop == 63);
+	HOLDS(figures.usrdeliv == 500);
+	cap_ledger_close(&ledger);
+	unlink(PATH);
+}
+
 static void a_directory_that_is_not_there_is_told(void)
 {
 	struct cap_ledger ledger;
@@ -170,6 +201,8 @@ int main(void)
 		  the_balance_closes_when_every_packet_has_a_name },
 		{ "what the NIC lost is on both sides", what_the_nic_lost_is_on_both_sides },
 		{ "causes are named and zeros left out", causes_are_named_and_zeros_left_out },
+		{ "figures of a block name every loss before the engine",
+		  figures_of_a_block_name_every_loss_before_the_engine },
 		{ "a directory that is not there is told", a_directory_that_is_not_there_is_told },
 	};
 

@@ -173,6 +173,24 @@ static void the_end_names_what_a_dead_disk_did_not_take(void)
 	HOLDS(collect().packets == 0);
 }
 
+static void the_last_block_tells_of_every_loss_before_the_engine(void)
+{
+	struct bench bench;
+
+	set_up(&bench, CAP_IO_PWRITE, UINT64_C(1) << 40);
+	cap_count(&bench.ledger.queues->worker.kernel_dropped, 1);
+	cap_count(&bench.ledger.queues->worker.other_link, 10);
+	cap_count(&bench.ledger.queues->worker.invalid, 100);
+	cap_count(&bench.ledger.queues->worker.no_block, 1000);
+	push_block(&bench, 10, false);
+	cap_writer_finish(bench.writer);
+	bench_put_away(&bench);
+
+	struct found found = collect();
+
+	HOLDS(found.files == 1 && found.hidden == 0 && found.os_dropped == 111);
+}
+
 static void a_stop_without_a_packet_leaves_no_file(void)
 {
 	struct bench bench;
@@ -199,6 +217,8 @@ int main(void)
 		  a_write_that_stops_half_way_ends_the_file_at_its_last_whole_block },
 		{ "a disk that fails drops by name and comes back",
 		  a_disk_that_fails_drops_by_name_and_comes_back },
+		{ "the last block tells of every loss before the engine",
+		  the_last_block_tells_of_every_loss_before_the_engine },
 		{ "the end names what a dead disk did not take",
 		  the_end_names_what_a_dead_disk_did_not_take },
 	};

@@ -193,6 +193,25 @@ static uint64_t told_lost(const char *path)
 	return sum;
 }
 
+/* What the file's last block gives as isb_osdrop: option 7, behind the interface and the time stamp. */
+static uint64_t os_dropped(const char *path)
+{
+	uint8_t page[CAP_PAGE];
+	FILE *file = fopen(path, "rb");
+	uint64_t value = 0;
+	uint16_t option[2];
+	unsigned at = 20;
+
+	HOLDS(file && fseek(file, -(long)sizeof(page), SEEK_END) == 0);
+	HOLDS(fread(page, sizeof(page), 1, file) == 1 && fclose(file) == 0);
+	for (memcpy(option, page + at, sizeof(option)); option[0] && option[0] != 7;
+	     memcpy(option, page + at, sizeof(option)))
+		at += 4 + cap_pad4(option[1]);
+	HOLDS(option[0] == 7);
+	memcpy(&value, page + at + 4, sizeof(value));
+	return value;
+}
+
 struct found bench_collect(const char *folder)
 {
 	struct found found = { .in_order = true, .readable = true };
@@ -210,6 +229,8 @@ struct found bench_collect(const char *folder)
 		found.hidden += list[i]->d_name[0] == '.';
 		read_file(path, &found);
 		found.told_lost += told_lost(path);
+		if (list[i]->d_name[0] != '.')
+			found.os_dropped += os_dropped(path);
 		unlink(path);
 		free(list[i]);
 	}

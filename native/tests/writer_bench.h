@@ -31,6 +31,7 @@ struct found {
 	bool in_order, readable;
 	uint32_t first, last; /**< numbers of packets */
 	uint64_t told_lost;   /**< by the comments where packets were lost */
+	uint64_t os_dropped;  /**< by the last blocks of files */
 };
 
 /** Make the directory; once a program. */
