@@ -348,8 +348,8 @@ static int load_select(struct cap_port *port, struct cap_error *err)
 }
 
 /* What a socket begins with when it is armed stays with it: a program that cannot be had then is never. */
-static int set_targets(struct cap_port *port, const struct cap_target *const *targets,
-		       unsigned count, uint32_t tunnels, struct cap_error *err)
+static int set_targets(struct cap_port *port, const struct cap_active_targets *active,
+		       uint32_t tunnels, struct cap_error *err)
 {
 	int rc = 0;
 
@@ -360,7 +360,7 @@ static int set_targets(struct cap_port *port, const struct cap_target *const *ta
 			      "the kernel refused the program for targets at the start");
 	port->snaplen = CAP_MAX_SNAPLEN;
 	if (rc == 0)
-		rc = cap_kernel_select_set(port->select, targets, count, tunnels, err);
+		rc = cap_kernel_select_set(port->select, active, tunnels, err);
 	return rc;
 }
 

@@ -561,8 +561,8 @@ static int begin_selecting(struct cap_port *port, struct cap_error *err)
 	return 0;
 }
 
-static int set_targets(struct cap_port *port, const struct cap_target *const *targets,
-		       unsigned count, uint32_t tunnels, struct cap_error *err)
+static int set_targets(struct cap_port *port, const struct cap_active_targets *active,
+		       uint32_t tunnels, struct cap_error *err)
 {
 	const struct cap_kernel_target_maps maps = {
 		.hosts = bpf_map__fd(port->program->maps.capstan_hosts),
@@ -579,7 +579,7 @@ static int set_targets(struct cap_port *port, const struct cap_target *const *ta
 	if (!port->targets)
 		rc = cap_kernel_targets_open(&maps, &port->targets, err);
 	if (rc == 0)
-		rc = cap_kernel_targets_set(port->targets, targets, count, tunnels, err);
+		rc = cap_kernel_targets_set(port->targets, active, tunnels, err);
 	if (rc == 0 && !port->selecting)
 		rc = begin_selecting(port, err);
 	port->selecting |= rc == 0;

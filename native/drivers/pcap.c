@@ -276,8 +276,8 @@ static int load_select(struct cap_queue *queue, struct cap_error *err)
 }
 
 /* What the socket begins with when it is armed stays with it: a program that cannot be had then is never. */
-static int set_targets(struct cap_port *port, const struct cap_target *const *targets,
-		       unsigned count, uint32_t tunnels, struct cap_error *err)
+static int set_targets(struct cap_port *port, const struct cap_active_targets *active,
+		       uint32_t tunnels, struct cap_error *err)
 {
 	struct cap_queue *queue = &port->queue;
 	int rc = 0;
@@ -290,7 +290,7 @@ static int set_targets(struct cap_port *port, const struct cap_target *const *ta
 	else if (!queue->select)
 		rc = cap_fail(err, EBUSY,
 			      "the kernel refused the program for targets at the start");
-	return rc ? rc : cap_kernel_select_set(queue->select, targets, count, tunnels, err);
+	return rc ? rc : cap_kernel_select_set(queue->select, active, tunnels, err);
 }
 
 static int attach(const struct cap_port *port)

@@ -19,8 +19,8 @@
 #ifndef CAPSTAN_DRIVER_H
 #define CAPSTAN_DRIVER_H
 
+#include "active_targets.h"
 #include "error.h"
-#include "target.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -244,12 +244,12 @@ struct cap_driver {
 	 * Not concurrently with itself or another call of the main thread; workers may run. NULL: the
 	 * method has no such place, and the engine's matcher does all.
 	 *
-	 * @param targets those in force now, borrowed until the return; none: every packet is nobody's
+	 * @param active those in force now, borrowed until the return; none: every packet is nobody's
 	 * @param tunnels bits of enum cap_tunnel that are looked into
 	 * @return 0, or negative errno with a sentence: from now on every packet is let through
 	 */
-	int (*set_targets)(struct cap_port *port, const struct cap_target *const *targets,
-			   unsigned count, uint32_t tunnels, struct cap_error *err);
+	int (*set_targets)(struct cap_port *port, const struct cap_active_targets *active,
+			   uint32_t tunnels, struct cap_error *err);
 
 	/** Begin counting on all queues. Packets from before are neither delivered nor counted. */
 	int (*arm)(struct cap_port *port, struct cap_error *err);

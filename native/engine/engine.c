@@ -223,11 +223,11 @@ static void *recover(void *argument)
 	return NULL;
 }
 
-static void set_targets(void *context, const struct cap_target *const *active, unsigned count)
+static void set_targets(void *context, const struct cap_active_targets *active)
 {
 	struct cap_engine *engine = context;
 
-	cap_running_ports_set_targets(engine->ports, engine->config->port_count, active, count);
+	cap_running_ports_set_targets(engine->ports, engine->config->port_count, active);
 }
 
 static int start(struct cap_engine *engine, struct cap_error *err)

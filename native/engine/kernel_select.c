@@ -136,10 +136,10 @@ void cap_kernel_select_free(struct cap_kernel_select *loaded)
 	free(loaded);
 }
 
-int cap_kernel_select_set(struct cap_kernel_select *loaded, const struct cap_target *const *targets,
-			  unsigned count, uint32_t tunnels, struct cap_error *err)
+int cap_kernel_select_set(struct cap_kernel_select *loaded, const struct cap_active_targets *active,
+			  uint32_t tunnels, struct cap_error *err)
 {
-	return cap_kernel_targets_set(loaded->targets, targets, count, tunnels, err);
+	return cap_kernel_targets_set(loaded->targets, active, tunnels, err);
 }
 
 int cap_kernel_select_chain(struct cap_kernel_select *loaded, unsigned queue,

@@ -3,8 +3,8 @@
 #ifndef CAPSTAN_KERNEL_SELECT_H
 #define CAPSTAN_KERNEL_SELECT_H
 
+#include "active_targets.h"
 #include "kernel_filter.h"
-#include "target.h"
 
 struct cap_kernel_select;
 
@@ -26,8 +26,8 @@ int cap_kernel_select_load(unsigned queues, struct cap_kernel_select **loaded,
 void cap_kernel_select_free(struct cap_kernel_select *loaded);
 
 /** As cap_kernel_targets_set. */
-int cap_kernel_select_set(struct cap_kernel_select *loaded, const struct cap_target *const *targets,
-			  unsigned count, uint32_t tunnels, struct cap_error *err);
+int cap_kernel_select_set(struct cap_kernel_select *loaded, const struct cap_active_targets *active,
+			  uint32_t tunnels, struct cap_error *err);
 
 /** Let @p filter judge what passes on queue @p queue, and count what it sees. @return 0 or negative errno */
 int cap_kernel_select_chain(struct cap_kernel_select *loaded, unsigned queue,

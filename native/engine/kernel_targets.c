@@ -207,15 +207,15 @@ static int change_slots(struct cap_kernel_targets *tables, const struct capstan_
 }
 
 int cap_kernel_targets_set(struct cap_kernel_targets *tables,
-			   const struct cap_target *const *targets, unsigned count,
-			   uint32_t tunnels, struct cap_error *err)
+			   const struct cap_active_targets *active, uint32_t tunnels,
+			   struct cap_error *err)
 {
 	struct cap_kernel_rows rows[CAP_KERNEL_TABLES];
 	struct capstan_plan plan;
-	int rc = cap_kernel_rows_make(targets, count, rows);
+	int rc = cap_kernel_rows_make(active->targets, active->count, rows);
 
 	if (rc == 0)
-		rc = cap_kernel_plan_make(targets, count, tunnels, rows, &plan);
+		rc = cap_kernel_plan_make(active->targets, active->count, tunnels, rows, &plan);
 	if (rc) {
 		/* Without memory for a set it is let through by a plan without tables, and those take none. */
 		cap_kernel_rows_free(rows);
@@ -231,6 +231,6 @@ int cap_kernel_targets_set(struct cap_kernel_targets *tables,
 		return cap_fail(
 			err, -rc,
 			"the kernel does not take the tables of %u targets: %s: the engine alone selects their packets",
-			count, strerror(-rc));
+			active->count, strerror(-rc));
 	return 0;
 }

@@ -10,8 +10,8 @@
 #ifndef CAPSTAN_KERNEL_TARGETS_H
 #define CAPSTAN_KERNEL_TARGETS_H
 
+#include "active_targets.h"
 #include "error.h"
-#include "target.h"
 
 struct cap_kernel_targets;
 
@@ -36,7 +36,7 @@ void cap_kernel_targets_close(struct cap_kernel_targets *tables);
  *         let through, for the engine to judge.
  */
 int cap_kernel_targets_set(struct cap_kernel_targets *tables,
-			   const struct cap_target *const *targets, unsigned count,
-			   uint32_t tunnels, struct cap_error *err);
+			   const struct cap_active_targets *active, uint32_t tunnels,
+			   struct cap_error *err);
 
 #endif

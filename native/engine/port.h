@@ -63,18 +63,17 @@ int cap_running_port_open(struct cap_running_port *port, const struct cap_port_c
  * Let the method leave packets of nobody where they are. What it cannot is told by facts and the log, and
  * left to the engine's matcher. Any thread, one at a time, from open to close; first before arm.
  *
- * @param targets those in force now, borrowed for the length of the call
+ * @param active those in force now, borrowed for the length of the call
  */
 void cap_running_port_set_targets(struct cap_running_port *port,
-				  const struct cap_target *const *targets, unsigned count);
+				  const struct cap_active_targets *active);
 
 /** The same with the port as @p context, as target_force.h calls it. */
-void cap_running_port_take_targets(void *context, const struct cap_target *const *active,
-				   unsigned count);
+void cap_running_port_take_targets(void *context, const struct cap_active_targets *active);
 
 /** The same for all of @p ports, beside each other; returns when all have it. */
 void cap_running_ports_set_targets(struct cap_running_port *ports, unsigned port_count,
-				   const struct cap_target *const *active, unsigned count);
+				   const struct cap_active_targets *active);
 
 /** Begin counting, and let the workers run. */
 int cap_running_port_arm(struct cap_running_port *port, struct cap_error *err);

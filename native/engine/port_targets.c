@@ -30,7 +30,7 @@ static void tell_targets(struct cap_running_port *port, const char *where,
 }
 
 void cap_running_port_set_targets(struct cap_running_port *port,
-				  const struct cap_target *const *targets, unsigned count)
+				  const struct cap_active_targets *active)
 {
 	const struct cap_driver *driver = port->config->driver;
 	struct cap_error why = { "" };
@@ -38,8 +38,8 @@ void cap_running_port_set_targets(struct cap_running_port *port,
 	pthread_mutex_lock(&port->handle_lock);
 	if (port->handle && driver->set_targets)
 		tell_targets(port,
-			     driver->set_targets(port->handle, targets, count,
-						 port->config->tunnels, &why) ?
+			     driver->set_targets(port->handle, active, port->config->tunnels,
+						 &why) ?
 				     "engine" :
 				     "kernel",
 			     &why);
@@ -48,16 +48,14 @@ void cap_running_port_set_targets(struct cap_running_port *port,
 	pthread_mutex_unlock(&port->handle_lock);
 }
 
-void cap_running_port_take_targets(void *context, const struct cap_target *const *active,
-				   unsigned count)
+void cap_running_port_take_targets(void *context, const struct cap_active_targets *active)
 {
-	cap_running_port_set_targets(context, active, count);
+	cap_running_port_set_targets(context, active);
 }
 
 struct share {
 	struct cap_running_port *port;
-	const struct cap_target *const *active;
-	unsigned count;
+	const struct cap_active_targets *active;
 	pthread_t thread;
 	bool started;
 };
@@ -66,19 +64,19 @@ static void *do_share(void *argument)
 {
 	const struct share *share = argument;
 
-	cap_running_port_set_targets(share->port, share->active, share->count);
+	cap_running_port_set_targets(share->port, share->active);
 	return NULL;
 }
 
 void cap_running_ports_set_targets(struct cap_running_port *ports, unsigned port_count,
-				   const struct cap_target *const *active, unsigned count)
+				   const struct cap_active_targets *active)
 {
 	struct share shares[CAP_MAX_PORTS];
 
 	for (unsigned p = 0; p < port_count; p++) {
 		struct share *share = &shares[p];
 
-		*share = (struct share){ .port = &ports[p], .active = active, .count = count };
+		*share = (struct share){ .port = &ports[p], .active = active };
 		share->started = port_count > 1 &&
 				 !pthread_create(&share->thread, NULL, do_share, share);
 		if (!share->started)

@@ -80,6 +80,7 @@ static void note_target(struct cap_matcher *matcher, struct cap_match *match, ui
 struct look {
 	struct cap_matcher *matcher;
 	const struct cap_target_set *set;
+	unsigned part; /* of the set */
 	const struct cap_target_index *index;
 	uint64_t timestamp_ns;
 	struct cap_match *match;
@@ -94,21 +95,25 @@ static void judge_targets(struct look *look, const uint32_t *targets, uint32_t c
 	const struct cap_match *match = look->match;
 
 	for (uint32_t i = 0; i < count; i++) {
-		const uint32_t target = targets[i];
+		const struct cap_target *target =
+			cap_target_set_find(look->set, look->part, targets[i]);
+		const uint32_t position =
+			cap_target_set_position(look->set, look->part, targets[i]);
 		enum cap_verdict verdict;
 
 		/* They come in their order: nothing that is left would be told, or change what is. */
-		if (match->more && target > match->targets[CAP_MAX_MATCHES - 1])
+		if (match->more && position > match->targets[CAP_MAX_MATCHES - 1])
 			return;
+		if (!target)
+			continue;
 		if (!look->left) {
 			look->given_up = true;
 			return;
 		}
 		look->left--;
-		verdict = cap_judge(cap_target_set_at(look->set, target), view, side,
-				    look->timestamp_ns);
+		verdict = cap_judge(target, view, side, look->timestamp_ns);
 		if (verdict != CAP_NOT_HIS)
-			note_target(look->matcher, look->match, target, verdict);
+			note_target(look->matcher, look->match, position, verdict);
 	}
 }
 
@@ -226,12 +231,25 @@ static void judge_anywhere(struct look *look, const struct cap_view *view, enum 
 		judge_ports(look, view, side);
 }
 
+/* One side of a view, for the targets of each part. */
+static void judge_side(struct look *look, const struct cap_view *view, enum cap_side side)
+{
+	for (look->part = 0; look->part < CAP_SET_PARTS; look->part++) {
+		look->index = cap_target_set_index(look->set, look->part);
+		if (!look->index)
+			return;
+		if (view->has_address[side])
+			judge_address(look, view, side);
+		if (look->index->anywhere)
+			judge_anywhere(look, view, side);
+	}
+}
+
 static bool match_packet(struct cap_matcher *matcher, const struct cap_target_set *set,
 			 const struct cap_packet *packet, struct cap_match *match)
 {
 	struct look look = { .matcher = matcher,
 			     .set = set,
-			     .index = cap_target_set_index(set),
 			     .timestamp_ns = packet->timestamp_ns,
 			     .match = match,
 			     .left = CAP_MAX_JUDGEMENTS };
@@ -245,12 +263,8 @@ static bool match_packet(struct cap_matcher *matcher, const struct cap_target_se
 		struct cap_view *view = &matcher->views[v];
 
 		cap_fragments_resolve(matcher->fragments, matcher->views, v, packet->timestamp_ns);
-		for (enum cap_side side = CAP_FROM; side <= CAP_TO; side++) {
-			if (view->has_address[side])
-				judge_address(&look, view, side);
-			if (look.index->anywhere)
-				judge_anywhere(&look, view, side);
-		}
+		for (enum cap_side side = CAP_FROM; side <= CAP_TO; side++)
+			judge_side(&look, view, side);
 	}
 	for (uint32_t i = 0; i < match->count; i++)
 		match->unsure |= !matcher->sure[i];
@@ -262,13 +276,18 @@ static bool match_packet(struct cap_matcher *matcher, const struct cap_target_se
 uint64_t cap_match_burst(struct cap_matcher *matcher, const struct cap_target_set *set,
 			 const struct cap_packet *packets, unsigned n, struct cap_match *found)
 {
-	const struct cap_target_index *index = cap_target_set_index(set);
-	uint64_t matched = 0;
-	uint64_t maybe = cap_scan_burst(&matcher->scan, matcher->probes, index, matcher->link_type,
-					matcher->tunnels, packets, n);
+	uint64_t matched = 0, maybe = 0;
 
-	if (index->anywhere)
-		maybe |= cap_scan_anywhere(index, matcher->link_type, packets, n);
+	for (unsigned part = 0; part < CAP_SET_PARTS; part++) {
+		const struct cap_target_index *index = cap_target_set_index(set, part);
+
+		if (!index)
+			break;
+		maybe |= cap_scan_burst(&matcher->scan, matcher->probes, index, matcher->link_type,
+					matcher->tunnels, packets, n);
+		if (index->anywhere)
+			maybe |= cap_scan_anywhere(index, matcher->link_type, packets, n);
+	}
 	for (; maybe; maybe &= maybe - 1) {
 		const unsigned i = (unsigned)__builtin_ctzll(maybe);
 

@@ -197,7 +197,7 @@ struct fate {
 };
 
 static int carry_out(struct cap_target_outcome *outcome, const struct fate *fate,
-		     struct cap_error *err)
+		     struct cap_target_list *list, struct cap_error *err)
 {
 	const bool changed = fate->was && fate->is && !cap_target_same(fate->was, fate->is);
 
@@ -206,7 +206,11 @@ static int carry_out(struct cap_target_outcome *outcome, const struct fate *fate
 	if (fate->is && (!fate->was || changed))
 		outcome->added[outcome->added_count++] = fate->is;
 	outcome->changed += changed;
-	return fate->is ? cap_target_list_add(&outcome->list, fate->is, err) : 0;
+	if (!fate->is)
+		return 0;
+	outcome->count++;
+	outcome->terms += cap_target_terms(fate->is);
+	return list ? cap_target_list_add(list, fate->is, err) : 0;
 }
 
 static int refuse(const uint8_t *id, const char *what, struct cap_error *err)
@@ -239,28 +243,31 @@ static int judge(const struct cap_target_change *change, const struct cap_target
 	return 0;
 }
 
-static int make_room(struct cap_target_outcome *outcome, size_t most, struct cap_error *err)
+static int make_room(struct cap_target_outcome *outcome, const struct cap_target_change *change,
+		     const struct cap_target_walk *before, struct cap_error *err)
 {
-	outcome->added = calloc(most + 1, sizeof(*outcome->added));
-	outcome->removed = calloc(most + 1, sizeof(*outcome->removed));
-	if (!outcome->added || !outcome->removed)
-		return cap_fail(err, ENOMEM, "out of memory");
-	return cap_target_list_reserve(&outcome->list, (unsigned)most, err);
+	const size_t gone = change->replace ? before->count + before->added_count :
+					      change->remove_count;
+
+	outcome->added = calloc(change->add.count + 1UL, sizeof(*outcome->added));
+	outcome->removed = calloc(gone + 1UL, sizeof(*outcome->removed));
+	return outcome->added && outcome->removed ? 0 : cap_fail(err, ENOMEM, "out of memory");
 }
 
-int cap_target_change_apply(const struct cap_target_change *change, const struct cap_target *before,
-			    unsigned count, struct cap_target_outcome *outcome,
+int cap_target_change_apply(const struct cap_target_change *change, struct cap_target_walk before,
+			    struct cap_target_outcome *outcome, struct cap_target_list *list,
 			    struct cap_error *err)
 {
-	unsigned b = 0, a = 0, r = 0;
+	const struct cap_target *b = cap_target_walk_next(&before);
+	unsigned a = 0, r = 0;
 	int rc;
 
 	*outcome = (struct cap_target_outcome){ 0 };
-	rc = make_room(outcome, (size_t)count + change->add.count, err);
+	rc = make_room(outcome, change, &before, err);
 	/* Three lists in one order: the smallest id of all of them is next. */
-	while (rc == 0 && (b < count || a < change->add.count || r < change->remove_count)) {
-		const uint8_t *next = b < count ? before[b].id : NULL;
-		const struct cap_target *was, *added;
+	while (rc == 0 && (b || a < change->add.count || r < change->remove_count)) {
+		const uint8_t *next = b ? b->id : NULL;
+		const struct cap_target *was = NULL, *added;
 		struct fate fate = { 0 };
 		bool removed;
 
@@ -269,7 +276,10 @@ int cap_target_change_apply(const struct cap_target_change *change, const struct
 			next = change->add.targets[a].id;
 		if (r < change->remove_count && (!next || by_bytes(change->remove[r], next) < 0))
 			next = change->remove[r];
-		was = b < count && !by_bytes(before[b].id, next) ? &before[b++] : NULL;
+		if (b && b->id == next) {
+			was = b;
+			b = cap_target_walk_next(&before);
+		}
 		added = a < change->add.count && !by_bytes(change->add.targets[a].id, next) ?
 				&change->add.targets[a++] :
 				NULL;
@@ -280,8 +290,10 @@ int cap_target_change_apply(const struct cap_target_change *change, const struct
 		else
 			rc = judge(change, was, added, removed, &fate, err);
 		if (rc == 0)
-			rc = carry_out(outcome, &fate, err);
+			rc = carry_out(outcome, &fate, list, err);
 	}
+	if (rc == 0)
+		rc = cap_target_list_check(outcome->count, outcome->terms, err);
 	if (rc)
 		cap_target_outcome_free(outcome);
 	return rc;
@@ -289,7 +301,6 @@ int cap_target_change_apply(const struct cap_target_change *change, const struct
 
 void cap_target_outcome_free(struct cap_target_outcome *outcome)
 {
-	cap_target_list_free(&outcome->list);
 	free(outcome->added);
 	free(outcome->removed);
 	*outcome = (struct cap_target_outcome){ 0 };

@@ -38,21 +38,24 @@ void cap_target_change_free(struct cap_target_change *change);
 
 /** What a change comes to. Terms are borrowed from the change and from the set before it. */
 struct cap_target_outcome {
-	struct cap_target_list list;	   /**< the whole set afterwards, ordered by id */
+	unsigned count;			   /**< of the whole set afterwards */
 	const struct cap_target **added;   /**< new ones, and changed ones as they are now */
 	const struct cap_target **removed; /**< gone ones, and changed ones as they were */
 	unsigned added_count, removed_count;
 	unsigned changed; /**< in both of the above */
+	uint64_t terms;	  /**< of the whole set afterwards */
 };
 
 /**
  * Judge @p change against the set in force, and work out what it comes to.
  *
- * @param before ordered by id; must outlive @p outcome, as must @p change
- * @return 0, or negative errno with a sentence: an id that is there already, or is not
+ * @param before its targets outlive @p outcome, as does @p change
+ * @param list all zero, or NULL: the whole set afterwards, ordered by id, its terms borrowed; the caller frees it,
+ *        also after an error
+ * @return 0, or negative errno with a sentence: an id that is there already, or is not; too many
  */
-int cap_target_change_apply(const struct cap_target_change *change, const struct cap_target *before,
-			    unsigned count, struct cap_target_outcome *outcome,
+int cap_target_change_apply(const struct cap_target_change *change, struct cap_target_walk before,
+			    struct cap_target_outcome *outcome, struct cap_target_list *list,
 			    struct cap_error *err);
 void cap_target_outcome_free(struct cap_target_outcome *outcome);
 

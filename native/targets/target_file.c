@@ -103,8 +103,10 @@ int cap_target_file_load(const char *path, struct cap_target_list *list, uint64_
 	return rc ? cap_fail_in(err, rc, "%s", path) : 0;
 }
 
-static int fill(int fd, const struct cap_target *targets, unsigned count, uint64_t serial)
+static int fill(int fd, struct cap_target_walk targets, uint64_t serial)
 {
+	const struct cap_target *target;
+	bool first = true;
 	FILE *out = fdopen(dup(fd), "w");
 	int rc;
 
@@ -112,9 +114,9 @@ static int fill(int fd, const struct cap_target *targets, unsigned count, uint64
 		return -errno;
 	fprintf(out, "{\"version\":%d,\"serial\":%llu,\"targets\":[", CAP_TARGET_FILE_VERSION,
 		(unsigned long long)serial);
-	for (unsigned i = 0; i < count; i++) {
-		fputs(i ? ",\n" : "\n", out);
-		cap_target_write(out, &targets[i], CAP_TARGET_IN_FILE);
+	for (; (target = cap_target_walk_next(&targets)); first = false) {
+		fputs(first ? "\n" : ",\n", out);
+		cap_target_write(out, target, CAP_TARGET_IN_FILE);
 	}
 	fputs("\n]}\n", out);
 	rc = ferror(out) || fflush(out) ? -errno : 0;
@@ -128,12 +130,12 @@ static int fill(int fd, const struct cap_target *targets, unsigned count, uint64
 	return rc;
 }
 
-int cap_target_file_write(int directory, const struct cap_target *targets, unsigned count,
-			  uint64_t serial, struct cap_error *err)
+int cap_target_file_write(int directory, struct cap_target_walk targets, uint64_t serial,
+			  struct cap_error *err)
 {
 	int fd = openat(directory, FRESH_NAME,
 			O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, MODE);
-	int rc = fd < 0 ? -errno : fill(fd, targets, count, serial);
+	int rc = fd < 0 ? -errno : fill(fd, targets, serial);
 
 	if (fd >= 0)
 		close(fd);

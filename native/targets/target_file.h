@@ -31,7 +31,7 @@ int cap_target_file_load(const char *path, struct cap_target_list *list, uint64_
  * @param directory descriptor
  * @return 0, or negative errno with a sentence; then the file is as it was
  */
-int cap_target_file_write(int directory, const struct cap_target *targets, unsigned count,
-			  uint64_t serial, struct cap_error *err);
+int cap_target_file_write(int directory, struct cap_target_walk targets, uint64_t serial,
+			  struct cap_error *err);
 
 #endif

@@ -5,7 +5,7 @@
 #include "log.h"
 #include "target_document.h"
 #include "target_file.h"
-#include "target_store.h"
+#include "target_settle.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -22,8 +22,15 @@
 #define PATIENCE_NS (2 * CAP_NS_PER_S)
 #define LOOK_NS 1000000L
 
-/* How long targets.json may wait for changes that follow each other; the log has them. */
-#define FILE_LAG_NS CAP_NS_PER_S
+/* How long what follows a change may wait for more of them; the log has them. */
+#define SETTLE_LAG_NS CAP_NS_PER_S
+
+/*
+ * Most targets of a set's second part, and most that are gone from the first: to index so many takes 2 ms, and packets
+ * look through few. A set of few is as quickly built anew.
+ */
+#define MOST_ASIDE 4096U
+#define FEW_TARGETS 4096U
 
 /* What cannot be written now may be later. */
 #define RETRY_NS (5 * CAP_NS_PER_S)
@@ -59,7 +66,8 @@ struct cap_target_force {
 	unsigned retired_count;
 	struct cap_target_reader **readers;
 	unsigned reader_count;
-	uint64_t write_at; /* when targets.json is due, by the monotonic clock; 0: it is as the set */
+	struct cap_target_settling settling;
+	uint64_t settle_at; /* when it is due, by the monotonic clock; 0: the set is merged, and targets.json has it */
 	bool write_failed;
 
 	pthread_mutex_t active_lock; /* held while a hook runs */
@@ -87,10 +95,13 @@ struct cap_target_force {
 
 static void count_origins(struct cap_target_summary *summary, const struct cap_target_set *set)
 {
+	struct cap_target_walk walk = cap_target_set_walk(set);
+	const struct cap_target *target;
+
 	summary->count = cap_target_set_count(set);
 	summary->inventory = 0;
-	for (unsigned i = 0; i < summary->count; i++)
-		summary->inventory += cap_target_set_at(set, i)->origin == CAP_ORIGIN_INVENTORY;
+	while ((target = cap_target_walk_next(&walk)))
+		summary->inventory += target->origin == CAP_ORIGIN_INVENTORY;
 	summary->runtime = summary->count - summary->inventory;
 	summary->memory = cap_target_set_memory(set);
 }
@@ -121,6 +132,14 @@ static void end_span_at(struct span *span, uint64_t now, uint64_t moment)
 		span->until = moment;
 }
 
+static struct span time_of(const struct cap_target *target, uint64_t lead, uint64_t lag)
+{
+	return (struct span){
+		target->start_ns > lead ? target->start_ns - lead : 0,
+		target->end_ns < UINT64_MAX - lag ? target->end_ns + lag : UINT64_MAX,
+	};
+}
+
 /**
  * Work out who is active @p now, so long before their start and behind their end, and when that holds.
  *
@@ -129,24 +148,21 @@ static void end_span_at(struct span *span, uint64_t now, uint64_t moment)
 static unsigned find_active(const struct cap_target_set *set, uint64_t now, uint64_t lead,
 			    uint64_t lag, const struct cap_target **active, struct span *span)
 {
-	const unsigned count = cap_target_set_count(set);
+	struct cap_target_walk walk = cap_target_set_walk(set);
+	const struct cap_target *target;
 	unsigned found = 0;
 
 	*span = (struct span){ 0, UINT64_MAX };
-	for (unsigned i = 0; i < count; i++) {
-		const struct cap_target *target = cap_target_set_at(set, i);
-		const struct span window = {
-			target->start_ns > lead ? target->start_ns - lead : 0,
-			target->end_ns < UINT64_MAX - lag ? target->end_ns + lag : UINT64_MAX,
-		};
+	while ((target = cap_target_walk_next(&walk))) {
+		const struct span time = time_of(target, lead, lag);
 
-		if (lies_in(now, &window)) {
+		if (lies_in(now, &time)) {
 			if (active)
 				active[found] = target;
 			found++;
 		}
-		end_span_at(span, now, window.from);
-		end_span_at(span, now, window.until);
+		end_span_at(span, now, time.from);
+		end_span_at(span, now, time.until);
 	}
 	return found;
 }
@@ -161,13 +177,62 @@ static void count_active(struct cap_target_force *force)
 	pthread_mutex_unlock(&force->lock);
 }
 
-static void tell_active(struct cap_target_force *force)
+/* With active_lock. */
+static void list_active(struct cap_target_force *force, uint64_t now)
 {
-	pthread_mutex_lock(&force->active_lock);
-	force->active_count = find_active(force->set, cap_realtime_ns(), LEAD_NS, LAG_NS,
-					  force->active, &force->told);
+	force->active_count =
+		find_active(force->set, now, LEAD_NS, LAG_NS, force->active, &force->told);
+}
+
+/* @return how many of @p targets are active @p now */
+static unsigned choose_active(const struct cap_target *const *targets, unsigned count, uint64_t now,
+			      const struct cap_target **active)
+{
+	unsigned found = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct span time = time_of(targets[i], LEAD_NS, LAG_NS);
+
+		if (lies_in(now, &time))
+			active[found++] = targets[i];
+	}
+	return found;
+}
+
+/**
+ * Tell who is active, with active_lock.
+ *
+ * @param outcome of the change since the last time, where nothing but that can have changed; or NULL
+ */
+static void tell_hook(struct cap_target_force *force, uint64_t now,
+		      const struct cap_target_outcome *outcome)
+{
+	struct cap_active_targets active = { .targets = force->active,
+					     .count = force->active_count };
+
+	if (outcome && outcome->added_count <= CAP_MOST_STEP &&
+	    outcome->removed_count <= CAP_MOST_STEP) {
+		active.is_step = true;
+		active.added_count =
+			choose_active(outcome->added, outcome->added_count, now, active.added);
+		active.removed_count = choose_active(outcome->removed, outcome->removed_count, now,
+						     active.removed);
+	}
 	if (force->hook)
-		force->hook(force->context, force->active, force->active_count);
+		force->hook(force->context, &active);
+}
+
+/* @param outcome of the change that is published, or NULL */
+static void tell_active(struct cap_target_force *force, const struct cap_target_outcome *outcome)
+{
+	uint64_t now;
+	bool by_time;
+
+	pthread_mutex_lock(&force->active_lock);
+	now = cap_realtime_ns();
+	by_time = !lies_in(now, &force->told);
+	list_active(force, now);
+	tell_hook(force, now, by_time ? NULL : outcome);
 	pthread_mutex_unlock(&force->active_lock);
 	count_active(force);
 }
@@ -175,8 +240,12 @@ static void tell_active(struct cap_target_force *force)
 void cap_target_force_tell(struct cap_target_force *force, cap_target_active_hook hook,
 			   void *context)
 {
+	struct cap_active_targets active = { .is_step = false };
+
 	pthread_mutex_lock(&force->active_lock);
-	hook(context, force->active, force->active_count);
+	active.targets = force->active;
+	active.count = force->active_count;
+	hook(context, &active);
 	pthread_mutex_unlock(&force->active_lock);
 }
 
@@ -188,13 +257,20 @@ static bool all_passed(const struct cap_target_force *force)
 	return true;
 }
 
-/* Sets that a worker may look at still are kept. */
+/* Sets that a worker may look at still are kept, and the one that is being settled. */
 static void free_retired(struct cap_target_force *force)
 {
+	unsigned kept = 0;
+
 	if (!force->retired_count || !all_passed(force))
 		return;
-	while (force->retired_count)
-		cap_target_set_free(force->retired[--force->retired_count]);
+	for (unsigned i = 0; i < force->retired_count; i++) {
+		if (force->retired[i] == force->settling.set)
+			force->retired[kept++] = force->retired[i];
+		else
+			cap_target_set_free(force->retired[i]);
+	}
+	force->retired_count = kept;
 }
 
 /* @return false: no worker has passed for long, and there is no room to keep another set for it */
@@ -214,17 +290,22 @@ static bool await_room(struct cap_target_force *force)
 }
 
 /* From here on packets are matched against @p set. The caller has seen that there is room for the one before. */
-static void publish(struct cap_target_force *force, struct cap_target_set *set)
+static void put_in_force(struct cap_target_force *force, struct cap_target_set *set)
 {
-	struct cap_target_set *before = force->set;
-
+	if (force->set)
+		force->retired[force->retired_count++] = force->set;
 	pthread_mutex_lock(&force->active_lock);
 	force->set = set;
 	pthread_mutex_unlock(&force->active_lock);
 	cap_target_publish(&force->current, set);
-	tell_active(force); /* the list of the active ones leaves the set before */
-	if (before)
-		force->retired[force->retired_count++] = before;
+}
+
+/* @param outcome of the change, or NULL: the first set */
+static void publish(struct cap_target_force *force, struct cap_target_set *set,
+		    const struct cap_target_outcome *outcome)
+{
+	put_in_force(force, set);
+	tell_active(force, outcome); /* the list of the active ones leaves the set before */
 	pthread_mutex_lock(&force->lock);
 	count_origins(&force->summary, set);
 	force->summary.serial = force->store.serial;
@@ -232,23 +313,76 @@ static void publish(struct cap_target_force *force, struct cap_target_set *set)
 	pthread_mutex_unlock(&force->lock);
 }
 
-/* The set in force is safe in the log meanwhile, so nobody waits for this. */
-static void write_file(struct cap_target_force *force)
+/* The same targets in a set of one part: nothing is told but where the active ones lie now. */
+static void publish_merged(struct cap_target_force *force, struct cap_target_set *merged)
 {
-	struct cap_error err;
-	const bool failed = cap_target_store_write(&force->store, cap_target_set_at(force->set, 0),
-						   cap_target_set_count(force->set), &err) != 0;
+	uint64_t now;
+	bool by_time;
+
+	put_in_force(force, merged);
+	pthread_mutex_lock(&force->active_lock);
+	now = cap_realtime_ns();
+	by_time = !lies_in(now, &force->told);
+	list_active(force, now);
+	if (by_time)
+		tell_hook(force, now, NULL);
+	pthread_mutex_unlock(&force->active_lock);
+	pthread_mutex_lock(&force->lock);
+	force->summary.memory = cap_target_set_memory(merged);
+	pthread_mutex_unlock(&force->lock);
+}
+
+/* The set in force is safe in the log meanwhile, so nobody waits for this. */
+static void note_written(struct cap_target_force *force, int rc, const struct cap_error *why)
+{
+	const bool failed = rc != 0;
 
 	if (failed && !force->write_failed)
 		cap_alert("targets_not_written", "%s; the change is in force, and safe in the log",
-			  err.text);
+			  why->text);
 	else if (!failed && force->write_failed)
 		cap_info("targets_written", "targets: targets.json is written again");
 	force->write_failed = failed;
-	force->write_at = failed ? cap_monotonic_ns() + RETRY_NS : 0;
 	pthread_mutex_lock(&force->lock);
 	force->summary.behind = failed;
 	pthread_mutex_unlock(&force->lock);
+}
+
+static void wake_thread(void *context)
+{
+	struct cap_target_force *force = context;
+
+	pthread_mutex_lock(&force->lock);
+	pthread_cond_signal(&force->wake);
+	pthread_mutex_unlock(&force->lock);
+}
+
+static void begin_settling(struct cap_target_force *force)
+{
+	if (cap_target_settle_begin(&force->settling, force->set, &force->store,
+				    force->store.serial, wake_thread, force))
+		force->settle_at = cap_monotonic_ns() + RETRY_NS;
+}
+
+/* Wait for what is being settled, and take it. What was changed meanwhile is to be settled next. */
+static void end_settling(struct cap_target_force *force)
+{
+	struct cap_target_settling *settling = &force->settling;
+	const struct cap_target_set *settled = settling->set;
+
+	cap_target_settle_end(settling);
+	note_written(force, settling->write_error, &settling->why);
+	free_retired(force);
+	if (settling->merge_error || settling->write_error)
+		force->settle_at = cap_monotonic_ns() + RETRY_NS;
+	else
+		force->settle_at = settled == force->set ? 0 : cap_monotonic_ns();
+	if (!settling->merged)
+		return;
+	if (settled == force->set && force->retired_count < MOST_RETIRED)
+		publish_merged(force, settling->merged);
+	else
+		cap_target_set_free(settling->merged);
 }
 
 static int tell_outcome(const struct cap_target_change *change,
@@ -257,7 +391,7 @@ static int tell_outcome(const struct cap_target_change *change,
 {
 	*answer = json_pack("{s:b, s:b, s:I, s:i, s:i, s:i, s:i}", "ok", 1, "dry_run",
 			    change->dry_run, "serial", (json_int_t)serial, "count",
-			    (int)outcome->list.count, "added",
+			    (int)outcome->count, "added",
 			    (int)(outcome->added_count - outcome->changed), "removed",
 			    (int)(outcome->removed_count - outcome->changed), "changed",
 			    (int)outcome->changed);
@@ -278,6 +412,7 @@ static int carry_out(struct cap_target_force *force, const struct cap_target_cha
 		     const struct cap_target_outcome *outcome, const struct cap_target_peer *peer,
 		     struct cap_error *err)
 {
+	const unsigned most = cap_target_set_count(force->set) > FEW_TARGETS ? MOST_ASIDE : 0;
 	struct cap_target_set *set;
 	int rc;
 
@@ -286,9 +421,10 @@ static int carry_out(struct cap_target_force *force, const struct cap_target_cha
 			err, EAGAIN,
 			"%u earlier changes are not through yet, because a source waits for the disk: try again later",
 			MOST_RETIRED);
-	if (!make_room(force, outcome->list.count))
-		return cap_fail(err, ENOMEM, "out of memory for %u targets", outcome->list.count);
-	rc = cap_target_set_build(outcome->list.targets, outcome->list.count, &set, err);
+	if (!make_room(force, outcome->count))
+		return cap_fail(err, ENOMEM, "out of memory for %u targets", outcome->count);
+	rc = cap_target_set_change(force->set, outcome->added, outcome->added_count,
+				   outcome->removed, outcome->removed_count, most, &set, err);
 	if (rc)
 		return rc;
 	rc = cap_target_store_commit(&force->store, change, outcome, peer, err);
@@ -296,14 +432,14 @@ static int carry_out(struct cap_target_force *force, const struct cap_target_cha
 		cap_target_set_free(set);
 		return rc;
 	}
-	publish(force, set);
-	if (!force->write_at)
-		force->write_at = cap_monotonic_ns();
+	publish(force, set, outcome);
+	if (!force->settle_at)
+		force->settle_at = cap_monotonic_ns();
 	cap_info("targets_changed",
 		 "targets: serial %llu by uid %u: %u added, %u removed, %u changed, %u in force",
 		 (unsigned long long)force->store.serial, peer->uid,
 		 outcome->added_count - outcome->changed, outcome->removed_count - outcome->changed,
-		 outcome->changed, outcome->list.count);
+		 outcome->changed, outcome->count);
 	return 0;
 }
 
@@ -335,8 +471,8 @@ static json_t *do_job(struct cap_target_force *force, struct cap_target_job *job
 	if (rc == 0)
 		rc = cap_target_change_read(job->text, job->len, CAP_CHANGE_ASKED, &change, &err);
 	if (rc == 0)
-		rc = cap_target_change_apply(&change, cap_target_set_at(force->set, 0),
-					     cap_target_set_count(force->set), &outcome, &err);
+		rc = cap_target_change_apply(&change, cap_target_set_walk(force->set), &outcome,
+					     NULL, &err);
 	if (rc == 0 && !change.dry_run && !is_nothing(&outcome))
 		rc = carry_out(force, &change, &outcome, &job->peer, &err);
 	if (rc)
@@ -379,10 +515,10 @@ static uint64_t next_duty(const struct cap_target_force *force)
 
 	if (force->retired_count)
 		next = sooner(next, now + RETIRE_NS);
-	return force->write_at ? sooner(next, force->write_at) : next;
+	return force->settle_at && !force->settling.set ? sooner(next, force->settle_at) : next;
 }
 
-/* @param busy more changes wait: the file has time, but not for ever */
+/* @param busy more changes wait: what follows them has time, but not for ever */
 static void do_duties(struct cap_target_force *force, bool busy)
 {
 	const uint64_t today = cap_realtime_ns();
@@ -390,11 +526,14 @@ static void do_duties(struct cap_target_force *force, bool busy)
 	free_retired(force);
 	/* Also where the clock was set back to before. */
 	if (!lies_in(today, &force->told))
-		tell_active(force);
+		tell_active(force, NULL);
 	else if (!lies_in(today, &force->counted))
 		count_active(force);
-	if (force->write_at && cap_monotonic_ns() >= force->write_at + (busy ? FILE_LAG_NS : 0))
-		write_file(force);
+	if (cap_target_settle_is_done(&force->settling))
+		end_settling(force);
+	if (force->settle_at && !force->settling.set &&
+	    cap_monotonic_ns() >= force->settle_at + (busy ? SETTLE_LAG_NS : 0))
+		begin_settling(force);
 }
 
 static void *thread_main(void *argument)
@@ -433,8 +572,15 @@ static void *thread_main(void *argument)
 		pthread_mutex_lock(&force->lock);
 	}
 	pthread_mutex_unlock(&force->lock);
-	if (force->write_at)
-		write_file(force);
+	if (force->settling.set)
+		end_settling(force);
+	if (force->settle_at) {
+		struct cap_error why;
+		int rc = cap_target_store_write(&force->store, cap_target_set_walk(force->set),
+						force->store.serial, &why);
+
+		note_written(force, rc, &why);
+	}
 	return NULL;
 }
 
@@ -449,7 +595,7 @@ static int begin(struct cap_target_force *force, const struct cap_target_list *l
 		return cap_fail(err, ENOMEM, "out of memory for %u targets", list->count);
 	rc = cap_target_set_build(list->targets, list->count, &set, err);
 	if (rc == 0)
-		publish(force, set);
+		publish(force, set, NULL);
 	return rc;
 }
 
@@ -504,7 +650,7 @@ int cap_target_force_start(struct cap_target_force *force, cap_target_active_hoo
 
 	force->hook = hook;
 	force->context = context;
-	tell_active(force);
+	tell_active(force, NULL);
 	rc = pthread_create(&force->thread, NULL, thread_main, force);
 	if (rc)
 		return cap_fail(err, rc, "targets: the thread cannot be started: %s", strerror(rc));
@@ -621,7 +767,7 @@ int cap_target_change_directory(const char *directory, int fd, json_t **answer,
 	struct cap_target_job job = { .fd = dup(fd) };
 	struct cap_target_outcome outcome = { 0 };
 	struct cap_target_change change = { 0 };
-	struct cap_target_list list = { 0 };
+	struct cap_target_list list = { 0 }, afterwards = { 0 };
 	struct cap_target_store store;
 	int rc = cap_target_store_open(&store, directory, &list, err);
 
@@ -630,12 +776,13 @@ int cap_target_change_directory(const char *directory, int fd, json_t **answer,
 	if (rc == 0)
 		rc = cap_target_change_read(job.text, job.len, CAP_CHANGE_ASKED, &change, err);
 	if (rc == 0)
-		rc = cap_target_change_apply(&change, list.targets, list.count, &outcome, err);
+		rc = cap_target_change_apply(&change, cap_target_list_walk(&list), &outcome,
+					     &afterwards, err);
 	if (rc == 0 && !change.dry_run && !is_nothing(&outcome)) {
 		rc = cap_target_store_commit(&store, &change, &outcome, &self, err);
 		/* In force by its record; the next start writes the file, if it cannot be written now. */
-		if (rc == 0 &&
-		    cap_target_store_write(&store, outcome.list.targets, outcome.list.count, err))
+		if (rc == 0 && cap_target_store_write(&store, cap_target_list_walk(&afterwards),
+						      store.serial, err))
 			cap_alert("targets_not_written", "%s; the change is safe in the log",
 				  err->text);
 	}
@@ -645,6 +792,7 @@ int cap_target_change_directory(const char *directory, int fd, json_t **answer,
 	cap_target_outcome_free(&outcome);
 	cap_target_change_free(&change);
 	cap_target_list_free(&list);
+	cap_target_list_free(&afterwards);
 	cap_target_store_close(&store);
 	return rc;
 }

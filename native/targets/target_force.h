@@ -5,7 +5,10 @@
  * Changes are asked for by the main thread and carried out one after the other by a thread of their own, so that
  * nothing else waits: judged whole, their set built beside the one in force, their record brought onto the disk,
  * the set published to the workers. Then they are answered: from there on each packet that arrives is matched
- * against them. A target that is in both sets is matched throughout. targets.json follows at once.
+ * against them. A target that is in both sets is matched throughout.
+ *
+ * A change of a few targets costs about what it changes, however many are in force (target_set.h). Nobody waits for
+ * what follows it (target_settle.h): the set is merged, and targets.json is written.
  *
  * The thread also tells who is active (active_hook) each time that changes, because what matches before the engine
  * knows no time: long before a start, because the thread may be busy then, and a little behind an end.
@@ -13,6 +16,7 @@
 #ifndef CAPSTAN_TARGET_FORCE_H
 #define CAPSTAN_TARGET_FORCE_H
 
+#include "active_targets.h"
 #include "config.h"
 #include "target_current.h"
 #include "target_log.h"
@@ -30,8 +34,7 @@ struct cap_target_force;
  *
  * @param active borrowed for the length of the call
  */
-typedef void (*cap_target_active_hook)(void *context, const struct cap_target *const *active,
-				       unsigned count);
+typedef void (*cap_target_active_hook)(void *context, const struct cap_active_targets *active);
 
 /**
  * Make ready for a set, without looking for one.

@@ -58,12 +58,9 @@ int cap_target_list_reserve(struct cap_target_list *list, unsigned room, struct 
 	return 0;
 }
 
-int cap_target_list_add(struct cap_target_list *list, const struct cap_target *target,
-			struct cap_error *err)
+int cap_target_list_check(unsigned count, uint64_t terms, struct cap_error *err)
 {
-	const uint64_t terms = list->terms + cap_target_terms(target);
-
-	if (list->count == CAP_MAX_TARGETS)
+	if (count > CAP_MAX_TARGETS)
 		return cap_fail(
 			err, E2BIG,
 			"there are more than %u targets: remove some, or join their prefixes",
@@ -73,13 +70,19 @@ int cap_target_list_add(struct cap_target_list *list, const struct cap_target *t
 			err, E2BIG,
 			"the targets have more than %u prefixes, ports, MAC addresses and VLAN ids together: remove some",
 			CAP_MAX_TARGET_TERMS);
-	if (list->count == list->room) {
-		int rc = cap_target_list_reserve(list, list->room ? 2 * list->room : FIRST_ROOM,
-						 err);
+	return 0;
+}
 
-		if (rc)
-			return rc;
-	}
+int cap_target_list_add(struct cap_target_list *list, const struct cap_target *target,
+			struct cap_error *err)
+{
+	const uint64_t terms = list->terms + cap_target_terms(target);
+	int rc = cap_target_list_check(list->count + 1, terms, err);
+
+	if (rc == 0 && list->count == list->room)
+		rc = cap_target_list_reserve(list, list->room ? 2 * list->room : FIRST_ROOM, err);
+	if (rc)
+		return rc;
 	list->targets[list->count++] = *target;
 	list->terms = terms;
 	return 0;

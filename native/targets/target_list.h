@@ -4,7 +4,7 @@
 #define CAPSTAN_TARGET_LIST_H
 
 #include "error.h"
-#include "target.h"
+#include "target_walk.h"
 
 #include <stddef.h>
 
@@ -32,12 +32,21 @@ int cap_target_list_reserve(struct cap_target_list *list, unsigned room, struct 
 int cap_target_list_add(struct cap_target_list *list, const struct cap_target *target,
 			struct cap_error *err);
 
+/** @return 0, or -E2BIG with a sentence: more than there may be of targets or of their terms */
+int cap_target_list_check(unsigned count, uint64_t terms, struct cap_error *err);
+
 /** Append all of @p from with their terms, which are this list's own from then on. */
 int cap_target_list_copy(struct cap_target_list *list, const struct cap_target_list *from,
 			 struct cap_error *err);
 
 /** Order by id. @return 0, or -EEXIST with a sentence: one id is there twice */
 int cap_target_list_sort(struct cap_target_list *list, struct cap_error *err);
+
+/** Through a list that is ordered by id. */
+static inline struct cap_target_walk cap_target_list_walk(const struct cap_target_list *list)
+{
+	return (struct cap_target_walk){ .targets = list->targets, .count = list->count };
+}
 
 void cap_target_list_free(struct cap_target_list *list);
 

@@ -1,19 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "target_set.h"
 
-#include "target_index.h"
-
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct cap_target_set {
-	struct cap_target *targets;
-	unsigned count;
-	uint8_t *lists; /* all of the targets' lists and notes, one after the other */
-	size_t lists_size;
-	struct cap_target_index index;
-};
 
 /* Every list has an even size, so that all of them are aligned for the ports and VLAN ids among them. */
 static size_t lists_size(const struct cap_target *target)
@@ -52,61 +42,251 @@ static void copy_target(struct cap_target *to, const struct cap_target *from, ui
 	to->note = copy_list(room, from->note, from->note ? strlen(from->note) + 1 : 0);
 }
 
-int cap_target_set_build(const struct cap_target *targets, unsigned count,
-			 struct cap_target_set **set, struct cap_error *err)
+static void leave_part(struct cap_set_part *part)
 {
-	struct cap_target_set *made = calloc(1, sizeof(*made));
+	if (!part || --part->sets)
+		return;
+	cap_target_index_free(&part->index);
+	free(part->targets);
+	free(part->lists);
+	free(part);
+}
+
+/* @return a part without an index, of one set; or NULL without memory */
+static struct cap_set_part *make_part(const struct cap_target *targets, unsigned count)
+{
+	struct cap_set_part *made = calloc(1, sizeof(*made));
 	uint8_t *room;
 
 	if (!made)
-		return cap_fail(err, ENOMEM, "targets: out of memory");
+		return NULL;
 	for (unsigned i = 0; i < count; i++)
 		made->lists_size += lists_size(&targets[i]);
+	made->sets = 1;
 	made->count = count;
 	made->targets = malloc((count ? count : 1) * sizeof(*made->targets));
 	made->lists = malloc(made->lists_size ? made->lists_size : 1);
 	if (!made->targets || !made->lists) {
-		cap_target_set_free(made);
-		return cap_fail(err, ENOMEM, "targets: out of memory for %u of them", count);
+		leave_part(made);
+		return NULL;
 	}
 	room = made->lists;
 	for (unsigned i = 0; i < count; i++)
 		copy_target(&made->targets[i], &targets[i], &room);
-	if (!cap_target_index_build(&made->index, made->targets, count)) {
-		cap_target_set_free(made);
-		return cap_fail(err, ENOMEM, "targets: out of memory for an index of %u", count);
-	}
+	return made;
+}
+
+static int fail_memory(struct cap_target_set *set, unsigned count, struct cap_error *err)
+{
+	cap_target_set_free(set);
+	return cap_fail(err, ENOMEM, "targets: out of memory for %u of them", count);
+}
+
+int cap_target_set_build(const struct cap_target *targets, unsigned count,
+			 struct cap_target_set **set, struct cap_error *err)
+{
+	struct cap_target_set *made = calloc(1, sizeof(*made));
+
+	if (made)
+		made->parts[0] = make_part(targets, count);
+	if (!made || !made->parts[0] ||
+	    !cap_target_index_build(&made->parts[0]->index, made->parts[0]->targets, count))
+		return fail_memory(made, count, err);
 	*set = made;
 	return 0;
+}
+
+int cap_target_set_merge(const struct cap_target_set *set, struct cap_target_set **merged,
+			 struct cap_error *err)
+{
+	struct cap_target_walk walk = cap_target_set_walk(set);
+	const unsigned count = cap_target_set_count(set);
+	struct cap_target *targets = malloc((count + 1UL) * sizeof(*targets));
+	int rc;
+
+	if (!targets)
+		return fail_memory(NULL, count, err);
+	for (unsigned i = 0; i < count; i++)
+		targets[i] = *cap_target_walk_next(&walk);
+	rc = cap_target_set_build(targets, count, merged, err);
+	free(targets);
+	return rc;
+}
+
+/* What a change has in hand. */
+struct changing {
+	const struct cap_set_part *first, *second; /* of the set before */
+	struct cap_target_set *made;
+	struct cap_target *kept; /* of the second part, and what is added: in their order */
+	unsigned kept_count;
+};
+
+static bool lies_in(const struct cap_set_part *part, const struct cap_target *target)
+{
+	return part && target >= part->targets && target < part->targets + part->count;
+}
+
+/* @return false: no memory */
+static bool mark_gone(struct changing *changing, const uint64_t *gone_before,
+		      const struct cap_target *const *removed, unsigned removed_count)
+{
+	const size_t words = changing->first->count / 64 + 1;
+	struct cap_target_set *made = changing->made;
+	unsigned gone = made->gone_count;
+
+	for (unsigned i = 0; i < removed_count; i++)
+		gone += lies_in(changing->first, removed[i]);
+	if (!gone)
+		return true;
+	made->gone = calloc(words, sizeof(*made->gone));
+	if (!made->gone)
+		return false;
+	if (gone_before)
+		memcpy(made->gone, gone_before, words * sizeof(*made->gone));
+	for (unsigned i = 0; i < removed_count; i++) {
+		if (lies_in(changing->first, removed[i])) {
+			const size_t number = (size_t)(removed[i] - changing->first->targets);
+
+			made->gone[number / 64] |= 1ULL << number % 64;
+		}
+	}
+	made->gone_count = gone;
+	return true;
+}
+
+/* Both lists and the removed ones are in the order of ids. */
+static void keep(struct changing *changing, const struct cap_target *const *added,
+		 unsigned added_count, const struct cap_target *const *removed,
+		 unsigned removed_count)
+{
+	const struct cap_set_part *second = changing->second;
+	unsigned a = 0, r = 0;
+
+	for (unsigned i = 0; second && i < second->count; i++) {
+		const struct cap_target *target = &second->targets[i];
+
+		while (r < removed_count && !lies_in(second, removed[r]))
+			r++;
+		if (r < removed_count && removed[r] == target) {
+			r++;
+			continue;
+		}
+		while (a < added_count && memcmp(added[a]->id, target->id, CAP_TARGET_ID_LEN) < 0)
+			changing->kept[changing->kept_count++] = *added[a++];
+		changing->kept[changing->kept_count++] = *target;
+	}
+	while (a < added_count)
+		changing->kept[changing->kept_count++] = *added[a++];
+}
+
+/* @return how many targets of a part have lower ids */
+static uint32_t rank_of(const struct cap_set_part *part, const uint8_t *id)
+{
+	uint32_t low = 0, high = part->count;
+
+	while (low < high) {
+		const uint32_t middle = low + (high - low) / 2;
+
+		if (memcmp(part->targets[middle].id, id, CAP_TARGET_ID_LEN) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* @return false: no memory */
+static bool add_part(struct changing *changing)
+{
+	struct cap_target_set *made = changing->made;
+
+	if (!changing->kept_count)
+		return true;
+	made->parts[1] = make_part(changing->kept, changing->kept_count);
+	made->ranks = malloc(changing->kept_count * sizeof(*made->ranks));
+	if (!made->parts[1] || !made->ranks)
+		return false;
+	for (unsigned i = 0; i < changing->kept_count; i++)
+		made->ranks[i] = rank_of(changing->first, changing->kept[i].id);
+	return true;
+}
+
+/* With its second part, if there is to be one, indexed; or merged. */
+static int finish(struct changing *changing, unsigned most, struct cap_target_set **set,
+		  struct cap_error *err)
+{
+	struct cap_target_set *made = changing->made;
+	int rc;
+
+	if (changing->kept_count > most || changing->kept_count >= CAP_SET_FIRST_PART ||
+	    made->gone_count > most) {
+		rc = cap_target_set_merge(made, set, err);
+		cap_target_set_free(made);
+		return rc;
+	}
+	if (made->parts[1] &&
+	    !cap_target_index_build(&made->parts[1]->index, made->parts[1]->targets,
+				    made->parts[1]->count))
+		return fail_memory(made, made->parts[1]->count, err);
+	*set = made;
+	return 0;
+}
+
+int cap_target_set_change(const struct cap_target_set *before,
+			  const struct cap_target *const *added, unsigned added_count,
+			  const struct cap_target *const *removed, unsigned removed_count,
+			  unsigned most, struct cap_target_set **set, struct cap_error *err)
+{
+	struct changing changing = { before->parts[0], before->parts[1],
+				     calloc(1, sizeof(*changing.made)), NULL, 0 };
+	const unsigned room = added_count + (before->parts[1] ? before->parts[1]->count : 0);
+	struct cap_target_set *made = changing.made;
+	bool ok;
+
+	if (!made)
+		return fail_memory(NULL, added_count, err);
+	made->parts[0] = before->parts[0];
+	made->parts[0]->sets++;
+	made->gone_count = before->gone_count;
+	changing.kept = malloc((room + 1UL) * sizeof(*changing.kept));
+	ok = changing.kept && mark_gone(&changing, before->gone, removed, removed_count);
+	if (ok) {
+		keep(&changing, added, added_count, removed, removed_count);
+		ok = add_part(&changing);
+	}
+	free(changing.kept);
+	return ok ? finish(&changing, most, set, err) : fail_memory(made, room, err);
 }
 
 void cap_target_set_free(struct cap_target_set *set)
 {
 	if (!set)
 		return;
-	cap_target_index_free(&set->index);
-	free(set->targets);
-	free(set->lists);
+	for (unsigned part = 0; part < CAP_SET_PARTS; part++)
+		leave_part(set->parts[part]);
+	free(set->gone);
+	free(set->ranks);
 	free(set);
-}
-
-unsigned cap_target_set_count(const struct cap_target_set *set)
-{
-	return set->count;
 }
 
 size_t cap_target_set_memory(const struct cap_target_set *set)
 {
-	return sizeof(*set) + set->count * sizeof(*set->targets) + set->lists_size +
-	       cap_target_index_memory(&set->index);
+	size_t sum = sizeof(*set) + (set->gone ? set->parts[0]->count / 8 : 0);
+
+	for (unsigned i = 0; i < CAP_SET_PARTS && set->parts[i]; i++)
+		sum += sizeof(*set->parts[i]) +
+		       set->parts[i]->count * sizeof(*set->parts[i]->targets) +
+		       set->parts[i]->lists_size + cap_target_index_memory(&set->parts[i]->index);
+	return sum + (set->parts[1] ? set->parts[1]->count * sizeof(*set->ranks) : 0);
 }
 
-const struct cap_target *cap_target_set_at(const struct cap_target_set *set, unsigned index)
+struct cap_target_walk cap_target_set_walk(const struct cap_target_set *set)
 {
-	return &set->targets[index];
-}
-
-const struct cap_target_index *cap_target_set_index(const struct cap_target_set *set)
-{
-	return &set->index;
+	return (struct cap_target_walk){
+		.targets = set->parts[0]->targets,
+		.count = set->parts[0]->count,
+		.gone = set->gone,
+		.added = set->parts[1] ? set->parts[1]->targets : NULL,
+		.added_count = set->parts[1] ? set->parts[1]->count : 0,
+	};
 }

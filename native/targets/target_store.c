@@ -61,14 +61,16 @@ struct catching_up {
 static int catch_up(void *context, const struct cap_target_change *change, struct cap_error *err)
 {
 	struct catching_up *to = context;
+	struct cap_target_list next = { 0 }, borrowed = { 0 };
 	struct cap_target_outcome outcome;
-	struct cap_target_list next = { 0 };
-	int rc = cap_target_change_apply(change, to->list->targets, to->list->count, &outcome, err);
+	int rc = cap_target_change_apply(change, cap_target_list_walk(to->list), &outcome,
+					 &borrowed, err);
 
-	if (rc)
-		return rc;
-	rc = cap_target_list_copy(&next, &outcome.list, err);
-	cap_target_outcome_free(&outcome);
+	if (rc == 0) {
+		rc = cap_target_list_copy(&next, &borrowed, err);
+		cap_target_outcome_free(&outcome);
+	}
+	cap_target_list_free(&borrowed);
 	if (rc) {
 		cap_target_list_free(&next);
 		return rc;
@@ -104,7 +106,7 @@ int cap_target_store_open(struct cap_target_store *store, const char *path,
 		 "targets: %d change%s that the log has and " CAP_TARGET_FILE_NAME
 		 " had not yet are in force",
 		 missed, missed == 1 ? "" : "s");
-	if (cap_target_store_write(store, list->targets, list->count, err))
+	if (cap_target_store_write(store, cap_target_list_walk(list), store->serial, err))
 		cap_alert("targets_not_written", "%s", err->text);
 	return 0;
 }
@@ -122,10 +124,10 @@ int cap_target_store_commit(struct cap_target_store *store, const struct cap_tar
 	return 0;
 }
 
-int cap_target_store_write(struct cap_target_store *store, const struct cap_target *targets,
-			   unsigned count, struct cap_error *err)
+int cap_target_store_write(const struct cap_target_store *store, struct cap_target_walk targets,
+			   uint64_t serial, struct cap_error *err)
 {
-	int rc = cap_target_file_write(store->directory, targets, count, store->serial, err);
+	int rc = cap_target_file_write(store->directory, targets, serial, err);
 
 	return rc ? cap_fail_in(err, rc, "%s", store->path) : 0;
 }

@@ -42,9 +42,13 @@ int cap_target_store_commit(struct cap_target_store *store, const struct cap_tar
 			    const struct cap_target_outcome *outcome,
 			    const struct cap_target_peer *peer, struct cap_error *err);
 
-/** Write targets.json as the set in force is. */
-int cap_target_store_write(struct cap_target_store *store, const struct cap_target *targets,
-			   unsigned count, struct cap_error *err);
+/**
+ * Write targets.json. Another thread may bring changes onto the disk meanwhile.
+ *
+ * @param serial of the set that is written; what the log has behind it, a restart takes from there
+ */
+int cap_target_store_write(const struct cap_target_store *store, struct cap_target_walk targets,
+			   uint64_t serial, struct cap_error *err);
 
 void cap_target_store_close(struct cap_target_store *store);
 

@@ -95,14 +95,13 @@ static double cpu_ms(void)
 	return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
 }
 
-static struct took set(struct cap_kernel_targets *tables, const struct cap_target *const *targets,
-		       unsigned count)
+static struct took set(struct cap_kernel_targets *tables, const struct cap_active_targets *active)
 {
 	const double cpu = cpu_ms();
 	const uint64_t began = cap_monotonic_ns();
 	struct cap_error err;
 
-	HOLDS(cap_kernel_targets_set(tables, targets, count, 0, &err) == 0);
+	HOLDS(cap_kernel_targets_set(tables, active, 0, &err) == 0);
 	return (struct took){ (double)(cap_monotonic_ns() - began) / 1e6, cpu_ms() - cpu };
 }
 
@@ -114,15 +113,18 @@ static void measure(struct cap_kernel_select *select, struct capstan_capture *xd
 	struct cap_prefix *prefixes = calloc(count + 1, sizeof(*prefixes));
 	uint8_t frame[TAKEN_OFF + FRAME];
 	struct cap_error err;
+	struct cap_active_targets all;
 	struct took whole, more;
 
 	HOLDS(targets && pointers && prefixes);
 	make_targets(targets, prefixes, count + 1, nets, family);
 	for (unsigned i = 0; i <= count; i++)
 		pointers[i] = &targets[i];
-	whole = set(tables, pointers, count);
-	more = set(tables, pointers, count + 1);
-	HOLDS(cap_kernel_select_set(select, pointers, count, 0, &err) == 0);
+	all = (struct cap_active_targets){ .targets = pointers, .count = count };
+	HOLDS(cap_kernel_select_set(select, &all, 0, &err) == 0);
+	whole = set(tables, &all);
+	all.count++;
+	more = set(tables, &all);
 	make_frame(frame, family);
 	printf("IPv%u %-5s %7u   XDP %4u ns   socket %4u ns   in force after %5.1f ms (CPU %5.1f), one more %5.1f ms (CPU %4.1f)\n",
 	       family, nets ? "nets" : "hosts", count,

@@ -75,6 +75,8 @@ static void tear_down(struct bench *bench)
 
 static void put_in_force(struct bench *bench, const struct hostile_set *hostile, uint32_t tunnels)
 {
+	const struct cap_active_targets active = { .targets = hostile->pointers,
+						   .count = hostile->count };
 	struct cap_error err;
 
 	cap_matcher_free(bench->matcher);
@@ -84,10 +86,8 @@ static void put_in_force(struct bench *bench, const struct hostile_set *hostile,
 	bench->matcher = cap_matcher_create(CAP_LINKTYPE_ETHERNET, tunnels, bench->fragments);
 	HOLDS(bench->fragments && bench->matcher);
 	HOLDS(cap_target_set_build(hostile->targets, hostile->count, &bench->set, &err) == 0);
-	HOLDS(cap_kernel_select_set(bench->select, hostile->pointers, hostile->count, tunnels,
-				    &err) == 0);
-	HOLDS(cap_kernel_targets_set(bench->xdp_targets, hostile->pointers, hostile->count, tunnels,
-				     &err) == 0);
+	HOLDS(cap_kernel_select_set(bench->select, &active, tunnels, &err) == 0);
+	HOLDS(cap_kernel_targets_set(bench->xdp_targets, &active, tunnels, &err) == 0);
 }
 
 static bool exact(struct bench *bench, const uint8_t *frame, uint32_t len)
@@ -298,6 +298,8 @@ static void no_targets_are_nobodys_packets(void)
 static void a_set_that_does_not_fit_lets_everything_through(void)
 {
 	struct cap_kernel_target_maps maps;
+	const struct cap_active_targets none = { .count = 0 };
+	struct cap_active_targets all;
 	struct cap_kernel_targets *lame;
 	struct hostile_set hostile;
 	uint8_t frame[HOSTILE_LARGEST];
@@ -313,12 +315,13 @@ static void a_set_that_does_not_fit_lets_everything_through(void)
 	};
 	HOLDS(cap_kernel_targets_open(&maps, &lame, &err) == 0);
 	hostile_targets(&hostile, HOSTILE_PREFIXES);
-	HOLDS(cap_kernel_targets_set(lame, hostile.pointers, hostile.count, 0, &err) < 0);
+	all = (struct cap_active_targets){ .targets = hostile.pointers, .count = hostile.count };
+	HOLDS(cap_kernel_targets_set(lame, &all, 0, &err) < 0);
 	HOLDS(strstr(err.text, "the engine alone selects their packets"));
 	for (unsigned i = 0; i < FRAMES; i++)
 		HOLDS(xdp_passes(&bench, frame, hostile_frame(frame)));
 	/* The next one that fits is judged again. */
-	HOLDS(cap_kernel_targets_set(lame, hostile.pointers, 0, 0, &err) == 0);
+	HOLDS(cap_kernel_targets_set(lame, &none, 0, &err) == 0);
 	HOLDS(!xdp_passes(&bench, frame, hostile_frame(frame)));
 	cap_kernel_targets_close(lame);
 	tear_down(&bench);

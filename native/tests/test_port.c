@@ -28,12 +28,11 @@ static int arm(struct cap_port *handle, struct cap_error *err)
 	return 0;
 }
 
-static int set_targets(struct cap_port *handle, const struct cap_target *const *targets,
-		       unsigned count, uint32_t tunnels, struct cap_error *err)
+static int set_targets(struct cap_port *handle, const struct cap_active_targets *active,
+		       uint32_t tunnels, struct cap_error *err)
 {
 	(void)handle;
-	(void)targets;
-	(void)count;
+	(void)active;
 	(void)tunnels;
 	(void)err;
 	HOLDS(!__atomic_load_n(&arming, __ATOMIC_SEQ_CST));
@@ -46,7 +45,7 @@ static void *change_targets(void *port)
 	while (!__atomic_load_n(&arming, __ATOMIC_SEQ_CST))
 		pause_for(1);
 	__atomic_store_n(&asked, true, __ATOMIC_SEQ_CST);
-	cap_running_port_set_targets(port, NULL, 0);
+	cap_running_port_set_targets(port, NULL);
 	return NULL;
 }
 

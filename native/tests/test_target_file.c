@@ -215,7 +215,7 @@ static void what_was_written_is_read_as_it_was(void)
 			      "\"note\":\"Z\xc3\xbcrich \\\\ \\\"7\\\"\"},"
 			      "{\"id\":\"ffffffff-ffff-ffff-ffff-ffffffffffff\",\"ports\":[\"0-65535\",7]}"),
 		      &list, &serial, &err) == 0);
-	HOLDS(cap_target_file_write(directory, list.targets, list.count, 8, &err) == 0);
+	HOLDS(cap_target_file_write(directory, cap_target_list_walk(&list), 8, &err) == 0);
 	snprintf(path, sizeof(path), "%s/" CAP_TARGET_FILE_NAME, name);
 	HOLDS(cap_target_file_load(path, &again, &serial, &err) == 0);
 	HOLDS(serial == 8 && again.count == list.count);
@@ -236,7 +236,7 @@ static void a_directory_without_room_keeps_its_file(void)
 	int directory = open("/proc", O_RDONLY | O_DIRECTORY);
 
 	HOLDS(read_text(FILE_OF("{\"id\":\"" ID "\",\"vlans\":[1]}"), &list, &serial, &err) == 0);
-	HOLDS(cap_target_file_write(directory, list.targets, list.count, 8, &err) < 0);
+	HOLDS(cap_target_file_write(directory, cap_target_list_walk(&list), 8, &err) < 0);
 	HOLDS(strstr(err.text, CAP_TARGET_FILE_NAME));
 	cap_target_list_free(&list);
 	close(directory);

@@ -504,12 +504,11 @@ struct heard {
 	unsigned calls, count; /* atomic */
 };
 
-static void hear(void *context, const struct cap_target *const *active, unsigned count)
+static void hear(void *context, const struct cap_active_targets *active)
 {
 	struct heard *heard = context;
 
-	(void)active;
-	__atomic_store_n(&heard->count, count, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&heard->count, active->count, __ATOMIC_SEQ_CST);
 	__atomic_add_fetch(&heard->calls, 1, __ATOMIC_SEQ_CST);
 }
 
@@ -595,6 +594,109 @@ static void an_end_is_told_when_it_is_past(void)
 	finish(&running);
 }
 
+/* More than a set of one part is built anew for. */
+#define MANY 6000U
+
+static void ask_for_many(struct running *running)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+	json_t *answer;
+
+	HOLDS(out);
+	fputs("{\"add\":[", out);
+	for (unsigned i = 0; i < MANY; i++)
+		fprintf(out,
+			"%s{\"id\":\"10000000-0000-4000-8000-%012u\",\"prefixes\":[\"10.%u.%u.1\"]}",
+			i ? "," : "", i, i / 256, i % 256);
+	fputs("]}", out);
+	HOLDS(fclose(out) == 0);
+	answer = ask(running, text);
+	HOLDS(json_is_true(json_object_get(answer, "ok")));
+	json_decref(answer);
+	free(text);
+}
+
+/* @return the merged set, as the worker takes it */
+static const struct cap_target_set *await_merged(struct running *running)
+{
+	const struct timespec pause = { .tv_nsec = 10000000 };
+	const struct cap_target_set *set;
+
+	for (unsigned looks = 0; looks < 1000; looks++) {
+		set = cap_target_take(&running->reader);
+		if (cap_target_set_is_merged(set))
+			return set;
+		nanosleep(&pause, NULL);
+	}
+	HOLDS(!"merged within ten seconds");
+	return NULL;
+}
+
+/* Follows the steps that it is told of. */
+struct follower {
+	unsigned count, steps, added, removed;
+};
+
+static void follow(void *context, const struct cap_active_targets *active)
+{
+	struct follower *follower = context;
+
+	if (active->is_step) {
+		follower->steps++;
+		follower->count += active->added_count - active->removed_count;
+		follower->added = active->added_count;
+		follower->removed = active->removed_count;
+	} else {
+		follower->count = active->count;
+	}
+	HOLDS(follower->count == active->count);
+}
+
+static void few_changes_of_many_targets_are_steps_and_are_merged_behind_the_answer(void)
+{
+	struct follower follower = { 0 };
+	struct cap_target_summary summary;
+	const struct cap_target_set *set;
+	struct running running;
+	uint64_t serial;
+	json_t *answer;
+
+	begin();
+	start(&running, follow, &follower);
+	ask_for_many(&running);
+	HOLDS(follower.steps == 0 && follower.count == MANY);
+	answer = ask(&running, ADD(HOST(ONE, "1") "," HOST(TWO, "2")));
+	HOLDS(number(answer, "added") == 2 && number(answer, "count") == MANY + 2);
+	json_decref(answer);
+	HOLDS(follower.steps == 1 && follower.added == 2 && follower.removed == 0);
+	/* One that is gone from the first part, one from the second; one that is changed, and one that is not yet. */
+	answer = ask(&running,
+		     "{\"remove\":[\"10000000-0000-4000-8000-000000000007\",\"" ONE "\",\"" TWO
+		     "\"],\"add\":[" HOST(
+			     TWO, "9") ",{\"id\":\"" SIX
+				       "\",\"vlans\":[1],\"start\":\"2200-01-01T00:00:00Z\"}]}");
+	HOLDS(number(answer, "added") == 1 && number(answer, "removed") == 2 &&
+	      number(answer, "changed") == 1 && number(answer, "count") == MANY + 1);
+	json_decref(answer);
+	HOLDS(follower.steps == 2 && follower.added == 1 && follower.removed == 3);
+	set = await_merged(&running);
+	HOLDS(cap_target_set_count(set) == MANY + 1);
+	HOLDS(set->parts[0]->targets[0].prefixes[0].bytes[3] == 9);
+	cap_target_force_summary(running.force, &summary);
+	HOLDS(summary.serial == 3 && summary.count == MANY + 1 && summary.active == MANY);
+	HOLDS(follower.steps == 2 && follower.count == MANY);
+	/* What is refused names no half of a set either. */
+	answer = ask(&running, "{\"remove\":[\"10000000-0000-4000-8000-000000000007\"]}");
+	HOLDS(strstr(json_string_value(json_object_get(answer, "error")), "is not in force"));
+	json_decref(answer);
+	cap_target_leave(&running.reader);
+	cap_target_force_close(running.force);
+	HOLDS(restart(&serial) == MANY + 1 && serial == 3);
+	end();
+}
+
 static void a_clock_that_is_set_changes_who_is_active(void)
 {
 	const uint64_t now = cap_realtime_ns();
@@ -657,13 +759,12 @@ struct slow_port {
 	bool slow, within; /* atomic */
 };
 
-static void be_slow(void *context, const struct cap_target *const *active, unsigned count)
+static void be_slow(void *context, const struct cap_active_targets *active)
 {
 	const struct timespec pause = { .tv_nsec = 1000000 };
 	struct slow_port *port = context;
 
 	(void)active;
-	(void)count;
 	__atomic_store_n(&port->within, true, __ATOMIC_SEQ_CST);
 	while (__atomic_load_n(&port->slow, __ATOMIC_SEQ_CST))
 		nanosleep(&pause, NULL);
@@ -879,6 +980,8 @@ int main(void)
 		{ "a start is told long before, so that no delay makes it late",
 		  a_start_is_told_long_before_so_that_no_delay_makes_it_late },
 		{ "an end is told when it is past", an_end_is_told_when_it_is_past },
+		{ "few changes of many targets are steps, and are merged behind the answer",
+		  few_changes_of_many_targets_are_steps_and_are_merged_behind_the_answer },
 		{ "a clock that is set changes who is active",
 		  a_clock_that_is_set_changes_who_is_active },
 		{ "a file is tried again when the clock is set back meanwhile",

@@ -52,7 +52,7 @@ static uint32_t number4(const uint8_t *address)
 static void lengths_by_index(const struct cap_target_set *set, uint8_t family,
 			     const uint8_t *address, uint64_t lengths[3])
 {
-	const struct cap_target_index *index = cap_target_set_index(set);
+	const struct cap_target_index *index = cap_target_set_index(set, 0);
 	uint32_t entry = family == 4 ? cap_index_prefix4(index, number4(address)) :
 				       cap_index_prefix6(index, address);
 	uint32_t host = family == 4 ? cap_index_host4(index, number4(address)) :
