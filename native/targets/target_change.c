@@ -206,11 +206,7 @@ static int carry_out(struct cap_target_outcome *outcome, const struct fate *fate
 	if (fate->is && (!fate->was || changed))
 		outcome->added[outcome->added_count++] = fate->is;
 	outcome->changed += changed;
-	if (!fate->is)
-		return 0;
-	outcome->count++;
-	outcome->terms += cap_target_terms(fate->is);
-	return list ? cap_target_list_add(list, fate->is, err) : 0;
+	return list && fate->is ? cap_target_list_add(list, fate->is, err) : 0;
 }
 
 static int refuse(const uint8_t *id, const char *what, struct cap_error *err)
@@ -254,35 +250,54 @@ static int make_room(struct cap_target_outcome *outcome, const struct cap_target
 	return outcome->added && outcome->removed ? 0 : cap_fail(err, ENOMEM, "out of memory");
 }
 
+/* How many there are afterwards, and of how many terms. */
+static int count_outcome(struct cap_target_outcome *outcome, const struct cap_target_walk *before,
+			 struct cap_error *err)
+{
+	uint64_t terms = before->terms;
+
+	for (unsigned i = 0; i < outcome->added_count; i++)
+		terms += cap_target_terms(outcome->added[i]);
+	for (unsigned i = 0; i < outcome->removed_count; i++)
+		terms -= cap_target_terms(outcome->removed[i]);
+	outcome->count = before->total + outcome->added_count - outcome->removed_count;
+	return cap_target_list_check(outcome->count, terms, err);
+}
+
 int cap_target_change_apply(const struct cap_target_change *change, struct cap_target_walk before,
 			    struct cap_target_outcome *outcome, struct cap_target_list *list,
 			    struct cap_error *err)
 {
-	const struct cap_target *b = cap_target_walk_next(&before);
+	const struct cap_target_list *add = &change->add;
+	const bool all = change->replace ||
+			 list; /* else what a change does not name is nothing to it */
+	const struct cap_target *b = NULL;
 	unsigned a = 0, r = 0;
 	int rc;
 
 	*outcome = (struct cap_target_outcome){ 0 };
 	rc = make_room(outcome, change, &before, err);
+	if (rc == 0 && all)
+		b = cap_target_walk_next(&before);
 	/* Three lists in one order: the smallest id of all of them is next. */
-	while (rc == 0 && (b || a < change->add.count || r < change->remove_count)) {
+	while (rc == 0 && (b || a < add->count || r < change->remove_count)) {
 		const uint8_t *next = b ? b->id : NULL;
 		const struct cap_target *was = NULL, *added;
 		struct fate fate = { 0 };
 		bool removed;
 
-		if (a < change->add.count &&
-		    (!next || by_bytes(change->add.targets[a].id, next) < 0))
-			next = change->add.targets[a].id;
+		if (a < add->count && (!next || by_bytes(add->targets[a].id, next) < 0))
+			next = add->targets[a].id;
 		if (r < change->remove_count && (!next || by_bytes(change->remove[r], next) < 0))
 			next = change->remove[r];
-		if (b && b->id == next) {
+		if (!all) {
+			was = cap_target_walk_find(before, next);
+		} else if (b && !by_bytes(b->id, next)) {
 			was = b;
 			b = cap_target_walk_next(&before);
 		}
-		added = a < change->add.count && !by_bytes(change->add.targets[a].id, next) ?
-				&change->add.targets[a++] :
-				NULL;
+		added = a < add->count && !by_bytes(add->targets[a].id, next) ? &add->targets[a++] :
+										NULL;
 		removed = r < change->remove_count && !by_bytes(change->remove[r], next);
 		r += removed;
 		if (removed && !was)
@@ -293,7 +308,7 @@ int cap_target_change_apply(const struct cap_target_change *change, struct cap_t
 			rc = carry_out(outcome, &fate, list, err);
 	}
 	if (rc == 0)
-		rc = cap_target_list_check(outcome->count, outcome->terms, err);
+		rc = count_outcome(outcome, &before, err);
 	if (rc)
 		cap_target_outcome_free(outcome);
 	return rc;

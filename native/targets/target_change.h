@@ -43,7 +43,6 @@ struct cap_target_outcome {
 	const struct cap_target **removed; /**< gone ones, and changed ones as they were */
 	unsigned added_count, removed_count;
 	unsigned changed; /**< in both of the above */
-	uint64_t terms;	  /**< of the whole set afterwards */
 };
 
 /**

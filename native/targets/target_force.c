@@ -74,7 +74,7 @@ struct cap_target_force {
 	const struct cap_target **active;
 	unsigned active_count;
 	struct span told;    /* the list above holds */
-	struct span counted; /* summary.active holds; the thread's own */
+	struct span counted; /* summary.active holds */
 	cap_target_active_hook hook;
 	void *context;
 
@@ -93,15 +93,29 @@ struct cap_target_force {
 	bool started;
 };
 
-static void count_origins(struct cap_target_summary *summary, const struct cap_target_set *set)
+static unsigned count_inventory(const struct cap_target *const *targets, unsigned count)
+{
+	unsigned found = 0;
+
+	for (unsigned i = 0; i < count; i++)
+		found += targets[i]->origin == CAP_ORIGIN_INVENTORY;
+	return found;
+}
+
+/* @param outcome of the change that the set came by, or NULL: it is the first */
+static void count_origins(struct cap_target_summary *summary, const struct cap_target_set *set,
+			  const struct cap_target_outcome *outcome)
 {
 	struct cap_target_walk walk = cap_target_set_walk(set);
 	const struct cap_target *target;
 
-	summary->count = cap_target_set_count(set);
-	summary->inventory = 0;
-	while ((target = cap_target_walk_next(&walk)))
+	if (outcome) {
+		summary->inventory += count_inventory(outcome->added, outcome->added_count);
+		summary->inventory -= count_inventory(outcome->removed, outcome->removed_count);
+	}
+	while (!outcome && (target = cap_target_walk_next(&walk)))
 		summary->inventory += target->origin == CAP_ORIGIN_INVENTORY;
+	summary->count = cap_target_set_count(set);
 	summary->runtime = summary->count - summary->inventory;
 	summary->memory = cap_target_set_memory(set);
 }
@@ -140,48 +154,30 @@ static struct span time_of(const struct cap_target *target, uint64_t lead, uint6
 	};
 }
 
-/**
- * Work out who is active @p now, so long before their start and behind their end, and when that holds.
- *
- * @param active filled, with active_lock; NULL: count them only
- */
-static unsigned find_active(const struct cap_target_set *set, uint64_t now, uint64_t lead,
-			    uint64_t lag, const struct cap_target **active, struct span *span)
+/* Who is active now: by their start and end, and as what matches before the engine is told. With active_lock. */
+static void find_active(struct cap_target_force *force, uint64_t now)
 {
-	struct cap_target_walk walk = cap_target_set_walk(set);
+	struct cap_target_walk walk = cap_target_set_walk(force->set);
 	const struct cap_target *target;
-	unsigned found = 0;
+	unsigned active = 0, told = 0;
 
-	*span = (struct span){ 0, UINT64_MAX };
+	force->counted = force->told = (struct span){ 0, UINT64_MAX };
 	while ((target = cap_target_walk_next(&walk))) {
-		const struct span time = time_of(target, lead, lag);
+		const struct span own = time_of(target, 0, 0);
+		const struct span wide = time_of(target, LEAD_NS, LAG_NS);
 
-		if (lies_in(now, &time)) {
-			if (active)
-				active[found] = target;
-			found++;
-		}
-		end_span_at(span, now, time.from);
-		end_span_at(span, now, time.until);
+		active += lies_in(now, &own);
+		if (lies_in(now, &wide))
+			force->active[told++] = target;
+		end_span_at(&force->counted, now, own.from);
+		end_span_at(&force->counted, now, own.until);
+		end_span_at(&force->told, now, wide.from);
+		end_span_at(&force->told, now, wide.until);
 	}
-	return found;
-}
-
-static void count_active(struct cap_target_force *force)
-{
-	const unsigned count =
-		find_active(force->set, cap_realtime_ns(), 0, 0, NULL, &force->counted);
-
+	force->active_count = told;
 	pthread_mutex_lock(&force->lock);
-	force->summary.active = count;
+	force->summary.active = active;
 	pthread_mutex_unlock(&force->lock);
-}
-
-/* With active_lock. */
-static void list_active(struct cap_target_force *force, uint64_t now)
-{
-	force->active_count =
-		find_active(force->set, now, LEAD_NS, LAG_NS, force->active, &force->told);
 }
 
 /* @return how many of @p targets are active @p now */
@@ -222,8 +218,14 @@ static void tell_hook(struct cap_target_force *force, uint64_t now,
 		force->hook(force->context, &active);
 }
 
-/* @param outcome of the change that is published, or NULL */
-static void tell_active(struct cap_target_force *force, const struct cap_target_outcome *outcome)
+/**
+ * Look who is active now, and tell who ought to know.
+ *
+ * @param news the set is another one than at the last look
+ * @param outcome of the change that it came by, or NULL
+ */
+static void look_at_active(struct cap_target_force *force, bool news,
+			   const struct cap_target_outcome *outcome)
 {
 	uint64_t now;
 	bool by_time;
@@ -231,10 +233,10 @@ static void tell_active(struct cap_target_force *force, const struct cap_target_
 	pthread_mutex_lock(&force->active_lock);
 	now = cap_realtime_ns();
 	by_time = !lies_in(now, &force->told);
-	list_active(force, now);
-	tell_hook(force, now, by_time ? NULL : outcome);
+	find_active(force, now);
+	if (news || by_time)
+		tell_hook(force, now, by_time ? NULL : outcome);
 	pthread_mutex_unlock(&force->active_lock);
-	count_active(force);
 }
 
 void cap_target_force_tell(struct cap_target_force *force, cap_target_active_hook hook,
@@ -305,9 +307,10 @@ static void publish(struct cap_target_force *force, struct cap_target_set *set,
 		    const struct cap_target_outcome *outcome)
 {
 	put_in_force(force, set);
-	tell_active(force, outcome); /* the list of the active ones leaves the set before */
+	look_at_active(force, true,
+		       outcome); /* the list of the active ones leaves the set before */
 	pthread_mutex_lock(&force->lock);
-	count_origins(&force->summary, set);
+	count_origins(&force->summary, set, outcome);
 	force->summary.serial = force->store.serial;
 	force->summary.since_ns = cap_realtime_ns();
 	pthread_mutex_unlock(&force->lock);
@@ -316,17 +319,8 @@ static void publish(struct cap_target_force *force, struct cap_target_set *set,
 /* The same targets in a set of one part: nothing is told but where the active ones lie now. */
 static void publish_merged(struct cap_target_force *force, struct cap_target_set *merged)
 {
-	uint64_t now;
-	bool by_time;
-
 	put_in_force(force, merged);
-	pthread_mutex_lock(&force->active_lock);
-	now = cap_realtime_ns();
-	by_time = !lies_in(now, &force->told);
-	list_active(force, now);
-	if (by_time)
-		tell_hook(force, now, NULL);
-	pthread_mutex_unlock(&force->active_lock);
+	look_at_active(force, false, NULL);
 	pthread_mutex_lock(&force->lock);
 	force->summary.memory = cap_target_set_memory(merged);
 	pthread_mutex_unlock(&force->lock);
@@ -525,10 +519,8 @@ static void do_duties(struct cap_target_force *force, bool busy)
 
 	free_retired(force);
 	/* Also where the clock was set back to before. */
-	if (!lies_in(today, &force->told))
-		tell_active(force, NULL);
-	else if (!lies_in(today, &force->counted))
-		count_active(force);
+	if (!lies_in(today, &force->told) || !lies_in(today, &force->counted))
+		look_at_active(force, false, NULL);
 	if (cap_target_settle_is_done(&force->settling))
 		end_settling(force);
 	if (force->settle_at && !force->settling.set &&
@@ -650,7 +642,7 @@ int cap_target_force_start(struct cap_target_force *force, cap_target_active_hoo
 
 	force->hook = hook;
 	force->context = context;
-	tell_active(force, NULL);
+	look_at_active(force, true, NULL);
 	rc = pthread_create(&force->thread, NULL, thread_main, force);
 	if (rc)
 		return cap_fail(err, rc, "targets: the thread cannot be started: %s", strerror(rc));

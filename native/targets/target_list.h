@@ -45,7 +45,10 @@ int cap_target_list_sort(struct cap_target_list *list, struct cap_error *err);
 /** Through a list that is ordered by id. */
 static inline struct cap_target_walk cap_target_list_walk(const struct cap_target_list *list)
 {
-	return (struct cap_target_walk){ .targets = list->targets, .count = list->count };
+	return (struct cap_target_walk){ .targets = list->targets,
+					 .count = list->count,
+					 .total = list->count,
+					 .terms = list->terms };
 }
 
 void cap_target_list_free(struct cap_target_list *list);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "target_set.h"
 
+#include "target_list.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +94,8 @@ int cap_target_set_build(const struct cap_target *targets, unsigned count,
 	if (!made || !made->parts[0] ||
 	    !cap_target_index_build(&made->parts[0]->index, made->parts[0]->targets, count))
 		return fail_memory(made, count, err);
+	for (unsigned i = 0; i < count; i++)
+		made->terms += cap_target_terms(&targets[i]);
 	*set = made;
 	return 0;
 }
@@ -179,22 +183,6 @@ static void keep(struct changing *changing, const struct cap_target *const *adde
 		changing->kept[changing->kept_count++] = *added[a++];
 }
 
-/* @return how many targets of a part have lower ids */
-static uint32_t rank_of(const struct cap_set_part *part, const uint8_t *id)
-{
-	uint32_t low = 0, high = part->count;
-
-	while (low < high) {
-		const uint32_t middle = low + (high - low) / 2;
-
-		if (memcmp(part->targets[middle].id, id, CAP_TARGET_ID_LEN) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 /* @return false: no memory */
 static bool add_part(struct changing *changing)
 {
@@ -207,7 +195,8 @@ static bool add_part(struct changing *changing)
 	if (!made->parts[1] || !made->ranks)
 		return false;
 	for (unsigned i = 0; i < changing->kept_count; i++)
-		made->ranks[i] = rank_of(changing->first, changing->kept[i].id);
+		made->ranks[i] = cap_target_not_below(changing->first->targets, 0,
+						      changing->first->count, changing->kept[i].id);
 	return true;
 }
 
@@ -248,6 +237,11 @@ int cap_target_set_change(const struct cap_target_set *before,
 	made->parts[0] = before->parts[0];
 	made->parts[0]->sets++;
 	made->gone_count = before->gone_count;
+	made->terms = before->terms;
+	for (unsigned i = 0; i < added_count; i++)
+		made->terms += cap_target_terms(added[i]);
+	for (unsigned i = 0; i < removed_count; i++)
+		made->terms -= cap_target_terms(removed[i]);
 	changing.kept = malloc((room + 1UL) * sizeof(*changing.kept));
 	ok = changing.kept && mark_gone(&changing, before->gone, removed, removed_count);
 	if (ok) {
@@ -288,5 +282,7 @@ struct cap_target_walk cap_target_set_walk(const struct cap_target_set *set)
 		.gone = set->gone,
 		.added = set->parts[1] ? set->parts[1]->targets : NULL,
 		.added_count = set->parts[1] ? set->parts[1]->count : 0,
+		.total = cap_target_set_count(set),
+		.terms = set->terms,
 	};
 }

@@ -36,6 +36,7 @@ struct cap_target_set {
 	uint64_t *gone;	 /**< bit i: target i of the first part was removed since; NULL: none was */
 	uint32_t *ranks; /**< how many of the first part come before each of the second */
 	unsigned gone_count;
+	uint64_t terms; /**< prefixes, ranges, addresses and VLAN ids of all its targets */
 };
 
 /**
