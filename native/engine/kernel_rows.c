@@ -54,12 +54,15 @@ static struct capstan_hold hold_of(const struct cap_target *target)
 	return hold;
 }
 
-static void widen(struct capstan_hold *hull, const struct capstan_hold *hold)
+void cap_kernel_hold_widen(struct capstan_hold *hull, const struct capstan_hold *hold)
 {
 	hull->sides |= hold->sides;
 	hull->only &= hold->only;
 	if (hull->protocol != hold->protocol)
 		hull->only &= (uint8_t)~CAPSTAN_ONLY_PROTOCOL;
+	/* The same hull by whatever order. */
+	if (!(hull->only & CAPSTAN_ONLY_PROTOCOL))
+		hull->protocol = 0;
 	if (hull->first > hold->first)
 		hull->first = hold->first;
 	if (hull->last < hold->last)
@@ -75,16 +78,18 @@ static unsigned table_of(const struct cap_prefix *prefix)
 				       CAPSTAN_HOST_TABLES + CAPSTAN_PREFIXES_IPV6;
 }
 
-static void add_row(struct cap_kernel_rows *table, const uint8_t *bytes, size_t len,
-		    uint32_t length, const struct capstan_hold *hold)
+static void put_row(cap_kernel_row_visitor visit, void *context, unsigned table,
+		    const uint8_t *bytes, size_t len, uint32_t length,
+		    const struct capstan_hold *hold)
 {
-	struct cap_kernel_row *row = &table->rows[table->count++];
+	struct cap_kernel_row row = { .key.length = length, .hold = *hold };
 
-	*row = (struct cap_kernel_row){ .key.length = length, .hold = *hold };
-	memcpy(row->key.address.words, bytes, len);
+	memcpy(row.key.address.words, bytes, len);
+	visit(context, table, &row);
 }
 
-static void add_target(struct cap_kernel_rows *tables, const struct cap_target *target)
+void cap_kernel_rows_of(const struct cap_target *target, cap_kernel_row_visitor visit,
+			void *context)
 {
 	const struct capstan_hold hold = hold_of(target);
 	/* Of MAC addresses the program asks for no more, so the rest is left out. */
@@ -93,12 +98,19 @@ static void add_target(struct cap_kernel_rows *tables, const struct cap_target *
 	for (unsigned i = 0; i < target->prefix_count; i++) {
 		const struct cap_prefix *prefix = &target->prefixes[i];
 
-		add_row(&tables[table_of(prefix)], prefix->bytes, prefix->family == 4 ? 4 : 16,
-			prefix->length, &hold);
+		put_row(visit, context, table_of(prefix), prefix->bytes,
+			prefix->family == 4 ? 4 : 16, prefix->length, &hold);
 	}
 	for (unsigned i = 0; target->prefix_count == 0 && i < target->mac_count; i++)
-		add_row(&tables[CAPSTAN_HOSTS_MAC], target->macs[i], CAP_MAC_LEN, CAP_MAC_LEN * 8,
-			&any);
+		put_row(visit, context, CAPSTAN_HOSTS_MAC, target->macs[i], CAP_MAC_LEN,
+			CAP_MAC_LEN * 8, &any);
+}
+
+static void add_row(void *context, unsigned table, const struct cap_kernel_row *row)
+{
+	struct cap_kernel_rows *rows = &((struct cap_kernel_rows *)context)[table];
+
+	rows->rows[rows->count++] = *row;
 }
 
 static int allocate(const struct cap_target *const *targets, unsigned count,
@@ -187,14 +199,14 @@ static void merge_equal(struct cap_kernel_rows *table)
 
 	for (unsigned i = 1; i < table->count; i++) {
 		if (cap_kernel_row_compare(&table->rows[last], &table->rows[i]) == 0)
-			widen(&table->rows[last].hold, &table->rows[i].hold);
+			cap_kernel_hold_widen(&table->rows[last].hold, &table->rows[i].hold);
 		else
 			table->rows[++last] = table->rows[i];
 	}
 	table->count = last + 1;
 }
 
-static bool covers(const struct capstan_prefix *outer, const struct capstan_prefix *inner)
+bool cap_kernel_key_covers(const struct capstan_prefix *outer, const struct capstan_prefix *inner)
 {
 	const uint8_t *a = (const uint8_t *)outer->address.words;
 	const uint8_t *b = (const uint8_t *)inner->address.words;
@@ -213,10 +225,10 @@ static void merge_nested(struct cap_kernel_rows *table)
 	for (unsigned i = 0; i < table->count; i++) {
 		struct cap_kernel_row *row = &table->rows[i];
 
-		while (depth && !covers(&around[depth - 1]->key, &row->key))
+		while (depth && !cap_kernel_key_covers(&around[depth - 1]->key, &row->key))
 			depth--;
 		if (depth)
-			widen(&row->hold, &around[depth - 1]->hold);
+			cap_kernel_hold_widen(&row->hold, &around[depth - 1]->hold);
 		around[depth++] = row;
 	}
 }
@@ -228,7 +240,7 @@ int cap_kernel_rows_make(const struct cap_target *const *targets, unsigned count
 	if (allocate(targets, count, tables))
 		return -ENOMEM;
 	for (unsigned t = 0; t < count; t++)
-		add_target(tables, targets[t]);
+		cap_kernel_rows_of(targets[t], add_row, tables);
 	for (unsigned i = 0; i < CAP_KERNEL_TABLES; i++) {
 		if (tables[i].count == 0)
 			continue;
@@ -279,6 +291,14 @@ static void set_ports(uint8_t *bitmap, const int32_t *changes)
 	}
 }
 
+uint32_t cap_kernel_plan_kinds(uint32_t kinds,
+			       const struct cap_kernel_rows tables[CAP_KERNEL_TABLES])
+{
+	for (unsigned i = 0; i < CAP_KERNEL_TABLES; i++)
+		kinds = tables[i].count ? kinds | kind_of[i] : kinds & ~kind_of[i];
+	return kinds;
+}
+
 int cap_kernel_plan_make(const struct cap_target *const *targets, unsigned count, uint32_t tunnels,
 			 const struct cap_kernel_rows tables[CAP_KERNEL_TABLES],
 			 struct capstan_plan *plan)
@@ -289,8 +309,7 @@ int cap_kernel_plan_make(const struct cap_target *const *targets, unsigned count
 		return -ENOMEM;
 	memset(plan, 0, sizeof(*plan));
 	plan->tunnels = tunnels;
-	for (unsigned i = 0; i < CAP_KERNEL_TABLES; i++)
-		plan->kinds |= tables[i].count ? kind_of[i] : 0;
+	plan->kinds = cap_kernel_plan_kinds(0, tables);
 	for (unsigned t = 0; t < count; t++) {
 		const struct cap_target *target = targets[t];
 

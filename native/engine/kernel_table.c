@@ -49,17 +49,22 @@ static int fill(const struct cap_kernel_table *table)
 	return rc;
 }
 
+int cap_kernel_table_begin(struct cap_kernel_table *table, bool hosts)
+{
+	table->hosts = hosts;
+	table->fd = create(hosts, ROOM(table->rows.count));
+	return table->fd < 0 ? table->fd : 0;
+}
+
 int cap_kernel_table_make(struct cap_kernel_table *table, bool hosts, struct cap_kernel_rows *rows)
 {
 	int rc;
 
-	*table = (struct cap_kernel_table){ .hosts = hosts, .rows = *rows };
+	*table = (struct cap_kernel_table){ .rows = *rows };
 	*rows = (struct cap_kernel_rows){ 0 };
-	table->fd = create(hosts, ROOM(table->rows.count));
-	if (table->fd < 0)
-		rc = table->fd;
-	else
-		rc = table->rows.count ? fill(table) : 0;
+	rc = cap_kernel_table_begin(table, hosts);
+	if (rc == 0 && table->rows.count)
+		rc = fill(table);
 	if (rc)
 		cap_kernel_table_free(table);
 	return rc;
@@ -74,93 +79,13 @@ void cap_kernel_table_free(struct cap_kernel_table *table)
 	table->rows = (struct cap_kernel_rows){ 0 };
 }
 
-/* What is done with the rows of two lists: those of one alone, and those of both. */
-struct sides {
-	int (*only)(void *context, const struct cap_kernel_row *row);
-	int (*both)(void *context, const struct cap_kernel_row *left,
-		    const struct cap_kernel_row *right);
-};
-
-/* The rows of @left that @right has not go to `only`, keys of both to `both`, until one fails. */
-static int hold_against(const struct cap_kernel_rows *left, const struct cap_kernel_rows *right,
-			const struct sides *sides, void *context)
+int cap_kernel_table_put(const struct cap_kernel_table *table, const struct cap_kernel_row *row)
 {
-	unsigned r = 0;
-	int rc = 0;
-
-	for (unsigned l = 0; rc == 0 && l < left->count; l++) {
-		const struct cap_kernel_row *row = &left->rows[l];
-
-		while (r < right->count && cap_kernel_row_compare(&right->rows[r], row) < 0)
-			r++;
-		if (r == right->count || cap_kernel_row_compare(&right->rows[r], row))
-			rc = sides->only(context, row);
-		else if (sides->both)
-			rc = sides->both(context, row, &right->rows[r]);
-	}
-	return rc;
-}
-
-static int count_row(void *context, const struct cap_kernel_row *row)
-{
-	unsigned *count = context;
-
-	(void)row;
-	++*count;
-	return 0;
-}
-
-static int compare_holds(void *context, const struct cap_kernel_row *left,
-			 const struct cap_kernel_row *right)
-{
-	struct cap_kernel_difference *difference = context;
-
-	difference->altered |= memcmp(&left->hold, &right->hold, sizeof(left->hold)) != 0;
-	return 0;
-}
-
-void cap_kernel_table_compare(const struct cap_kernel_table *table,
-			      const struct cap_kernel_rows *rows,
-			      struct cap_kernel_difference *difference)
-{
-	/* The first member counts, whoever is asked first. */
-	_Static_assert(offsetof(struct cap_kernel_difference, added) == 0, "counted by count_row");
-	const struct sides added = { count_row, compare_holds }, removed = { count_row, NULL };
-
-	*difference = (struct cap_kernel_difference){ 0 };
-	(void)hold_against(rows, &table->rows, &added, difference);
-	(void)hold_against(&table->rows, rows, &removed, &difference->removed);
-}
-
-static int add_row(void *context, const struct cap_kernel_row *row)
-{
-	const struct cap_kernel_table *table = context;
-
 	return bpf_map_update_elem(table->fd, key_of(table, row), &row->hold, BPF_ANY);
 }
 
-int cap_kernel_table_add(const struct cap_kernel_table *table, const struct cap_kernel_rows *rows)
+void cap_kernel_table_remove(const struct cap_kernel_table *table, const struct cap_kernel_row *row)
 {
-	const struct sides sides = { add_row, NULL };
-
-	return hold_against(rows, &table->rows, &sides, (void *)table);
-}
-
-/* That the row is not there is what is wanted. */
-static int remove_row(void *context, const struct cap_kernel_row *row)
-{
-	const struct cap_kernel_table *table = context;
-
+	/* That the row is not there is what is wanted. */
 	(void)bpf_map_delete_elem(table->fd, key_of(table, row));
-	return 0;
-}
-
-void cap_kernel_table_reduce(struct cap_kernel_table *table, struct cap_kernel_rows *rows)
-{
-	const struct sides sides = { remove_row, NULL };
-
-	(void)hold_against(&table->rows, rows, &sides, table);
-	free(table->rows.rows);
-	table->rows = *rows;
-	*rows = (struct cap_kernel_rows){ 0 };
 }

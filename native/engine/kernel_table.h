@@ -13,12 +13,6 @@ struct cap_kernel_table {
 	struct cap_kernel_rows rows;
 };
 
-/** Two sorted lists of rows, held against each other. */
-struct cap_kernel_difference {
-	unsigned added, removed;
-	bool altered; /**< a key is in both, and says something else */
-};
-
 /**
  * Make a map with @p rows, and some room beyond them.
  *
@@ -28,14 +22,14 @@ struct cap_kernel_difference {
 int cap_kernel_table_make(struct cap_kernel_table *table, bool hosts, struct cap_kernel_rows *rows);
 void cap_kernel_table_free(struct cap_kernel_table *table);
 
-void cap_kernel_table_compare(const struct cap_kernel_table *table,
-			      const struct cap_kernel_rows *rows,
-			      struct cap_kernel_difference *difference);
+/** Make a map without rows, and with room for those that the table says. @return 0 or negative errno */
+int cap_kernel_table_begin(struct cap_kernel_table *table, bool hosts);
 
-/** Add the rows that are not there yet, while programs use the table. @return 0 or negative errno: no room */
-int cap_kernel_table_add(const struct cap_kernel_table *table, const struct cap_kernel_rows *rows);
+/** Put a row into the map, in the place of one with its key, while programs use it. @return 0 or negative errno */
+int cap_kernel_table_put(const struct cap_kernel_table *table, const struct cap_kernel_row *row);
 
-/** Remove those that are not among @p rows, which the table takes over. */
-void cap_kernel_table_reduce(struct cap_kernel_table *table, struct cap_kernel_rows *rows);
+/** Remove a row from the map. */
+void cap_kernel_table_remove(const struct cap_kernel_table *table,
+			     const struct cap_kernel_row *row);
 
 #endif

@@ -6,13 +6,14 @@
  * from it only when no program runs any more that could have found it there. Then the slot is free. The kernel
  * waits so for each call that changes a map of maps, some 10 ms: what can be is changed in one call.
  *
- * A change of little is made in the slot in force: what is added first, what is removed then. So a packet finds
- * all of the set before or all of the new one, whatever else it finds; what remains stays untouched. Where a row
- * would have to be altered, or more than rows, the slots are changed: a table may use a removed row's memory again
- * at once, under the eyes of who found it.
+ * A change of little is made in the slot in force: what is added or altered first, what is removed then. So a packet
+ * finds all of the set before or all of the new one, whatever else it finds; what remains stays untouched. A trie
+ * frees an altered row's former memory once no program can see it. A hash table keeps it for the next row that is
+ * altered, so the kernel is waited for between two of them, and where there are several the slots are changed.
  */
 #include "kernel_targets.h"
 
+#include "kernel_patch.h"
 #include "kernel_table.h"
 
 #include <bpf/bpf.h>
@@ -24,8 +25,8 @@
 #define PAGE 4096UL
 #define PLANS_SIZE ((CAPSTAN_SLOTS * sizeof(struct capstan_plan) + PAGE - 1) / PAGE * PAGE)
 
-/* Most rows that are added or removed one by one: a call each, about a microsecond. */
-#define MOST_IN_PLACE 4096U
+/* Most rows of hash tables that are altered in their place: each of them waits for the one before, some 10 ms. */
+#define MOST_ALTERED 4U
 
 struct cap_kernel_targets {
 	struct cap_kernel_target_maps maps;
@@ -34,6 +35,8 @@ struct cap_kernel_targets {
 	struct cap_kernel_table tables[CAP_KERNEL_TABLES]; /* of the slot in force */
 	struct cap_kernel_table no_hosts, no_prefixes;	   /* tables without rows */
 	uint32_t used[CAPSTAN_SLOTS]; /* bits of the tables that each slot has */
+	bool known; /* the kernel has the rows of the tables above, and the plan that goes with them */
+	bool altered; /* a row of a hash table, since the kernel was waited for */
 };
 
 static bool is_hosts(unsigned table)
@@ -155,35 +158,178 @@ static int fill_slot(struct cap_kernel_targets *tables, uint32_t slot, struct ca
 	return rc;
 }
 
-static bool is_little(const struct cap_kernel_targets *tables, const struct capstan_plan *plan,
-		      const struct cap_kernel_rows *rows)
+/* Until no program runs that could have found what is gone by now. */
+static int wait_for_programs(struct cap_kernel_targets *tables)
 {
-	unsigned changes = 0;
+	const uint32_t key = *tables->current * CAPSTAN_HOST_TABLES;
 
-	if (memcmp(plan, &tables->plans[*tables->current], sizeof(*plan)))
-		return false;
-	for (unsigned i = 0; i < CAP_KERNEL_TABLES; i++) {
-		struct cap_kernel_difference difference;
-
-		cap_kernel_table_compare(&tables->tables[i], &rows[i], &difference);
-		changes += difference.added + difference.removed;
-		if (difference.altered || changes > MOST_IN_PLACE)
-			return false;
-	}
-	return true;
+	/* The slot's first table, once more in its place. */
+	tables->altered = false;
+	return bpf_map_update_elem(tables->maps.hosts, &key, &tables->tables[0].fd, BPF_ANY);
 }
 
-/* @return 0, or negative errno: a table has no room, and nothing was removed */
-static int change_in_place(struct cap_kernel_targets *tables, struct cap_kernel_rows *rows)
+/* A table that had no rows as yet. */
+static int begin_table(struct cap_kernel_targets *tables, unsigned table)
+{
+	struct places outer[2] = { 0 };
+	int rc = cap_kernel_table_begin(&tables->tables[table], is_hosts(table));
+
+	if (rc)
+		return rc;
+	add_place(outer, *tables->current, table, tables->tables[table].fd);
+	tables->used[*tables->current] |= 1U << table;
+	return put_in_place(tables, outer);
+}
+
+static int put_rows(struct cap_kernel_targets *tables, const struct cap_kernel_patch *patch)
 {
 	int rc = 0;
 
-	for (unsigned i = 0; rc == 0 && i < CAP_KERNEL_TABLES; i++)
-		if (rows[i].count)
-			rc = cap_kernel_table_add(&tables->tables[i], &rows[i]);
-	for (unsigned i = 0; rc == 0 && i < CAP_KERNEL_TABLES; i++)
-		if (rows[i].count)
-			cap_kernel_table_reduce(&tables->tables[i], &rows[i]);
+	for (unsigned i = 0; rc == 0 && i < patch->count; i++) {
+		const struct cap_kernel_patch_row *change = &patch->rows[i];
+		const bool replaces = change->act == CAP_ROW_ALTER && is_hosts(change->table);
+
+		if (change->act == CAP_ROW_REMOVE)
+			continue;
+		if (tables->tables[change->table].fd < 0)
+			rc = begin_table(tables, change->table);
+		if (rc == 0 && replaces && tables->altered)
+			rc = wait_for_programs(tables);
+		if (rc == 0)
+			rc = cap_kernel_table_put(&tables->tables[change->table], &change->row);
+		tables->altered |= replaces;
+	}
+	return rc;
+}
+
+static void remove_rows(const struct cap_kernel_targets *tables,
+			const struct cap_kernel_patch *patch)
+{
+	for (unsigned i = 0; i < patch->count; i++)
+		if (patch->rows[i].act == CAP_ROW_REMOVE)
+			cap_kernel_table_remove(&tables->tables[patch->rows[i].table],
+						&patch->rows[i].row);
+}
+
+/* What either plan says: the kinds last, since they say what else is looked at. */
+static void widen_plan(struct capstan_plan *plan, const struct capstan_plan *more)
+{
+	uint8_t *to = (uint8_t *)plan;
+	const uint8_t *from = (const uint8_t *)more;
+
+	for (size_t i = offsetof(struct capstan_plan, outer_vlans); i < sizeof(*plan); i++)
+		to[i] |= from[i];
+	__atomic_store_n(&plan->kinds, plan->kinds | more->kinds, __ATOMIC_RELEASE);
+}
+
+/**
+ * Change the slot in force by a patch.
+ *
+ * @return 0, or negative errno: a table has no room, nothing was removed, and what the kernel has is not known
+ */
+static int change_in_place(struct cap_kernel_targets *tables, const struct capstan_plan *plan,
+			   const struct cap_kernel_patch *patch)
+{
+	struct capstan_plan *now = &tables->plans[*tables->current];
+	const bool same_plan = !memcmp(now, plan, sizeof(*plan));
+	int rc = put_rows(tables, patch);
+
+	tables->known = rc == 0;
+	if (rc)
+		return rc;
+	if (!same_plan)
+		widen_plan(now, plan);
+	remove_rows(tables, patch);
+	if (!same_plan)
+		memcpy(now, plan, sizeof(*plan));
+	return 0;
+}
+
+/* The tables' rows as the kernel has them, in the form of those of a set. */
+static void borrow_rows(const struct cap_kernel_targets *tables, struct cap_kernel_rows *rows)
+{
+	for (unsigned i = 0; i < CAP_KERNEL_TABLES; i++)
+		rows[i] = tables->tables[i].rows;
+}
+
+static void give_rows(struct cap_kernel_targets *tables, const struct cap_kernel_rows *rows)
+{
+	for (unsigned i = 0; i < CAP_KERNEL_TABLES; i++)
+		tables->tables[i].rows = rows[i];
+}
+
+/* @return 0 with the whole set in force, or negative errno: it is to be put in force as a whole */
+static int change_little(struct cap_kernel_targets *tables, const struct capstan_plan *plan,
+			 struct cap_kernel_rows *rows)
+{
+	struct cap_kernel_rows before[CAP_KERNEL_TABLES];
+	struct cap_kernel_patch patch;
+	int rc = tables->known ? cap_kernel_patch_open(&patch) : -ENODATA;
+
+	if (rc)
+		return rc;
+	borrow_rows(tables, before);
+	if (!cap_kernel_patch_compare(&patch, before, rows) || patch.altered_hosts > MOST_ALTERED)
+		rc = -E2BIG;
+	if (rc == 0)
+		rc = change_in_place(tables, plan, &patch);
+	if (rc == 0) {
+		give_rows(tables, rows);
+		memcpy(rows, before, sizeof(before));
+	}
+	cap_kernel_patch_close(&patch);
+	return rc;
+}
+
+/* Without a target that is in no table, a step changes no more of the plan than which tables have rows. */
+static int plan_step(const struct cap_kernel_targets *tables,
+		     const struct cap_active_targets *active, const struct cap_kernel_rows *rows,
+		     struct capstan_plan *plan)
+{
+	const struct capstan_plan *now = &tables->plans[*tables->current];
+	bool all = false;
+
+	for (unsigned i = 0; i < active->added_count; i++)
+		all |= !active->added[i]->prefix_count && !active->added[i]->mac_count;
+	for (unsigned i = 0; i < active->removed_count; i++)
+		all |= !active->removed[i]->prefix_count && !active->removed[i]->mac_count;
+	if (all)
+		return cap_kernel_plan_make(active->targets, active->count, now->tunnels, rows,
+					    plan);
+	*plan = *now;
+	plan->kinds = cap_kernel_plan_kinds(plan->kinds, rows);
+	return 0;
+}
+
+/* @return 0 with the step taken, or negative errno: the set is to be put in force as a whole */
+static int take_step(struct cap_kernel_targets *tables, const struct cap_active_targets *active,
+		     uint32_t tunnels)
+{
+	struct cap_kernel_rows rows[CAP_KERNEL_TABLES];
+	struct cap_kernel_patch patch;
+	struct capstan_plan plan;
+	int rc;
+
+	if (!active->is_step || !tables->known ||
+	    tables->plans[*tables->current].tunnels != tunnels)
+		return -ENODATA;
+	rc = cap_kernel_patch_open(&patch);
+	if (rc)
+		return rc;
+	borrow_rows(tables, rows);
+	if (!cap_kernel_patch_step(&patch, rows, active) || patch.altered_hosts > MOST_ALTERED)
+		rc = -E2BIG;
+	if (rc == 0) {
+		/* From here on the tables' rows are not the kernel's. */
+		tables->known = false;
+		rc = cap_kernel_patch_rows(&patch, rows);
+		give_rows(tables, rows);
+	}
+	if (rc == 0)
+		rc = plan_step(tables, active, rows, &plan);
+	if (rc == 0)
+		rc = change_in_place(tables, &plan, &patch);
+	cap_kernel_patch_close(&patch);
 	return rc;
 }
 
@@ -203,12 +349,13 @@ static int change_slots(struct cap_kernel_targets *tables, const struct capstan_
 	for (unsigned i = 0; i < CAP_KERNEL_TABLES; i++)
 		cap_kernel_table_free(&tables->tables[i]);
 	memcpy(tables->tables, made, sizeof(made));
+	tables->known = rc == 0;
+	tables->altered = false;
 	return rc;
 }
 
-int cap_kernel_targets_set(struct cap_kernel_targets *tables,
-			   const struct cap_active_targets *active, uint32_t tunnels,
-			   struct cap_error *err)
+static int set_whole(struct cap_kernel_targets *tables, const struct cap_active_targets *active,
+		     uint32_t tunnels)
 {
 	struct cap_kernel_rows rows[CAP_KERNEL_TABLES];
 	struct capstan_plan plan;
@@ -223,10 +370,22 @@ int cap_kernel_targets_set(struct cap_kernel_targets *tables,
 		memset(&plan, 0, sizeof(plan));
 		plan.kinds = CAPSTAN_KIND_EVERYTHING;
 		(void)change_slots(tables, &plan, rows);
-	} else if (!is_little(tables, &plan, rows) || change_in_place(tables, rows)) {
+		tables->known = false;
+	} else if (change_little(tables, &plan, rows)) {
 		rc = change_slots(tables, &plan, rows);
 	}
 	cap_kernel_rows_free(rows);
+	return rc;
+}
+
+int cap_kernel_targets_set(struct cap_kernel_targets *tables,
+			   const struct cap_active_targets *active, uint32_t tunnels,
+			   struct cap_error *err)
+{
+	int rc = take_step(tables, active, tunnels);
+
+	if (rc)
+		rc = set_whole(tables, active, tunnels);
 	if (rc)
 		return cap_fail(
 			err, -rc,
