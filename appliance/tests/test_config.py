@@ -98,8 +98,9 @@ MISTAKES = [
     (ONE + "capture_output: {directory: data}", "output.directory: is 'data', which is not absolute; write '/data'"),
     (ONE + "capture_output: {directory: /a/../b}", "output.directory: .* without '..'"),
     (ONE + "capture_output: {rotate_size: 1G}", "output.rotate_size: .* write 1GiB"),
-    (ONE + "capture_output: {rotate_size: 4MiB}\ncapture_buffers: {block_size: 8MiB}", "output.rotate_size: .* no more than one block"),
+    (ONE + "capture_output: {rotate_size: 4MiB}\ncapture_buffers: {block_size: 8MiB}", "output.rotate_size: .* and one block of 8 MiB"),
     (ONE + "capture_output: {rotate_size: 4MiB}\ncapture_buffers: {block_size: 4MiB}", "output.rotate_size: .* at least twice that"),
+    (ONE + "capture_output: {rotate_size: 4206591}\ncapture_buffers: {block_size: 4MiB}", "output.rotate_size: .* too little for a file's own pages"),
     (ONE + "capture_output: {rotate_seconds: true}", "output.rotate_seconds: is True; write a whole number"),
     (ONE + "capture_output: {direct_io: sometimes}", "output.direct_io: is 'sometimes'; write auto, on or off"),
     (ONE + "capture_output: {by_target: true}", "output.by_target: is true, and without targets there is nobody"),
@@ -165,6 +166,11 @@ def test_a_file_is_loaded_and_named_in_errors(tmp_path: Path) -> None:
         assert sentence in str(caught.value)
     with pytest.raises(ConfigError, match="cannot be read"):
         load(tmp_path / "absent.yml")
+
+
+def test_a_file_has_room_for_one_block_and_its_own_pages() -> None:
+    config = inventory(ONE + "capture_output: {rotate_size: 4206592}\ncapture_buffers: {block_size: 4MiB}")
+    assert config.output.rotate_size == config.buffers.block_size + 3 * 4096
 
 
 def test_text_from_the_command_line_counts_as_a_number() -> None:

@@ -140,6 +140,24 @@ static void targets_and_the_tunnels_of_a_port_are_read(void)
 	cap_config_free(&config);
 }
 
+/* The settings' model has the same bound: appliance/tests/test_config.py. */
+static void a_file_has_room_for_one_block_and_its_own_pages(void)
+{
+	static const char settings[] =
+		"{\"version\":1,\"ledger\":\"/l\",\"control\":{\"path\":\"/c\"},\"ports\":[" PORT
+		"],\"output\":{\"directory\":\"/d\",\"rotate_bytes\":%u},\"buffers\":{\"block_bytes\":%u}}";
+	const unsigned block = 4U << 20, least = block + 3 * 4096;
+	struct cap_config config;
+	struct cap_error err;
+	char text[512];
+
+	snprintf(text, sizeof(text), settings, least, block);
+	HOLDS(load(text, &config, &err) == 0 && config.output.rotate_bytes == least);
+	cap_config_free(&config);
+	snprintf(text, sizeof(text), settings, least - 1, block);
+	HOLDS(load(text, &config, &err) < 0 && strstr(err.text, "output.rotate_bytes"));
+}
+
 static void a_file_that_is_not_there_is_told_with_its_path(void)
 {
 	struct cap_config config;
@@ -157,6 +175,8 @@ int main(void)
 		{ "each mistake is told with its key", each_mistake_is_told_with_its_key },
 		{ "targets and the tunnels of a port are read",
 		  targets_and_the_tunnels_of_a_port_are_read },
+		{ "a file has room for one block and its own pages",
+		  a_file_has_room_for_one_block_and_its_own_pages },
 		{ "a file that is not there is told with its path",
 		  a_file_that_is_not_there_is_told_with_its_path },
 	};

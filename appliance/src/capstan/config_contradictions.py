@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from capstan.config_fields import is_card
-from capstan.quantities import format_size
+from capstan.quantities import KIB, format_size
 
 if TYPE_CHECKING:
     from capstan.config import CaptureConfig, Interface
+
+# What a file has beside its blocks, as native/engine/config.c asks for it: pages for its head, a gap and its end.
+_FILE_OWN = 3 * 4 * KIB
 
 
 def found_in(config: CaptureConfig) -> Iterator[tuple[str, str]]:
@@ -52,11 +55,10 @@ def found_in(config: CaptureConfig) -> Iterator[tuple[str, str]]:
             "is true, and without targets there is nobody to have files; write targets, [] for those of run time "
             "alone, or by_target: false",
         )
-    # A file has pages of its own beside the first block.
-    if config.output.rotate_size <= config.buffers.block_size:
+    if config.output.rotate_size < config.buffers.block_size + _FILE_OWN:
         yield (
             "output.rotate_size",
-            f"is {format_size(config.output.rotate_size)}, no more than one block of "
+            f"is {format_size(config.output.rotate_size)}, too little for a file's own pages and one block of "
             f"{format_size(config.buffers.block_size)}; write a multiple of buffers.block_size, at least twice that",
         )
 
