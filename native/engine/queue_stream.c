@@ -176,6 +176,7 @@ static bool write_batch(struct cap_queue_stream *stream)
 	}
 	stream->in_flight = true;
 	cap_file_submit(stream->files, stream->file);
+	cap_files_start(stream->files);
 	return true;
 }
 

@@ -40,8 +40,10 @@ struct cap_io;
 struct cap_io_backend {
 	const char *name;
 	int (*open)(struct cap_io **io, struct cap_error *err);
-	/** Start @p op. It completes through `completed`, also when it fails at once. */
+	/** Take @p op. It completes through `completed`, also when it fails at once. */
 	void (*submit)(struct cap_io *io, struct cap_io_op *op);
+	/** Start what was taken, in one call of the kernel; `completed` does, too. NULL: `submit` starts it. */
+	void (*start)(struct cap_io *io);
 	/** @return a completed operation, or NULL when none is now */
 	struct cap_io_op *(*completed)(struct cap_io *io);
 	/** @return a descriptor that polls readable when something has completed, or -1 */

@@ -35,7 +35,7 @@ static int uring_open(struct cap_io **out, struct cap_error *err)
 }
 
 /* What the kernel does not take now stays in the ring, and is offered again by uring_completed. */
-static void offer(struct cap_io *io)
+static void uring_start(struct cap_io *io)
 {
 	if (io_uring_sq_ready(&io->ring))
 		(void)io_uring_submit(&io->ring);
@@ -58,6 +58,10 @@ static void uring_submit(struct cap_io *io, struct cap_io_op *op)
 	}
 	entry = io_uring_get_sqe(&io->ring);
 	if (!entry) {
+		uring_start(io);
+		entry = io_uring_get_sqe(&io->ring);
+	}
+	if (!entry) {
 		op->result = -EBUSY;
 		hand_back(io, op);
 		return;
@@ -67,7 +71,6 @@ static void uring_submit(struct cap_io *io, struct cap_io_op *op)
 	else
 		io_uring_prep_writev(entry, op->fd, op->vectors, op->count, (uint64_t)op->offset);
 	io_uring_sqe_set_data(entry, op);
-	offer(io);
 }
 
 static struct cap_io_op *uring_completed(struct cap_io *io)
@@ -79,7 +82,7 @@ static struct cap_io_op *uring_completed(struct cap_io *io)
 		io->done = op->next;
 		return op;
 	}
-	offer(io);
+	uring_start(io);
 	if (io_uring_peek_cqe(&io->ring, &event))
 		return NULL;
 	op = io_uring_cqe_get_data(event);
@@ -103,6 +106,7 @@ const struct cap_io_backend cap_io_uring = {
 	.name = "io_uring",
 	.open = uring_open,
 	.submit = uring_submit,
+	.start = uring_start,
 	.completed = uring_completed,
 	.wait_fd = uring_wait_fd,
 	.close = uring_close,

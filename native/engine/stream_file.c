@@ -248,6 +248,12 @@ void cap_file_submit(struct cap_files *files, struct cap_stream_file *file)
 	files->backend->submit(files->io, &file->op);
 }
 
+void cap_files_start(struct cap_files *files)
+{
+	if (files->backend->start)
+		files->backend->start(files->io);
+}
+
 void cap_file_cut(const struct cap_stream_file *file)
 {
 	if (ftruncate(file->op.fd, file->offset))

@@ -126,8 +126,11 @@ void cap_file_prepare(struct cap_stream_file *file);
  */
 void cap_file_tell_gap(struct cap_stream_file *file, uint64_t lost, const char *cause);
 
-/** Start the write that was prepared. */
+/** The write that was prepared is to be started. */
 void cap_file_submit(struct cap_files *files, struct cap_stream_file *file);
+
+/** Start all writes that are to be; cap_files_written does, too. */
+void cap_files_start(struct cap_files *files);
 
 /** Cut the file to what is surely in it: no half block stays. */
 void cap_file_cut(const struct cap_stream_file *file);

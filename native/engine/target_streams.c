@@ -437,7 +437,10 @@ int cap_round_submit(struct cap_target_streams *streams, unsigned most, unsigned
 	if (streams->left == streams->in_flight)
 		return 0;
 	rc = start_runs(streams, true, most, started, owner);
-	return rc ? rc : start_runs(streams, false, most, started, owner);
+	if (rc == 0)
+		rc = start_runs(streams, false, most, started, owner);
+	cap_files_start(streams->files);
+	return rc;
 }
 
 int cap_round_written(struct cap_target_streams *streams, struct cap_stream_file *file,

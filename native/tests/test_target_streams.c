@@ -6,8 +6,10 @@
 #include "writer_bench.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <liburing.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,6 +17,21 @@
 
 #define PACKET 1000U
 #define WITHOUT_END (UINT64_C(1) << 40)
+
+/* What the writer handed to the kernel with its first call. */
+static unsigned first_started;
+
+/* In place of the library's, which is called. */
+int io_uring_submit(struct io_uring *ring)
+{
+	int (*submit)(struct io_uring *) = NULL;
+	void *symbol = dlsym(RTLD_NEXT, "io_uring_submit");
+
+	memcpy(&submit, &symbol, sizeof(submit));
+	if (!first_started)
+		first_started = io_uring_sq_ready(ring);
+	return submit(ring);
+}
 
 /* Options of a packet. */
 struct options {
@@ -137,6 +154,26 @@ static void each_target_has_its_packets_by(enum cap_writer_io io)
 static void io_uring_gives_each_target_its_packets(void)
 {
 	each_target_has_its_packets_by(CAP_IO_URING);
+}
+
+static void the_writes_of_a_round_are_started_by_one_call(void)
+{
+	struct bench bench;
+	unsigned sent;
+
+	set_up(&bench, CAP_IO_URING, WITHOUT_END);
+	first_started = 0;
+	sent = push_turns(&bench, 200, 1, 40, false);
+	cap_writer_finish(bench.writer);
+	HOLDS(first_started == 40);
+	HOLDS(bench.ledger.queues->writer.files_whole == 40);
+	balances(&bench, sent);
+	bench_put_away(&bench);
+	for (unsigned target = 1; target <= 40; target++) {
+		struct found found = collect(target);
+
+		HOLDS(is_whole(&found) && found.files == 1 && found.packets == 5);
+	}
 }
 
 static void pwrite_gives_each_target_its_packets(void)
@@ -649,6 +686,8 @@ int main(void)
 	static const struct sentence sentences[] = {
 		{ "io_uring gives each target its packets",
 		  io_uring_gives_each_target_its_packets },
+		{ "the writes of a round are started by one call",
+		  the_writes_of_a_round_are_started_by_one_call },
 		{ "pwrite gives each target its packets", pwrite_gives_each_target_its_packets },
 		{ "a packet of two targets is in both streams, and counted once",
 		  a_packet_of_two_targets_is_in_both_streams_and_counted_once },
