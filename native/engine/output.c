@@ -145,6 +145,29 @@ void cap_output_close(struct cap_output *output)
 	regfree(&output->part);
 }
 
+int cap_output_open_place(const struct cap_output *output, const char *name)
+{
+	char folder[CAP_FOLDER_LEN + 1] = ".";
+	int base = base_at(name), fd;
+
+	if (base)
+		snprintf(folder, sizeof(folder), "%.*s", base - 1, name);
+	fd = openat(output->directory, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+/* Without that a power cut may leave the file under its hidden name: then it is recovered once more. */
+static void sync_place(const struct cap_output *output, const char *name)
+{
+	int fd = cap_output_open_place(output, name);
+
+	if (fd < 0 || fsync(fd))
+		cap_warn("name_not_synced", "%s: the disk did not confirm its name: %s", name,
+			 strerror(fd < 0 ? -fd : errno));
+	if (fd >= 0)
+		close(fd);
+}
+
 /* @return bytes kept, 0 when nothing was worth keeping, or negative errno */
 static int64_t recover_one(struct cap_output *output, const char *part, char *name)
 {
@@ -175,6 +198,8 @@ static int64_t recover_one(struct cap_output *output, const char *part, char *na
 	else if (ftruncate(fd, whole) || fsync(fd) ||
 		 renameat(output->directory, part, output->directory, name))
 		whole = -errno;
+	else
+		sync_place(output, name);
 	close(fd);
 	if (whole > 0)
 		cap_warn("file_recovered",

@@ -81,6 +81,14 @@ int cap_output_create(struct cap_output *output, const char *folder, const char 
 /** The commit mark: give the file its own name, and close it. @return 0 or negative errno */
 int cap_output_commit(struct cap_output *output, struct cap_output_file *file);
 
+/**
+ * Open the directory that a file is in, to be synced: then its name is on the disk, too. A target's folder that
+ * is new has come there with its own name, in one step.
+ *
+ * @return descriptor, or negative errno
+ */
+int cap_output_open_place(const struct cap_output *output, const char *name);
+
 /** Close a file that must not have its name: it stays hidden, for the next start to recover. */
 void cap_output_abandon(struct cap_output_file *file);
 

@@ -261,31 +261,64 @@ void cap_file_cut(const struct cap_stream_file *file)
 			  file->out.name, strerror(errno));
 }
 
-static void submit_sync(struct cap_files *files, struct cap_stream_file *file)
+static void submit_sync(struct cap_files *files, struct cap_stream_file *file,
+			enum cap_file_state state)
 {
-	file->state = CAP_FILE_SYNC;
+	file->state = state;
 	file->op.kind = CAP_IO_SYNC;
 	files->backend->submit(files->io, &file->op);
 }
 
-static void commit(struct cap_files *files, struct cap_stream_file *file)
+static void forget(struct cap_files *files, struct cap_stream_file *file)
+{
+	free_file(file);
+	files->closing--;
+}
+
+/* @param rc of the name's sync. What is in the file is safe: without its name it would be found, and recovered */
+static void named(struct cap_files *files, struct cap_stream_file *file, int rc)
 {
 	struct cap_ledger_writer *ledger = &file->from->ledger->writer;
-	int rc = cap_output_commit(files->output, &file->out);
 
 	if (rc) {
 		cap_count(&ledger->write_errors, 1);
 		cap_alert(
+			"name_not_synced",
+			"%s: the disk did not confirm its name: %s: a power cut may hide it again",
+			file->out.name, strerror(-rc));
+	}
+	cap_count(&ledger->files_whole, 1);
+	remember_whole(files, file->out.name);
+	cap_info("file_whole", "%s: %lld bytes", file->out.name, (long long)file->offset);
+	forget(files, file);
+}
+
+static void commit(struct cap_files *files, struct cap_stream_file *file)
+{
+	int rc = cap_output_commit(files->output, &file->out), place;
+
+	if (rc) {
+		cap_count(&file->from->ledger->writer.write_errors, 1);
+		cap_alert(
 			"file_not_committed",
 			"%s: cannot be given its name: %s: its packets stay in the hidden .part file",
 			file->out.name, strerror(-rc));
-	} else {
-		cap_count(&ledger->files_whole, 1);
-		remember_whole(files, file->out.name);
-		cap_info("file_whole", "%s: %lld bytes", file->out.name, (long long)file->offset);
+		forget(files, file);
+		return;
 	}
-	free_file(file);
-	files->closing--;
+	place = cap_output_open_place(files->output, file->out.name);
+	if (place < 0) {
+		named(files, file, place);
+		return;
+	}
+	file->op.fd = place;
+	submit_sync(files, file, CAP_FILE_NAME);
+}
+
+static void name_done(struct cap_files *files, struct cap_stream_file *file)
+{
+	close(file->op.fd);
+	named(files, file, (int)file->op.result);
 }
 
 /* A name says that a file is whole; one that the disk did not confirm does not get it. */
@@ -300,8 +333,7 @@ static void leave_unsynced(struct cap_files *files, struct cap_stream_file *file
 		"%s: the disk did not confirm its %llu packets: %s: it stays hidden, and the next start recovers what is there",
 		file->out.name, (unsigned long long)file->packets, strerror(-rc));
 	cap_output_abandon(&file->out);
-	free_file(file);
-	files->closing--;
+	forget(files, file);
 }
 
 static void trailer_done(struct cap_files *files, struct cap_stream_file *file)
@@ -312,7 +344,7 @@ static void trailer_done(struct cap_files *files, struct cap_stream_file *file)
 	} else {
 		cap_file_cut(file);
 	}
-	submit_sync(files, file);
+	submit_sync(files, file, CAP_FILE_SYNC);
 }
 
 struct cap_stream_file *cap_files_written(struct cap_files *files, bool *any)
@@ -329,6 +361,8 @@ struct cap_stream_file *cap_files_written(struct cap_files *files, bool *any)
 		}
 		if (file->state == CAP_FILE_TRAILER)
 			trailer_done(files, file);
+		else if (file->state == CAP_FILE_NAME)
+			name_done(files, file);
 		else if (op->result < 0)
 			leave_unsynced(files, file, (int)op->result);
 		else

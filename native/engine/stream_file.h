@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
- * @file A file of a stream, from its creation through trailer and fsync to its name.
+ * @file A file of a stream, from its creation through trailer and fsync to its name, and the fsync of that.
  *
  * One operation is under way for a file at a time. A file that is ended leaves its stream at once and
  * comes to its name on its own. Writer thread only, but for the names that status tells.
@@ -47,7 +47,7 @@ struct cap_files {
 	unsigned whole_count;
 };
 
-enum cap_file_state { CAP_FILE_WRITING, CAP_FILE_TRAILER, CAP_FILE_SYNC };
+enum cap_file_state { CAP_FILE_WRITING, CAP_FILE_TRAILER, CAP_FILE_SYNC, CAP_FILE_NAME };
 
 struct cap_stream_file {
 	struct cap_io_op op; /**< first: an operation leads back to its file */

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* Name of a file of ours up to the last digit of its time. */
@@ -17,6 +18,20 @@
 static char directory[] = "/tmp/capstan-output-XXXXXX";
 static char prefix[] = "capstan";
 static struct cap_output_config config = { .directory = directory, .prefix = prefix };
+
+/* The directory that was synced last. */
+static ino_t synced;
+
+/* In place of the C library's. */
+int fsync(int fd)
+{
+	struct stat about;
+
+	HOLDS(fstat(fd, &about) == 0);
+	if (S_ISDIR(about.st_mode))
+		synced = about.st_ino;
+	return (int)syscall(SYS_fsync, fd);
+}
 
 static struct cap_output open_output(void)
 {
@@ -248,16 +263,19 @@ static void a_crash_is_recovered_from_in_targets_folders_too(void)
 	};
 	struct cap_output output = open_output();
 	struct cap_error err;
+	struct stat folder;
 
 	cap_pcapng_head(file, &interface);
 	cap_epb_close(file + CAP_PAGE, 60, 60, 1, 0);
 	make_folder(TARGET);
+	HOLDS(fstatat(output.directory, TARGET, &folder, 0) == 0);
 	make_folder(OTHER_TARGET);
 	put(TARGET "/." OURS "3Z-000001.pcapng.part", file, CAP_PAGE + cap_epb_size(60) + 7, 100);
 	put(OTHER_TARGET "/." OURS "4Z-000002.pcapng.part", file, CAP_PAGE, 100);
 	HOLDS(cap_output_recover(&output, &err) == 0);
 	HOLDS(there(TARGET "/" OURS "3Z-000001-recovered.pcapng"));
 	HOLDS(!there(TARGET "/." OURS "3Z-000001.pcapng.part"));
+	HOLDS(synced == folder.st_ino); /* its new name is on the disk */
 	HOLDS(!there(OTHER_TARGET));
 	HOLDS(cap_output_remove(&output, TARGET "/" OURS "3Z-000001-recovered.pcapng") == 0);
 	HOLDS(entries() == 0);

@@ -3,9 +3,46 @@
 #include "sentence.h"
 #include "writer_bench.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define PACKET 1000U
+
+/* Of the files that had their names when their directory was synced; and whether the disk does that. */
+static unsigned named_before_sync; /* atomic */
+static bool no_directories;	   /* atomic */
+
+static unsigned count_named(void)
+{
+	DIR *list = opendir(bench_directory());
+	struct dirent *entry;
+	unsigned named = 0;
+
+	HOLDS(list);
+	while ((entry = readdir(list)))
+		named += entry->d_name[0] != '.';
+	closedir(list);
+	return named;
+}
+
+/* In place of the C library's, for what pwrite's thread syncs. */
+int fsync(int fd)
+{
+	struct stat about;
+
+	if (fstat(fd, &about) == 0 && S_ISDIR(about.st_mode)) {
+		__atomic_store_n(&named_before_sync, count_named(), __ATOMIC_SEQ_CST);
+		if (__atomic_load_n(&no_directories, __ATOMIC_SEQ_CST)) {
+			errno = EIO;
+			return -1;
+		}
+	}
+	return (int)syscall(SYS_fsync, fd);
+}
 
 /* Fill a block with numbered packets and push it, as a worker does. @return packets in it */
 static unsigned push_block(struct bench *bench, unsigned packets, bool last)
@@ -173,6 +210,39 @@ static void the_end_names_what_a_dead_disk_did_not_take(void)
 	HOLDS(collect().packets == 0);
 }
 
+/* By what is synced when the only file is whole. @param fails the directory's sync does */
+static void a_name_is_synced_behind_its_file_and(bool fails)
+{
+	struct cap_ledger_queue *ledger;
+	struct bench bench;
+
+	set_up(&bench, CAP_IO_PWRITE, UINT64_C(1) << 40);
+	ledger = bench.ledger.queues;
+	__atomic_store_n(&named_before_sync, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&no_directories, fails, __ATOMIC_SEQ_CST);
+	push_block(&bench, 10, false);
+	cap_writer_finish(bench.writer);
+	HOLDS(__atomic_load_n(&named_before_sync, __ATOMIC_SEQ_CST) == 1);
+	__atomic_store_n(&no_directories, false, __ATOMIC_SEQ_CST);
+	HOLDS(ledger->writer.files_whole == 1 && ledger->writer.write_errors == fails);
+	HOLDS(ledger->writer.unsynced_packets == 0 && cap_ledger_unaccounted(ledger) == 0);
+	bench_put_away(&bench);
+
+	struct found found = collect();
+
+	HOLDS(found.files == 1 && found.hidden == 0 && found.packets == 10 && found.readable);
+}
+
+static void a_files_name_is_synced_behind_it(void)
+{
+	a_name_is_synced_behind_its_file_and(false);
+}
+
+static void a_name_that_is_not_synced_is_told_and_the_file_is_whole(void)
+{
+	a_name_is_synced_behind_its_file_and(true);
+}
+
 static void the_last_block_tells_of_every_loss_before_the_engine(void)
 {
 	struct bench bench;
@@ -217,6 +287,9 @@ int main(void)
 		  a_write_that_stops_half_way_ends_the_file_at_its_last_whole_block },
 		{ "a disk that fails drops by name and comes back",
 		  a_disk_that_fails_drops_by_name_and_comes_back },
+		{ "a file's name is synced behind it", a_files_name_is_synced_behind_it },
+		{ "a name that is not synced is told, and the file is whole",
+		  a_name_that_is_not_synced_is_told_and_the_file_is_whole },
 		{ "the last block tells of every loss before the engine",
 		  the_last_block_tells_of_every_loss_before_the_engine },
 		{ "the end names what a dead disk did not take",
