@@ -13,13 +13,15 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from capstan import control
-from capstan.config import CaptureConfig
 from capstan.errors import OperatorError
 from capstan.paths import Paths
 from capstan.targets import Target, TargetError, parse, plain_values, read_file
+
+if TYPE_CHECKING:
+    from capstan.config import CaptureConfig
 
 _LINE_MAX: Final = 4000  # of a request; the engine takes 4096 bytes
 _TIMEOUT_SECONDS: Final = 60.0

@@ -13,7 +13,6 @@ import click
 
 from capstan import target_changes, targets
 from capstan.cli.options import config_option
-from capstan.config import load as load_settings
 from capstan.errors import UsageError
 from capstan.paths import Paths
 from capstan.quantities import format_count
@@ -144,7 +143,9 @@ def diff(context: click.Context, file: Path, as_json: bool) -> None:
 @click.pass_obj
 def sync(paths: Paths, config: Path | None, who: str | None, dry_run: bool, as_json: bool) -> None:
     """Bring the targets of the settings into force, as a deployment does; those of run time stay."""
-    settings = load_settings(config or paths.config)
+    from capstan.config import load  # noqa: PLC0415 - the others need no settings model
+
+    settings = load(config or paths.config)
     if not settings.has_targets:
         raise UsageError("The settings have no targets: everything is captured; write targets: or targets_file: there.")
     _show(target_changes.bring_into_force(paths, settings, who, dry_run=dry_run), as_json)
