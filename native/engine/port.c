@@ -159,9 +159,6 @@ static int open_driver(struct cap_running_port *port, struct cap_error *err)
 	pthread_mutex_lock(&port->handle_lock);
 	port->handle = handle;
 	pthread_mutex_unlock(&port->handle_lock);
-	/* When the engine starts no set is read yet: all ports are told of the first one. */
-	if (!first && port->targets)
-		cap_target_force_tell(port->targets, cap_running_port_take_targets, port);
 	for (unsigned i = 0; i < port->config->queues; i++) {
 		port->workers[i].queue = driver->queue(port->handle, i);
 		port->workers[i].snaplen = port->facts.snaplen;
@@ -435,6 +432,52 @@ static void finish_parking(struct cap_running_port *port)
 	port->phase = CAP_PORT_CLOSED;
 }
 
+static void *fill(void *argument)
+{
+	struct cap_running_port *port = argument;
+
+	cap_target_force_tell(port->targets, cap_running_port_take_targets, port);
+	__atomic_store_n(&port->filled, true, __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* Hundreds of thousands of targets take the kernel seconds: the main thread has other ports, and shows that it lives. */
+static void begin_filling(struct cap_running_port *port)
+{
+	port->phase = CAP_PORT_FILLING;
+	__atomic_store_n(&port->filled, false, __ATOMIC_RELAXED);
+	port->filling = pthread_create(&port->filler, NULL, fill, port) == 0;
+	if (!port->filling)
+		fill(port);
+}
+
+static void end_filling(struct cap_running_port *port)
+{
+	if (port->filling)
+		pthread_join(port->filler, NULL);
+	port->filling = false;
+}
+
+/* @param rc of its opening so far, with @p err */
+static void finish_opening(struct cap_running_port *port, int rc, struct cap_error *err)
+{
+	port->phase = CAP_PORT_CLOSED;
+	if (rc == 0) {
+		cap_count(&port->ledger->monitor.reopens, 1);
+		rc = cap_running_port_arm(port, err);
+		if (rc)
+			close_driver(port);
+	}
+	if (rc == 0) {
+		cap_info("port_back", "%s: is back and captured again (%s)",
+			 port->config->interface, port->facts.effective_mode);
+	} else if (strncmp(port->last_error, err->text, sizeof(port->last_error) - 1)) {
+		snprintf(port->last_error, sizeof(port->last_error), "%.*s",
+			 (int)sizeof(port->last_error) - 1, err->text);
+		cap_alert("port_not_back", "%s", err->text);
+	}
+}
+
 static void open_again(struct cap_running_port *port)
 {
 	struct cap_device device;
@@ -445,20 +488,21 @@ static void open_again(struct cap_running_port *port)
 		return;
 	port->retry_at = cap_monotonic_ns() + RETRY_NS;
 	rc = open_driver(port, &err);
-	if (rc == 0) {
-		cap_count(&port->ledger->monitor.reopens, 1);
-		rc = cap_running_port_arm(port, &err);
-		if (rc)
-			close_driver(port);
-	}
-	if (rc == 0) {
-		cap_info("port_back", "%s: is back and captured again (%s)",
-			 port->config->interface, port->facts.effective_mode);
-	} else if (strncmp(port->last_error, err.text, sizeof(port->last_error) - 1)) {
-		snprintf(port->last_error, sizeof(port->last_error), "%.*s",
-			 (int)sizeof(port->last_error) - 1, err.text);
-		cap_alert("port_not_back", "%s", err.text);
-	}
+	/* When the engine starts no set is read yet: all ports are told of the first one. */
+	if (rc == 0 && port->targets)
+		begin_filling(port);
+	else
+		finish_opening(port, rc, &err);
+}
+
+static void await_filled(struct cap_running_port *port)
+{
+	struct cap_error err;
+
+	if (!__atomic_load_n(&port->filled, __ATOMIC_ACQUIRE))
+		return;
+	end_filling(port);
+	finish_opening(port, 0, &err);
 }
 
 /* Other engines that were refused the interface have connected to see who has it. */
@@ -485,6 +529,9 @@ void cap_running_port_tick(struct cap_running_port *port)
 		break;
 	case CAP_PORT_CLOSED:
 		open_again(port);
+		break;
+	case CAP_PORT_FILLING:
+		await_filled(port);
 		break;
 	}
 }
@@ -513,6 +560,7 @@ void cap_running_port_settle(struct cap_running_port *port)
 
 void cap_running_port_close(struct cap_running_port *port)
 {
+	end_filling(port);
 	close_driver(port);
 	cap_device_counters_free(&port->counters);
 	free_matchers(port);

@@ -16,6 +16,7 @@ enum cap_port_phase {
 	CAP_PORT_CLOSED,  /**< not open: before start, or its interface is away */
 	CAP_PORT_OPEN,	  /**< workers run */
 	CAP_PORT_PARKING, /**< its interface went; workers drain what is left */
+	CAP_PORT_FILLING, /**< open again; a thread tells its method of the targets, then it is armed */
 };
 
 /** One of the NIC's drop counters, summed up over openings of the port. */
@@ -40,6 +41,9 @@ struct cap_running_port {
 	struct cap_ledger_queue *ledger; /**< of queue 0: carries the port's figures */
 	int order;			 /**< enum cap_order for the workers */
 	enum cap_port_phase phase;
+	pthread_t filler; /**< of CAP_PORT_FILLING */
+	bool filling;	  /**< it is to be joined */
+	bool filled;	  /**< the filler's: it is done */
 	enum cap_link link;
 	bool gone; /**< told to the workers: what the kernel still owes is lost with the interface */
 	uint64_t identity; /**< of the device that was armed */
