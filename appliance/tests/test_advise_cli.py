@@ -160,6 +160,6 @@ def test_a_fleet_has_a_line_for_each_port_and_host() -> None:
         "probe-a  ens2           149  none                 -  -",
         "probe-a  ens3           149  af_xdp zero-copy  59.5  dpdk 429, at hand",
         "",
-        "probe-b: there is no NIC on this host",
+        "probe-b: there is no NIC to be judged on this host",
         "probe-c: unreachable: no route to host",
     )

@@ -786,6 +786,7 @@ def test_json_has_the_keys_that_the_roles_read() -> None:
         "nic",
         "busy_poll",
         "chosen",
+        "vdev",
     }
     assert plain["hugepages"][0] == {"size": 2 * MIB, "node": 0, "pages": plain["hugepages"][0]["pages"]}
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from capstan import lab, state, status
+from capstan import lab, nic, state, status
 from capstan.advise import basis
 from capstan.cli import main
 from capstan.errors import OperatorError
@@ -155,6 +155,17 @@ def test_the_gap_is_exact_to_the_packet(host: Host) -> None:
     died = next(record for record in journal(host) if record["record"] == "run")["ports"]["cap0"]
     named = died["delivered"] + died["filtered"] + sum(died["dropped"].values()) - died["dropped"]["engine_down"]
     assert closed.drops["engine_down"] == until_second_arm - named
+
+
+def test_what_arrived_at_a_virtual_device_is_told_by_the_network_device_below_it(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counters = {"eth1": 7, "eth2": 9}
+    monkeypatch.setattr(nic, "rx_packets", lambda _, names: {name: counters[name] for name in names if name != "gone"})
+    devices = [{"vdev": "net_af_packet0,iface=eth1"}, {"vdev": "net_null0"}, {"name": "eth2", "method": "af_packet"}]
+    settings = host.configure(method="dpdk", dpdk={"huge": False}, interfaces=devices)
+    found = Supervisor(host.paths, settings, FAST)._rx_packets(["net_af_packet0", "eth2", "gone"])
+    assert found == {"net_af_packet0": 7, "eth2": 9}
 
 
 def test_of_a_nic_that_ends_with_its_engine_the_ring_is_named_and_the_blind_time_is_told(host: Host) -> None:

@@ -22,7 +22,7 @@ from capstan.links import Link, Network
 from capstan.machine import Machine
 from capstan.means import Means
 from capstan.plan_problems import PlanError
-from capstan.planner_memory import XDP_FRAME_BYTES, ring_bytes
+from capstan.planner_memory import XDP_FRAME_BYTES, dpdk_ordinary_bytes, ring_bytes
 from capstan.quantities import format_size
 
 Facts = Mapping[str, Any]
@@ -154,7 +154,7 @@ def _ways_out(routes: list[Facts], indexes: Mapping[str, int]) -> frozenset[int]
 
 
 def _kernel(config: CaptureConfig, refused: Mapping[str, str]) -> Iterator[str]:
-    for method in config.methods:
+    for method in config.socket_methods:
         refusal = refused.get(method)
         if refusal:
             yield (
@@ -169,11 +169,12 @@ def held_by(engine: Facts, config: CaptureConfig) -> int:
     The slots of PF_RING's rings belong to its module: they are taken to be those that `config` asks for.
     """
     buffers = engine["buffers"]
-    dpdk = any(port.get("method") == "dpdk" for port in engine["ports"])
+    dpdk = [port for port in engine["ports"] if port.get("method") == "dpdk"]
+    huge = all(port["options"].get("huge", True) for port in dpdk)
     # What is in hugepages stays reserved, and is none of the memory that is available.
-    in_huge = buffers.get("hugepages") == "on" or (buffers.get("hugepages") == "auto" and dpdk)
+    in_huge = buffers.get("hugepages") == "on" or (buffers.get("hugepages") == "auto" and bool(dpdk) and huge)
     block = 0 if in_huge else buffers["block_bytes"] * buffers["blocks_per_queue"]
-    held = 0
+    held = 0 if huge else dpdk_ordinary_bytes(dpdk[0]["options"]["descriptors"], sum(port["queues"] for port in dpdk))
     for port in engine["ports"]:
         options = port["options"]
         ring = options.get("ring_bytes") or options.get("buffer_bytes") or options.get("frames", 0) * XDP_FRAME_BYTES

@@ -193,6 +193,36 @@ def test_a_bound_nic_is_planned_for_any_method(method: str) -> None:
     assert (plan.ports[0].interface, plan.ports[0].driver) == ("eth1", "vfio-pci" if method == "dpdk" else None)
 
 
+VDEV = {"method": "dpdk", "dpdk": {"huge": False}, "interfaces": [{"vdev": "net_af_packet0,iface=eth1"}]}
+
+
+def test_a_virtual_device_is_guarded_by_the_network_device_below_it() -> None:
+    assert problems(GOOD, **VDEV) == []
+    facts = changed(lambda f: f["network"]["default_routes"].append({"dev": "eth1"}))
+    (told,) = problems(facts, **VDEV)
+    assert told.startswith("host probe: capture_interfaces[0]: eth1 carries the default route")
+    route, address = problems(GOOD, **{**VDEV, "interfaces": [{"vdev": "net_pcap0,rx_iface=eth0"}]})
+    assert "eth0 carries the default route" in route
+    assert "eth0 has the address 192.0.2.2/24" in address
+
+
+def test_a_virtual_device_needs_the_sockets_of_the_method_that_it_is_like() -> None:
+    (told,) = problems(changed(lambda f: f["means"]["refused"].update(af_packet="not permitted")), **VDEV)
+    assert told.startswith("host probe: capture_method: af_packet needs sockets that the kernel refuses")
+
+
+def test_ordinary_memory_of_a_running_dpdk_counts_as_free() -> None:
+    running = changed(lambda f: f["machine"].update(memory_available=180 << 20))
+    (told,) = problems(running, **VDEV)
+    assert "of DPDK's frames do not fit" in told
+    options = {"descriptors": 1024, "idle": "sleep", "huge": False, "devargs": "iface=eth1"}
+    running["engine"] = {
+        "ports": [{"method": "dpdk", "queues": 3, "options": options}],
+        "buffers": {"block_bytes": 1 << 20, "blocks_per_queue": 64, "hugepages": "auto"},
+    }
+    assert problems(running, **VDEV) == []
+
+
 def test_auto_takes_what_the_controller_has_packages_for() -> None:
     config = CaptureConfig.model_validate({**DPDK, "host": "probe", "method": "auto"})
     able = changed(lambda f: f["machine"].update(user_space_drivers=["vfio-pci"], kernel_release="6.1.0"))

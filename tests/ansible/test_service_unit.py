@@ -27,6 +27,8 @@ INTERFACES = {
     "ring": [{"name": "eth1", "method": "pf_ring"}],
     "cards": [{"name": "/dev/dag0", "method": "dag"}, {"name": "/dev/dag1", "method": "dag"}, {"name": "eth1"}],
     "dpdk": [{"pci": "0000:19:00.0", "method": "dpdk"}],
+    "vdev": [{"vdev": "net_af_packet0,iface=eth1", "method": "dpdk"}],
+    "tap": [{"vdev": "net_tap0", "method": "dpdk"}, {"name": "eth1"}],
 }
 
 
@@ -64,6 +66,8 @@ def units(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("ring", "yes", []),
         ("cards", "no", ["char-dag* rw", "/dev/dag0 rw", "/dev/dag1 rw"]),
         ("dpdk", "no", ["/dev/vfio/vfio rw", "char-vfio* rw", "char-uio rw"]),
+        ("vdev", "yes", []),
+        ("tap", "no", ["/dev/net/tun rw"]),
     ],
 )
 def test_only_the_devices_of_the_methods_are_let_through(

@@ -126,12 +126,12 @@ def decide(config: CaptureConfig, machine: Machine, network: Network, means: Mea
 def advise(
     config: CaptureConfig, machine: Machine, network: Network, means: Means, held: int = 0
 ) -> tuple[PortAdvice, ...]:
-    """All methods for every port of the settings, whatever method they say; a replay is none."""
+    """All methods for every port of the settings, whatever method they say, but replays and virtual devices."""
     advisor = _Advisor(config, machine, network, means, held)
     methods = advisor.provisional()
     advices = []
     for index, interface in enumerate(config.interfaces):
-        if config.method_of(interface) == "replay":
+        if config.method_of(interface) == "replay" or interface.vdev is not None:
             continue
         advice = advisor.port(index, methods)
         if config.method_of(interface) == AUTO_METHOD and advice.chosen is not None:

@@ -42,7 +42,7 @@ def report(
 
     """
     advices = tuple(_every_nic(config, machine, network, means)) if whole else advise(config, machine, network, means)
-    notes = tuple(_notes(machine, means))
+    notes = (*_notes(machine, means), *(() if whole else _passed_over(config)))
     document: dict[str, Any] = {
         "host": config.host,
         "kernel": machine.kernel_release,
@@ -91,6 +91,13 @@ def _notes(machine: Machine, means: Means) -> Iterator[str]:
     )
 
 
+def _passed_over(config: CaptureConfig) -> Iterator[str]:
+    for device in (entry.device for entry in config.interfaces):
+        if device is not None:
+            other = f"; name: {device.netdev} has the other methods judged" if device.netdev else ""
+            yield f"{device} is a virtual device of DPDK, for which there is no other method{other}."
+
+
 def _port(advice: PortAdvice, *, known: bool) -> dict[str, Any]:
     subject = advice.subject
     return {
@@ -132,7 +139,7 @@ def _text(
     yield f"  kernel {machine.kernel_release}, IOMMU {'on' if machine.iommu_on else 'off'}"
     if not advices:
         yield ""
-        yield "There is no NIC on this host."
+        yield "There is no NIC to be judged on this host."
     for advice in advices:
         yield ""
         yield from _port_text(advice, known=known)
@@ -212,7 +219,7 @@ def fleet_table(documents: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
         ports = document["ports"]
         rows += [_fleet_row(document["host"], port) for port in ports]
         if not ports:
-            problems.append(f"{document['host']}: there is no NIC on this host")
+            problems.append(f"{document['host']}: there is no NIC to be judged on this host")
     table = [line.rstrip() for line in columns([_FLEET, *rows], right=_right(_FLEET))] if rows else []
     return (*table, *([""] if table and problems else []), *problems)
 

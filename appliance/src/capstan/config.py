@@ -40,12 +40,14 @@ from capstan.config_fields import (
     Streams,
     TargetsFile,
     Tunnels,
+    VirtualDeviceText,
     WholeMebibytes,
 )
 from capstan.config_host import BusyPoll, Dag, Dpdk, Hugepages, Kernel, Nic, PfRing
 from capstan.errors import UsageError
 from capstan.quantities import GIB, KIB, MIB
 from capstan.targets import TargetList
+from capstan.virtual_devices import VirtualDevice, parse
 
 __all__ = [
     "BUILT_METHODS",
@@ -69,12 +71,17 @@ class ConfigError(UsageError):
 
 
 class Interface(Settings):
-    """A capture port, found by its PCI address, or by its name. With both, the name is a cross-check."""
+    """A capture port, found by its PCI address, or by its name. With both, the name is a cross-check.
+
+    Or a virtual device of DPDK, which has neither.
+    """
 
     name: InterfaceName = None
     """Name of the interface, such as eth1; for dpdk, as under its kernel driver; for dag, a card such as /dev/dag0."""
     pci: PciAddress = None
     """PCI address of the NIC, in quotes, such as "0000:19:00.1"; stays the same when names change."""
+    vdev: VirtualDeviceText = None
+    """Virtual device of DPDK in place of a NIC, in quotes, such as "net_af_packet0,iface=eth1"; for dpdk alone."""
     mac: MacAddress = None
     """MAC address that the NIC must have; a cross-check, so that another card in the same slot is not taken."""
     queues: Queues = "auto"
@@ -90,7 +97,7 @@ class Interface(Settings):
 
     @model_validator(mode="after")
     def _an_identity(self) -> Interface:
-        if self.name is None and self.pci is None:
+        if self.name is None and self.pci is None and self.vdev is None:
             raise ValueError(
                 'has neither name nor pci; write one of them, such as {name: eth1} or {pci: "0000:19:00.1"}'
             )
@@ -98,8 +105,14 @@ class Interface(Settings):
 
     @property
     def identity(self) -> str:
-        """What finds it: the PCI address, or the name."""
-        return self.pci or self.name or ""
+        """What finds it: the virtual device's name, the PCI address, or the name."""
+        device = self.device
+        return device.name if device is not None else self.pci or self.name or ""
+
+    @property
+    def device(self) -> VirtualDevice | None:
+        """The virtual device that it is."""
+        return parse(self.vdev) if self.vdev is not None else None
 
 
 class Output(Settings):
@@ -283,6 +296,18 @@ class CaptureConfig(Settings):
     def methods(self) -> tuple[str, ...]:
         """The methods in use, each once, in the order of the interfaces."""
         return tuple(dict.fromkeys(self.method_of(interface) for interface in self.interfaces))
+
+    @property
+    def socket_methods(self) -> tuple[str, ...]:
+        """The methods whose sockets the kernel must have: those in use, and those that virtual devices are like."""
+        devices = (interface.device for interface in self.interfaces)
+        like = (device.like for device in devices if device is not None and device.like is not None)
+        return tuple(dict.fromkeys((*self.methods, *like)))
+
+    @property
+    def dpdk_has_nics(self) -> bool:
+        """Whether DPDK takes NICs from the kernel, and not virtual devices alone."""
+        return any(self.method_of(entry) == "dpdk" and entry.vdev is None for entry in self.interfaces)
 
 
 def _validated(raw: Mapping[str, Any], host: str, prefix: str = "") -> CaptureConfig:

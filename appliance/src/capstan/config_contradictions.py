@@ -22,9 +22,17 @@ def found_in(config: CaptureConfig) -> Iterator[tuple[str, str]]:
         key = f"interfaces[{index}]"
         earlier = first.setdefault(interface.identity, index)
         if earlier != index:
-            yield key, f"is {interface.identity} again, as interfaces[{earlier}] is; write each interface once"
+            remedy = "write each interface once" if interface.vdev is None else "give each device a number of its own"
+            yield key, f"is {interface.identity} again, as interfaces[{earlier}] is; {remedy}"
         method = config.method_of(interface)
-        if method == "dpdk" and config.netns is not None:
+        yield from _of_virtual_device(key, method, interface)
+        if method == "dpdk" and interface.vdev is None and not config.dpdk.huge:
+            yield (
+                "dpdk.huge",
+                f"is false, and {interface.identity} is a NIC, which reaches hugepages alone; write true, or another "
+                "method for it",
+            )
+        if method == "dpdk" and interface.vdev is None and config.netns is not None:
             yield "netns", "belongs to interfaces of the kernel, and dpdk takes the NIC from it; write null"
         if method in {"pcap", "replay"} and interface.queues not in {"auto", 1}:
             yield (
@@ -60,6 +68,32 @@ def found_in(config: CaptureConfig) -> Iterator[tuple[str, str]]:
             "output.rotate_size",
             f"is {format_size(config.output.rotate_size)}, too little for a file's own pages and one block of "
             f"{format_size(config.buffers.block_size)}; write a multiple of buffers.block_size, at least twice that",
+        )
+
+
+def _of_virtual_device(key: str, method: str, interface: Interface) -> Iterator[tuple[str, str]]:
+    """What is said beside a virtual device and belongs to a NIC, or contradicts its devargs."""
+    device = interface.device
+    if device is None:
+        return
+    for name in ("name", "pci"):
+        if getattr(interface, name) is not None:
+            yield (
+                f"{key}.{name}",
+                f"is written beside vdev: {device}, and a virtual device has no {name}; remove one of the two",
+            )
+    if method != "dpdk":
+        other = f", or name: {device.netdev} in its place" if device.netdev else ""
+        yield (
+            f"{key}.vdev",
+            f"is {device}, a virtual device of DPDK, and the method is {method}; write method: dpdk beside it{other}",
+        )
+    if interface.mac is not None and device.netdev is None:
+        yield f"{key}.mac", f"belongs to a network device, and {device} is over none; remove it"
+    if device.queues is not None and interface.queues not in {"auto", device.queues}:
+        yield (
+            f"{key}.queues",
+            f"is {interface.queues}, and {device} has {device.queues}; write {device.queues}, or auto",
         )
 
 

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Wit
 
 from capstan import config_problems as problems
 from capstan.quantities import MIB, SIZE_PATTERN, parse_size
+from capstan.virtual_devices import VIRTUAL_DRIVERS, parse
 
 BUILT_METHODS: Final = ("pcap", "af_packet", "af_xdp", "dpdk", "pf_ring", "dag", "replay")
 # Which of them it is, the host decides: see capstan.advise.
@@ -93,6 +94,14 @@ def _interface_name(value: object) -> object:
             f"write 1 to {INTERFACE_NAME_MAX} characters without blanks, '/' and ':'"
         )
     return value
+
+
+def _vdev(value: object) -> object:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise ValueError(f'is {value!r}; write name and devargs in quotes, such as "net_af_packet0,iface=eth1"')
+    return str(parse(value))
 
 
 def _streams(value: object) -> object:
@@ -327,6 +336,18 @@ Account = Annotated[str, BeforeValidator(_account)]
 OnOffAuto = Annotated[Literal["auto", "on", "off"], BeforeValidator(_switch)]
 InterfaceName = Annotated[str | None, BeforeValidator(_interface_name)]
 PciAddress = Annotated[str | None, BeforeValidator(_pci)]
+VirtualDeviceText = Annotated[
+    str | None,
+    BeforeValidator(_vdev),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "null"},
+                {"type": "string", "pattern": rf"^({'|'.join(VIRTUAL_DRIVERS)})[0-9]{{1,2}}(,|$)"},
+            ]
+        }
+    ),
+]
 FilterExpression = Annotated[str | None, BeforeValidator(_filter)]
 Streams = Annotated[
     tuple[int, ...] | None,

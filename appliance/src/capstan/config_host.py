@@ -31,9 +31,9 @@ class Kernel(Settings):
     """The kernel command line."""
 
     isolate_cpus: OnOffAuto = "auto"
-    """Keep all else off the workers' CPUs (isolcpus, nohz_full, rcu_nocbs, irqaffinity); "auto" does so for dpdk."""
+    """Keep all else off the workers' CPUs (isolcpus, nohz_full, rcu_nocbs, irqaffinity); "auto": for dpdk's NICs."""
     iommu: OnOffAuto = "auto"
-    """Switch the IOMMU on in pass-through mode, which vfio-pci needs; "auto" does so for dpdk."""
+    """Switch the IOMMU on in pass-through mode, which vfio-pci needs; "auto" does so for dpdk's NICs."""
     arguments: KernelArguments = ()
     """Further arguments, such as ["processor.max_cstate=1"]; one that contradicts a derived one is refused."""
     trial: bool = False
@@ -88,6 +88,8 @@ class Dpdk(Settings):
     """Descriptors of each receive queue."""
     idle: Literal["sleep", "poll", "interrupt"] = "sleep"
     """What a worker does while its queue is empty: sleep for microseconds, go on polling, or wait for an interrupt."""
+    huge: bool = True
+    """Frames lie in hugepages, which NICs need; false takes ordinary memory, for hosts with virtual devices alone."""
 
 
 Spread = Literal[

@@ -26,7 +26,7 @@ class Port:
     """A capture port with everything decided."""
 
     interface: str
-    """What the engine opens: the name of a network device or DAG card, for dpdk the PCI address, for replay a label."""
+    """What the engine opens: a network device, DAG card or virtual device; of dpdk's NICs the address; a label."""
     method: str
     queues: int
     cores: tuple[int, ...]
@@ -38,8 +38,8 @@ class Port:
 
     @property
     def prepared(self) -> Link | None:
-        """The network device whose settings are changed for the capture; dpdk sets up the NIC itself."""
-        return self.link if self.method != "dpdk" else None
+        """The network device whose settings are changed for the capture; dpdk sets up a NIC of its own itself."""
+        return self.link if self.planned.through_netdev else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,25 +86,28 @@ def resolve(config: CaptureConfig, network: Network, machine: Machine, means: Me
     problems = Problems(config.host)
     host = advise.plan(config, machine, network, means or Means(prepares=False))
     ports = []
-    for index, planned in enumerate(host.ports):
+    for index, (planned, entry) in enumerate(zip(host.ports, config.interfaces, strict=True)):
         link = _link(planned, network)
-        if planned.method not in {"dpdk", *WITHOUT_NETDEV} and link is None:
+        if planned.through_netdev and link is None:
             nic = machine.nic(planned.pci or "")
             driver = (nic.driver if nic else None) or "no driver"
+            what, who = planned.interface or planned.pci, planned.vdev or planned.method
             problems.add(
                 f"interfaces[{index}]",
-                f"{planned.label} is on {driver}, and {planned.method} needs it on the driver of its network device; "
+                f"{what} is on {driver}, and {who} needs it on the driver of its network device; "
                 "run playbooks/deploy.yml for this host, or write method: dpdk",
             )
-        name = planned.pci if planned.method == "dpdk" else planned.interface
-        channels = planned.queues if _hears_channels(config, planned.method) else None
+        name = planned.vdev or (planned.pci if planned.method == "dpdk" else planned.interface)
+        channels = planned.queues if _hears_channels(config, planned.method, entry) else None
         ports.append(Port(str(name), planned.method, planned.queues, planned.workers, link, planned, channels))
     problems.refuse()
     return Plan(config, host, tuple(ports))
 
 
-def _hears_channels(config: CaptureConfig, method: str) -> bool:
+def _hears_channels(config: CaptureConfig, method: str, entry: Interface) -> bool:
     """Whether each queue of the method hears one of the NIC's, so that there must be exactly as many of both."""
+    if entry.device is not None:
+        return entry.device.like == "af_xdp"
     return method == "af_xdp" or (method == "pf_ring" and config.pf_ring.spread == "channels")
 
 
@@ -177,7 +180,10 @@ def options(config: CaptureConfig, method: str, entry: Interface | None = None) 
         case "pcap":
             return {"buffer_bytes": config.pcap.buffer_size}
         case "dpdk":
-            return {"descriptors": config.dpdk.descriptors, "idle": config.dpdk.idle}
+            dpdk = config.dpdk
+            device = entry.device if entry is not None else None
+            devargs = {"devargs": device.devargs} if device is not None and device.devargs else {}
+            return {"descriptors": dpdk.descriptors, "idle": dpdk.idle, "huge": dpdk.huge, **devargs}
         case "pf_ring":
             ours = config.pf_ring
             library = {"library": str(ours.library)} if ours.library else {}

@@ -71,11 +71,20 @@ class PlannedPort:
     busy_poll: PollTuning = PollTuning()
     chosen: bool = False
     """The method was chosen by `auto`: nothing is asked for it that only a boot brings."""
+    vdev: str | None = None
+    """Name of the virtual device of DPDK; `interface` and `pci` are then of the network device below it, if any."""
 
     @property
     def label(self) -> str:
         """What a person calls it."""
-        return self.interface or self.pci or ""
+        return self.vdev or self.interface or self.pci or ""
+
+    @property
+    def through_netdev(self) -> bool:
+        """Whether its packets come from a network device of the kernel."""
+        if self.vdev is not None:
+            return self.interface is not None
+        return self.method not in {"dpdk", *WITHOUT_NETDEV}
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +133,8 @@ class MemoryBudget:
     """Rings of the kernel's sockets."""
     receive_rings: int = 0
     """What the kernel's drivers keep behind the NICs' receive rings, by estimate."""
+    frames: int = 0
+    """DPDK's memory where it is not in hugepages."""
     blocks: int = 0
     """Blocks in ordinary memory; others are in the hugepages."""
     left: int = 0

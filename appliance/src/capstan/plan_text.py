@@ -58,16 +58,17 @@ def _some(count: int, what: str) -> str:
 
 
 def _port(port: PlannedPort) -> tuple[str, ...]:
-    name = " ".join(part for part in (port.pci, port.interface) if part)
+    name = " ".join(part for part in (port.vdev, port.pci, port.interface) if part)
+    has_driver = port.through_netdev or (port.vdev is None and port.method not in WITHOUT_NETDEV)
     interrupts = "as they are" if port.irq is None else " ".join(cpu_list(cpus) for cpus in port.irq)
     return (
         name,
         port.method,
-        port.driver or "kernel" if port.method not in WITHOUT_NETDEV else "-",
+        port.driver or "kernel" if has_driver else "-",
         "-" if port.node is None else str(port.node),
         str(port.queues),
         _cpus(port.workers),
-        interrupts if port.driver is None and port.method not in {"dpdk", *WITHOUT_NETDEV} else "none",
+        interrupts if port.through_netdev else "none",
     )
 
 
@@ -87,6 +88,7 @@ def _memory(plan: HostPlan) -> str:
     return (
         f"{format_size(memory.hugepages)} in hugepages, {format_size(memory.rings)} in rings, "
         + (f"{format_size(memory.receive_rings)} in the NICs' receive rings, " if memory.receive_rings else "")
+        + (f"{format_size(memory.frames)} in DPDK's buffers, " if memory.frames else "")
         + f"{format_size(memory.blocks)} in blocks; {format_size(memory.left)} of {format_size(memory.available)} left"
     )
 

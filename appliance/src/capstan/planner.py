@@ -90,15 +90,15 @@ def plan_host(
 
 def _demand(config: CaptureConfig, entry: Found) -> Demand:
     node, streams = entry.node, entry.interface.streams
-    asked, most = entry.interface.queues, entry.queues_reached
+    asked, most = entry.queues_asked, entry.queues_reached
     if entry.method == "dag" and streams is not None:
         return Demand(node, len(streams), len(streams))
-    if asked != "auto":
+    if asked is not None:
         return Demand(node, asked, asked)
-    if entry.method in {"pcap", "dag", "replay"}:
+    if entry.through in {"pcap", "dag", "replay"} or (entry.device is not None and entry.name is None):
         return Demand(node, 1, 1)
     link = entry.link
-    if entry.method == "af_xdp" and link is not None and (link.kind == "veth" or link.channels is None):
+    if entry.through == "af_xdp" and link is not None and (link.kind == "veth" or link.channels is None):
         # Every queue needs its socket. A veth with fewer queues than its peer sends on loses native XDP (ENOSPC), and
         # other drivers cannot have fewer.
         return Demand(node, entry.queues_now, entry.queues_now)
@@ -122,11 +122,12 @@ def _port(config: CaptureConfig, entry: Found, queues: int, workers: tuple[int, 
         expected_name=wanted.name if entry.method not in WITHOUT_NETDEV else None,
         driver=driver_to_bind(config, entry),
         node=entry.node,
-        netns=config.netns if entry.method not in WITHOUT_NETDEV else None,
+        netns=config.netns if entry.method not in WITHOUT_NETDEV and entry.name is not None else None,
         irq=interrupts(config, entry, tuned.channels, workers),
         nic=tuned,
         busy_poll=polling(config, entry),
         chosen=config.method_of(wanted) == "auto",
+        vdev=entry.device.name if entry.device is not None else None,
     )
 
 
@@ -142,7 +143,7 @@ def _notes(
             yield f"{port.label} is on NUMA node {port.node} and has workers elsewhere: CPU {cpu_list(far)}."
         if port.queues > len(port.workers):
             yield f"{port.label} has more queues ({port.queues}) than CPUs ({len(port.workers)}): some take turns."
-        if entry.virtual_functions and entry.method in KERNEL_METHODS:
+        if entry.virtual_functions and entry.through in KERNEL_METHODS:
             yield (
                 f"{port.label} has {entry.virtual_functions} virtual functions in use: its queues, ring, MTU and "
                 "private flags stay as they are, because to change them interrupts their link."
@@ -160,7 +161,7 @@ def _notes(
             )
         if entry.interface.mac is not None and entry.mac is None:
             yield f"{port.label} has no network device to compare the MAC address {entry.interface.mac} with."
-        if port.method == "dpdk" and port.driver is None:
+        if port.method == "dpdk" and port.driver is None and port.vdev is None:
             yield f"{port.label} stays on its kernel driver, which shares the NIC with DPDK."
     if len(usable) == 1:
         yield "This machine has one CPU: workers, writer and system take turns."

@@ -64,7 +64,7 @@ class Demand:
 
 def isolates(config: CaptureConfig) -> bool:
     """Whether the settings ask for the workers' CPUs to be isolated."""
-    return config.kernel.isolate_cpus == "on" or (config.kernel.isolate_cpus == "auto" and "dpdk" in config.methods)
+    return config.kernel.isolate_cpus == "on" or (config.kernel.isolate_cpus == "auto" and config.dpdk_has_nics)
 
 
 def divide(config: CaptureConfig, machine: Machine, near: frozenset[int], problems: Problems) -> Pool:

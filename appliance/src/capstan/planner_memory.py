@@ -24,6 +24,9 @@ _DPDK_CACHES = 2 * 256 * 3 // 2
 # A frame buffer: 2048 of room, 128 of headroom, 128 of rte_mbuf, 64 of the pool's own, and what spreads them over the
 # channels of the memory.
 _DPDK_BUFFER_BYTES = 2560
+# Without hugepages EAL's memory is fixed before the ports are known: native/drivers/dpdk/eal_arguments.c takes each
+# buffer for one that holds a jumbo frame's place in a packet socket's ring, and its head.
+_DPDK_LARGEST_BUFFER_BYTES = 16_384 + 512
 # EAL's own on each node: the devices' rings, hash tables, and the rounding of many small wants to whole pages.
 _DPDK_OWN_BYTES = 64 * MIB
 # A NIC's MTU where nobody changes it, and the largest that "auto" gives it; Ethernet header and two VLAN tags.
@@ -84,9 +87,15 @@ def dpdk_bytes(config: CaptureConfig, queues: int) -> int:
     return queues * dpdk_buffers(config.dpdk.descriptors) * _DPDK_BUFFER_BYTES
 
 
+def dpdk_ordinary_bytes(descriptors: int, queues: int) -> int:
+    """Memory that DPDK sets aside for so many queues where it takes no hugepages: whole mebibytes."""
+    frames = queues * dpdk_buffers(descriptors) * _DPDK_LARGEST_BUFFER_BYTES
+    return frames // MIB * MIB + _DPDK_OWN_BYTES if queues else 0
+
+
 def blocks_in_hugepages(config: CaptureConfig, ports: Sequence[PlannedPort]) -> bool:
     """Whether hugepages are to be reserved for the blocks: where asked for, and where dpdk needs some anyway."""
-    dpdk = any(port.method == "dpdk" for port in ports)
+    dpdk = config.dpdk.huge and any(port.method == "dpdk" for port in ports)
     return config.buffers.hugepages == "on" or (config.buffers.hugepages == "auto" and dpdk)
 
 
@@ -144,6 +153,7 @@ def plan_memory(
             f"{format_size(budget.rings)} for rings and {format_size(budget.blocks)} for blocks of "
             f"{sum(port.queues for port in ports)} queues "
             + (f"and {format_size(budget.hugepages)} of hugepages " if budget.hugepages else "")
+            + (f"and {format_size(budget.frames)} of DPDK's frames " if budget.frames else "")
             + (f"and {format_size(budget.receive_rings)} of the NICs' receive rings " if budget.receive_rings else "")
             + f"do not fit into the {format_size(budget.available)} of memory available; "
             f"write fewer queues, smaller rings{' (nic.rx_ring, too)' if budget.receive_rings else ''} or fewer "
@@ -166,7 +176,7 @@ def _needs(config: CaptureConfig, machine: Machine, ports: Sequence[PlannedPort]
     in_huge = blocks_in_hugepages(config, ports)
     for port in ports:
         node = port.node if port.node is not None else node_of[port.workers[0]]
-        if port.method == "dpdk":
+        if port.method == "dpdk" and config.dpdk.huge:
             frames[node] += dpdk_bytes(config, port.queues) + (0 if node in frames else _DPDK_OWN_BYTES)
         if in_huge:
             blocks[node] += port.queues * sum(-(-size // _BLOCK_PAGE) * _BLOCK_PAGE for size in _mappings(config))
@@ -255,7 +265,7 @@ def _verb(config: CaptureConfig) -> str:
 def _remedy(config: CaptureConfig, node: int, most: int, size: int) -> str:
     if config.hugepages.per_node == "auto":
         # With dpdk, "auto" takes hugepages for blocks as well.
-        other = "off" if "dpdk" in config.methods else "auto"
+        other = "off" if config.dpdk.huge and "dpdk" in config.methods else "auto"
         return f"write fewer queues, dpdk.descriptors or buffers.blocks_per_queue, or buffers.hugepages: {other}"
     return f"write at most {{{node}: {max(0, most) // size}}}"
 
@@ -294,5 +304,10 @@ def _budget(
     in_huge = config.buffers.hugepages != "off" and max(usable, free - frames) >= blocks
     available = machine.memory_available + present + receive.present
     ordinary = 0 if in_huge else blocks
-    left = available - huge - rings - receive.planned - ordinary
-    return MemoryBudget(available, huge, rings, receive.planned, blocks=ordinary, left=left)
+    ours = 0 if config.dpdk.huge else dpdk_ordinary_bytes(config.dpdk.descriptors, _dpdk_queues(ports))
+    left = available - huge - rings - receive.planned - ours - ordinary
+    return MemoryBudget(available, huge, rings, receive.planned, frames=ours, blocks=ordinary, left=left)
+
+
+def _dpdk_queues(ports: Sequence[PlannedPort]) -> int:
+    return sum(port.queues for port in ports if port.method == "dpdk")

@@ -24,14 +24,14 @@ _FLUSH_TIMEOUT_NS: Final = 200_000
 
 def driver_to_bind(config: CaptureConfig, found: Found) -> str | None:
     """Driver of user space for the NIC; None where it stays on its kernel driver."""
-    if found.method != "dpdk" or found.nic is None or found.nic.kernel_driver in BIFURCATED_DRIVERS:
+    if found.through != "dpdk" or found.nic is None or found.nic.kernel_driver in BIFURCATED_DRIVERS:
         return None
     return config.dpdk.driver
 
 
 def tuning(config: CaptureConfig, found: Found, queues: int) -> NicTuning:
     """The NIC's settings; a port that the kernel does not capture from, or that is no NIC, is left as it is."""
-    if found.method not in KERNEL_METHODS or not found.physical:
+    if found.through not in KERNEL_METHODS or not found.physical:
         return NicTuning()
     nic = config.nic
     on_pci = found.nic is not None
@@ -62,14 +62,14 @@ def _channels(found: Found, queues: int) -> int | None:
 
 def _largest_ring(found: Found) -> int | Literal["max"]:
     nic = found.nic
-    if found.method != "af_xdp" or nic is None or nic.rx_ring_max is None:
+    if found.through != "af_xdp" or nic is None or nic.rx_ring_max is None:
         return "max"
     return 1 << nic.rx_ring_max.bit_length() - 1 if nic.kernel_driver in _POWER_OF_TWO_FOR_XDP else "max"
 
 
 def polling(config: CaptureConfig, found: Found) -> PollTuning:
     """How the kernel polls the port's queues."""
-    if found.method not in {"af_packet", "af_xdp"}:
+    if found.through not in {"af_packet", "af_xdp"}:
         return PollTuning()
     poll = config.busy_poll
     return PollTuning(
@@ -83,7 +83,7 @@ def check_virtual_functions(config: CaptureConfig, entries: list[Found], problem
     """Refuse what would reset a NIC whose virtual functions are in use: somebody else's links go through it."""
     nic = config.nic
     for entry in entries:
-        if not entry.virtual_functions or entry.nic is None or entry.method not in KERNEL_METHODS:
+        if not entry.virtual_functions or entry.nic is None or entry.through not in KERNEL_METHODS:
             continue
         would = f"interrupts the link of the {entry.virtual_functions} virtual functions in use of {entry.label}"
         other = f"write 0 into /sys/bus/pci/devices/{entry.nic.pci}/sriov_numvfs once nobody uses them"
@@ -92,6 +92,12 @@ def check_virtual_functions(config: CaptureConfig, entries: list[Found], problem
             problems.add(
                 f"{entry.key}.queues",
                 f"is {asked} where the NIC has {now}, and to change that {would}; write {now}, or auto, or {other}",
+            )
+        if entry.device is not None and entry.through == "af_xdp":
+            problems.add(
+                f"{entry.key}.vdev",
+                f"is {entry.device}, whose program goes into the NIC's driver, which {would}; write "
+                f"net_af_packet0,iface={entry.device.netdev}, or {other}",
             )
         if entry.method == "af_xdp" and config.af_xdp.mode != "skb":
             key = f"{entry.key}.method" if entry.interface.method else "method"
@@ -109,6 +115,8 @@ def check_virtual_functions(config: CaptureConfig, entries: list[Found], problem
 
 def one_socket_a_queue(config: CaptureConfig, found: Found) -> bool:
     """Whether each queue of the NIC needs a socket of its own, so that there must be as many."""
+    if found.device is not None:
+        return found.through == "af_xdp"
     match found.method:
         case "af_packet":
             return config.af_packet.fanout == "queue"
@@ -124,7 +132,7 @@ def interrupts(
     """CPUs for the interrupt of each queue of the NIC: its worker's."""
     if found.virtual_functions:
         channels = found.queues_now
-    if config.irq_affinity == "off" or found.method not in KERNEL_METHODS or found.nic is None or channels is None:
+    if config.irq_affinity == "off" or found.through not in KERNEL_METHODS or found.nic is None or channels is None:
         return None
     return tuple((workers[queue % len(workers)],) for queue in range(channels))
 

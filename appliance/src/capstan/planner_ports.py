@@ -9,6 +9,7 @@ from capstan.config import CaptureConfig, Interface
 from capstan.links import Link, Network
 from capstan.machine import SPARES_VIRTUAL_FUNCTIONS, Card, Machine, Nic
 from capstan.plan_problems import Problems
+from capstan.virtual_devices import VirtualDevice
 
 # These drivers give DPDK the NIC and keep its network device: nothing is bound.
 BIFURCATED_DRIVERS = frozenset({"mlx4_core", "mlx5_core"})
@@ -45,9 +46,21 @@ class Found:
     """The DAG card that it is, instead of a NIC."""
 
     @property
+    def device(self) -> VirtualDevice | None:
+        """The virtual device of DPDK that it is; name, link and NIC are then those of the network device below."""
+        return self.interface.device
+
+    @property
+    def through(self) -> str:
+        """The method by whose sockets its packets leave the kernel: its own, or the one that its device is like."""
+        device = self.device
+        return device.like if device is not None and device.like is not None else self.method
+
+    @property
     def label(self) -> str:
         """What a person calls it."""
-        return self.name or (self.nic.pci if self.nic else "")
+        device = self.device.name if self.device is not None else None
+        return device or self.name or (self.nic.pci if self.nic else "")
 
     @property
     def node(self) -> int | None:
@@ -64,6 +77,13 @@ class Found:
     def physical(self) -> bool:
         """Whether it is a NIC and no virtual interface such as a veth."""
         return self.nic is not None or (self.link is not None and self.link.kind is None)
+
+    @property
+    def queues_asked(self) -> int | None:
+        """Receive queues that the settings ask for; None where they leave it to the host."""
+        if self.interface.queues != "auto":
+            return self.interface.queues
+        return self.device.queues if self.device is not None else None
 
     @property
     def queues_now(self) -> int:
@@ -120,16 +140,48 @@ def find_all(
                 problems.add(f"{key}.name", _no_card(str(interface.name), machine))
                 continue
             entry = replace(entry, card=card)
-        elif method != "replay":
+        elif method != "replay" and not _is_over_nothing(interface):
             looked = _Search(config, machine, network, problems).find(entry)
             if looked is None:
                 continue
             entry = looked
             for wrong_key, sentence in _mismatches(entry, machine):
                 problems.add(f"{key}.{wrong_key}", sentence)
+        taken = _taken(interface, network)
+        if taken is not None:
+            problems.add(f"{key}.vdev", taken)
         found.append(entry)
     _same_twice(found, problems)
     return found
+
+
+def _is_over_nothing(interface: Interface) -> bool:
+    """Whether it is a virtual device without a network device of the kernel."""
+    device = interface.device
+    return device is not None and device.netdev is None
+
+
+def _taken(interface: Interface, network: Network) -> str | None:
+    """Why a virtual device cannot make its network device; one of its kind may be its own, of a capture that runs."""
+    device = interface.device
+    there = network.named(device.makes) if device is not None and device.makes is not None else None
+    if device is None or there is None or there.kind == "tun":
+        return None
+    return (
+        f"is {device}, which makes an interface {there.name}, and there is one already; write iface= with a name that "
+        f"nobody has, or net_af_packet0,iface={there.name} to capture from that one"
+    )
+
+
+def _asked_name(interface: Interface) -> str | None:
+    """Name of the network device that an entry asks for."""
+    device = interface.device
+    return device.netdev if device is not None else interface.name
+
+
+def _asked_key(interface: Interface) -> str:
+    """By which key an entry asks for it."""
+    return "vdev" if interface.vdev is not None else "pci" if interface.pci is not None else "name"
 
 
 def _no_card(name: str, machine: Machine) -> str:
@@ -165,32 +217,33 @@ class _Search:
             self.problems.add(f"{entry.key}.{problem[0]}", problem[1])
             return None
         name = link.name if link else (nic.interface if nic else None)
-        return Found(entry.key, entry.interface, entry.method, name or entry.interface.name, link, nic)
+        return Found(entry.key, entry.interface, entry.method, name or _asked_name(entry.interface), link, nic)
 
     def _nic(self, interface: Interface) -> Nic | None:
         if interface.pci is not None:
             return self.machine.nic(interface.pci)
         if self.config.netns is not None:
             return None  # a name in another network namespace is no name of the host's own
-        return next((nic for nic in self.machine.nics if interface.name in (nic.interface, *nic.interfaces)), None)
+        name = _asked_name(interface)
+        return next((nic for nic in self.machine.nics if name in (nic.interface, *nic.interfaces)), None)
 
     def _link(self, interface: Interface) -> Link | None:
         if interface.pci is None:
-            return self.network.named(str(interface.name))
+            return self.network.named(str(_asked_name(interface)))
         links = self.network.at_pci(interface.pci)
         return next((link for link in links if link.name == interface.name), links[0] if links else None)
 
     def _one_of_several(self, entry: Found, nic: Nic | None, link: Link | None) -> tuple[str, str] | None:
         """DPDK is told a PCI address, whose first port it would take whichever is meant."""
         pci = nic.pci if nic else link.pci if link else None
-        if entry.method != "dpdk" or pci is None:
+        if entry.through != "dpdk" or pci is None:
             return None
         links = [known.name for known in self.network.at_pci(pci)]
         names = list(dict.fromkeys((*links, *(nic.interfaces if nic else ()))))
         if len(names) <= 1:
             return None
         meant = entry.interface.name if entry.interface.name in names else f"one of {', '.join(names)}"
-        return "pci" if entry.interface.pci else "name", (
+        return _asked_key(entry.interface), (
             f"{pci} has several ports ({', '.join(names)}), and dpdk, which knows them by that address alone, takes "
             f"the first whichever is meant; write method: af_packet, or af_xdp, and name: {meant}"
         )
@@ -200,7 +253,9 @@ class _Search:
         pci = entry.interface.pci
         if pci is None:
             if link is None and nic is None:
-                return "name", f"there is no interface {entry.interface.name}{where}; here are {self._interfaces()}"
+                wanted = entry.interface
+                sentence = f"there is no interface {_asked_name(wanted)}{where}; here are {self._interfaces()}"
+                return _asked_key(wanted), sentence
             return None
         links = [known.name for known in self.network.at_pci(pci)]
         if len(links) > 1 and entry.interface.name not in links:
@@ -212,8 +267,8 @@ class _Search:
         return "pci", f"{what}; this host has {self._nics()}"
 
     def _unfit(self, entry: Found, nic: Nic | None, link: Link | None) -> tuple[str, str] | None:
-        key = "pci" if entry.interface.pci else "name"
-        if entry.method == "dpdk":
+        key = _asked_key(entry.interface)
+        if entry.through == "dpdk":
             if nic is None:
                 sentence = f"{entry.interface.identity} is not on the PCI bus, and dpdk takes NICs that are"
                 return key, f"{sentence}; write method: af_packet, or one of {self._nics()}"
@@ -255,26 +310,29 @@ def _mismatches(entry: Found, machine: Machine) -> Iterator[tuple[str, str]]:
 def _same_twice(found: list[Found], problems: Problems) -> None:
     first: dict[object, Found] = {}
     for entry in found:
-        if entry.method == "replay":
+        if entry.method == "replay" or _is_over_nothing(entry.interface):
             continue
         # Cards with several ports at one address have a name for each.
         identity = entry.name or (entry.nic.pci if entry.nic else None)
         earlier = first.setdefault(identity, entry)
         if earlier is not entry:
-            problems.add(
-                entry.key,
-                f"{entry.label} is listed by its name and by its PCI address, here and as {earlier.key}; write it once",
-            )
+            problems.add(entry.key, _listed_twice(entry, earlier))
+
+
+def _listed_twice(entry: Found, earlier: Found) -> str:
+    if entry.device is None and earlier.device is None:
+        return f"{entry.label} is listed by its name and by its PCI address, here and as {earlier.key}; write it once"
+    return f"{entry.label} captures from {entry.name}, as {earlier.label} ({earlier.key}) does; remove one of the two"
 
 
 def check_queues(config: CaptureConfig, found: list[Found], problems: Problems) -> None:
     """Refuse more queues than a NIC has."""
     for entry in found:
-        asked, most = entry.interface.queues, entry.queues_most
-        if asked == "auto" or most is None or asked <= most or entry.method == "replay":
+        asked, most = entry.queues_asked, entry.queues_most
+        if asked is None or most is None or asked <= most or entry.method == "replay":
             continue
         # The kernel spreads a single queue over several sockets, and a veth has no queues worth the name.
-        spread = entry.method == "af_packet" and config.af_packet.fanout != "queue"
+        spread = entry.through == "af_packet" and (entry.device is not None or config.af_packet.fanout != "queue")
         if spread and (most == 1 or not entry.physical):
             continue
         if entry.method == "pf_ring" and config.pf_ring.spread != "channels":

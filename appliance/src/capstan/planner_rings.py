@@ -36,7 +36,7 @@ NO_RINGS = RingMemory()
 def receive_rings(found: Found, tuned: NicTuning) -> RingMemory:
     """The rings of a port as they are planned; nothing where the driver does not tell of any."""
     nic, link = found.nic, found.link
-    if found.method not in KERNEL_METHODS or nic is None:
+    if found.through not in KERNEL_METHODS or nic is None:
         return NO_RINGS
     now = nic.rx_ring or 0
     size = nic.rx_ring_max or 0 if tuned.rx_ring == "max" else tuned.rx_ring or now

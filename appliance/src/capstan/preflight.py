@@ -29,7 +29,7 @@ from capstan.machine_read import read_machine
 from capstan.means import Means, local_means
 from capstan.paths import Paths
 from capstan.plan_problems import PlanError
-from capstan.planner_memory import MEMORY_SHARE, dpdk_bytes
+from capstan.planner_memory import MEMORY_SHARE, dpdk_bytes, dpdk_ordinary_bytes
 from capstan.quantities import format_size
 
 AF_XDP = 44  # linux/socket.h
@@ -163,7 +163,7 @@ def _kernel(config: CaptureConfig) -> Iterator[Check]:
         yield Check("privileges", "failed", "Capture ports can be opened by root alone; run capstan as root.")
         return
     families = {"af_packet": socket.AF_PACKET, "pcap": socket.AF_PACKET, "af_xdp": AF_XDP}
-    for method in config.methods:
+    for method in config.socket_methods:
         family = families.get(method)
         if family is None:
             continue  # of those that auto chooses from, it leaves out what the kernel refuses
@@ -213,6 +213,8 @@ def _dpdk(plan: Plan, machine: Machine, devices: Path = Path("/dev")) -> Iterato
     deploy = "run playbooks/deploy.yml for this host"
     ports = [port for port in plan.ports if port.method == "dpdk"]
     for port in ports:
+        if port.planned.vdev is not None:
+            continue  # the engine makes it
         nic, wanted = machine.nic(port.interface), port.planned.driver
         driver = nic.driver if nic else None
         if wanted is not None and driver != wanted:
@@ -223,12 +225,13 @@ def _dpdk(plan: Plan, machine: Machine, devices: Path = Path("/dev")) -> Iterato
             yield Check("driver", "failed", f"host {plan.config.host}: dpdk.driver: {sentence}.")
         else:
             yield Check("driver", "ok", f"{port.interface} is on {driver}, as dpdk needs it.")
-    if ports:
+    if ports and plan.config.dpdk.huge:
         needed = sum(dpdk_bytes(plan.config, port.queues) for port in ports)
         free = sum(pages.free * pages.size for node in machine.nodes for pages in node.hugepages)
         told = f"{format_size(free)} of hugepages are free"
         if free < needed:
-            sentence = f"dpdk needs {format_size(needed)} for its frames, and {told}; {deploy}, or reserve more"
+            other = "" if plan.config.dpdk_has_nics else ", or write dpdk.huge: false"
+            sentence = f"dpdk needs {format_size(needed)} for its frames, and {told}; {deploy}, or reserve more{other}"
             yield Check("hugepages", "failed", f"host {plan.config.host}: hugepages: {sentence}.")
         else:
             yield Check("hugepages", "ok", f"{told}; dpdk needs {format_size(needed)}.")
@@ -267,9 +270,10 @@ def _dag(plan: Plan, devices: Path = Path("/dev")) -> Iterator[Check]:
 def _memory(plan: Plan) -> Iterator[Check]:
     available = psutil.virtual_memory().available
     rings = sum(size for _, size in plan.ring_bytes())
-    # DPDK has its share of the hugepages first.
-    frames = sum(dpdk_bytes(plan.config, port.queues) for port in plan.ports if port.method == "dpdk")
-    huge = max(0, _free_hugepages() - frames)
+    # DPDK has its share of the hugepages first, or of ordinary memory.
+    dpdk = sum(port.queues for port in plan.ports if port.method == "dpdk")
+    frames = 0 if plan.config.dpdk.huge else dpdk_ordinary_bytes(plan.config.dpdk.descriptors, dpdk)
+    huge = max(0, _free_hugepages() - (dpdk_bytes(plan.config, dpdk) if plan.config.dpdk.huge else 0))
     in_huge = plan.config.buffers.hugepages != "off" and huge >= plan.pool_bytes
     if plan.config.buffers.hugepages == "on" and not in_huge:
         sentence = (
@@ -277,8 +281,9 @@ def _memory(plan: Plan) -> Iterator[Check]:
             f"{format_size(huge)} are free; reserve more in /proc/sys/vm/nr_hugepages, or write auto."
         )
         yield Check("hugepages", "failed", sentence)
-    needed = rings + (0 if in_huge else plan.pool_bytes)
-    told = f"{format_size(rings)} for rings and {format_size(plan.pool_bytes)} for blocks"
+    needed = rings + frames + (0 if in_huge else plan.pool_bytes)
+    of_dpdk = f"{format_size(frames)} for DPDK's frames, " if frames else ""
+    told = f"{of_dpdk}{format_size(rings)} for rings and {format_size(plan.pool_bytes)} for blocks"
     if needed > MEMORY_SHARE * available:
         sentence = (
             f"host {plan.config.host}: buffers: {told} of {plan.queues} queues do not fit into the "

@@ -8,6 +8,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from capstan import journal, namespaces, nic, preflight, state, target_changes, workspace
@@ -262,11 +263,19 @@ class Supervisor:
                 engine.kill()
         return engine.clean
 
+    def _rx_packets(self, ports: Iterable[str]) -> dict[str, int]:
+        """Receive counters of the ports' network devices: of a virtual device, that of the one below it."""
+        devices = [entry.device for entry in self._config.interfaces]
+        below = {device.name: device.netdev for device in devices if device is not None and device.netdev is not None}
+        counting = {port: below.get(port, port) for port in ports}
+        counters = nic.rx_packets(self._config.netns, counting.values())
+        return {port: counters[name] for port, name in counting.items() if name in counters}
+
     def _finish(self, reason: str | None) -> None:
         """Give everything back and write down how it ended; runs whatever happened before."""
         observer = self._observer
         if (observer.session.ends or observer.session.blind) and not self._stopped_cleanly:
-            counters = nic.rx_packets(self._config.netns, observer.session.ends)
+            counters = self._rx_packets(observer.session.ends)
             observer.session = observer.session.close_gap(counters, time.monotonic())
         self._ports.restore()
         if observer.session.runs:

@@ -45,6 +45,8 @@ class Port:
     mac: str | None = None
     expected_name: str | None = None
     method: str | None = None
+    vdev: str | None = None
+    """The virtual device of DPDK that captures from the NIC's interface, for which the kernel keeps it."""
 
     @property
     def key(self) -> str:
@@ -76,6 +78,7 @@ def ports_of(plan: list[dict[str, Any]]) -> list[Port]:
             mac=port.get("mac"),
             expected_name=port.get("expected_name"),
             method=port.get("method"),
+            vdev=port.get("vdev"),
         )
         for index, port in enumerate(plan)
         if port.get("pci") is not None
@@ -260,7 +263,8 @@ def _unguarded(nic: Nic, situation: Situation) -> Iterator[str]:
 
 def notes(port: Port, nic: Nic, situation: Situation) -> Iterator[str]:
     """What is worth knowing of a NIC that may be bound."""
-    if stays_bifurcated(port, nic) or (port.method == "dpdk" and nic.driver in BIFURCATED):
+    shared = port.method == "dpdk" and port.vdev is None and nic.driver in BIFURCATED
+    if stays_bifurcated(port, nic) or shared:
         called = _called(nic, situation)
         yield f"{nic.address} ({called}) stays on its kernel driver {nic.driver}, beside which DPDK works"
         return
