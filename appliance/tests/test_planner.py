@@ -785,6 +785,7 @@ def test_json_has_the_keys_that_the_roles_read() -> None:
         "irq",
         "nic",
         "busy_poll",
+        "rings",
         "chosen",
         "vdev",
     }

@@ -136,7 +136,7 @@ def test_a_device_over_a_nic_is_planned_as_the_kernels_own_method() -> None:
     made, own = plan("net_af_packet0,iface=eth1"), plan({"name": "eth1"}, method="af_packet", dpdk={})
     ours, theirs = made.host.ports[0], own.host.ports[0]
     assert (ours.vdev, ours.method) == ("net_af_packet0", "dpdk")
-    assert replace(ours, vdev=None, method="af_packet", expected_name="eth1") == theirs
+    assert replace(ours, vdev=None, method="af_packet", expected_name="eth1", rings=theirs.rings) == theirs
     assert ours.node == 1
     assert ours.driver is None
     assert ours.nic.offloads_off == UNWANTED_FEATURES
@@ -174,13 +174,27 @@ def test_without_hugepages_dpdk_s_memory_is_ordinary_and_in_the_account() -> Non
     assert made.host.hugepages_mounts == ()
     memory = made.host.memory
     assert memory.frames == dpdk_ordinary_bytes(1024, 3) == 3 * 4095 * 16_896 // MIB * MIB + 64 * MIB
-    assert memory.left == memory.available - memory.frames - memory.blocks
+    assert memory.left == memory.available - memory.frames - memory.rings - memory.blocks
     pages = plan(*two, dpdk={"huge": True}).host
     assert pages.memory.frames == 0
     assert sum(entry.bytes for entry in pages.hugepages) > 0
     told = refused(*two, host=machine(4, memory=256 * MIB, nics=[NIC]))
     assert "host probe: buffers: " in told
     assert "and 261 MiB of DPDK's frames do not fit" in told
+
+
+def test_rings_of_a_packet_socket_below_are_in_the_account() -> None:
+    def rings(entry: dict[str, Any] | str, mtu: int = 1500, **settings: Any) -> int:
+        link = Link("eth1", 3, pci=NIC.pci, mac=NIC.mac, channels=Channels(0, 0, 8, 0, 0, 8), mtu=mtu)
+        return plan(entry, network=Network((link,)), **settings).ring_bytes
+
+    one = {"vdev": "net_af_packet0,iface=eth1", "queues": 1}
+    assert rings(one) == 2 * 1024 * 2048
+    assert rings({**one, "queues": 3}, mtu=9000) == 3 * 2 * 1024 * 16_384
+    assert rings(one, nic={"mtu": "auto"}) == 2 * 1024 * 16_384
+    assert rings({"vdev": "net_af_packet0,iface=eth1,framesz=4096,framecnt=64,qpairs=2"}) == 2 * 2 * 64 * 4096
+    assert rings({"vdev": "net_af_packet0,iface=eth1,blocksz=8192", "queues": 1}) == 2 * 512 * 2048
+    assert rings("net_null0") == rings({"vdev": "net_af_xdp0,iface=eth1", "queues": 1}) == 0
 
 
 def test_the_table_shows_device_and_network_device() -> None:

@@ -22,8 +22,10 @@ from capstan.links import Link, Network
 from capstan.machine import Machine
 from capstan.means import Means
 from capstan.plan_problems import PlanError
-from capstan.planner_memory import XDP_FRAME_BYTES, dpdk_ordinary_bytes, ring_bytes
+from capstan.planner_memory import dpdk_ordinary_bytes
+from capstan.planner_rings import XDP_FRAME_BYTES, device_ring_bytes, ring_bytes
 from capstan.quantities import format_size
+from capstan.virtual_devices import parse
 
 Facts = Mapping[str, Any]
 
@@ -95,7 +97,7 @@ def _plan(config: CaptureConfig, facts: Facts, means: Means) -> tuple[HostPlan |
     network, engine = network_of(facts["network"]), facts["engine"]
     try:
         machine = Machine.from_json(facts["machine"])
-        plan = advise.plan(config, machine, network, means, held_by(engine, config) if engine else 0)
+        plan = advise.plan(config, machine, network, means, held_by(engine, config, network) if engine else 0)
     except PlanError as error:
         return None, [f"capture_{key}: {sentence}" for key, sentence in error.problems]
     return plan, [
@@ -163,7 +165,7 @@ def _kernel(config: CaptureConfig, refused: Mapping[str, str]) -> Iterator[str]:
             )
 
 
-def held_by(engine: Facts, config: CaptureConfig) -> int:
+def held_by(engine: Facts, config: CaptureConfig, network: Network) -> int:
     """Memory of rings and blocks that a running engine gives back when it is restarted, from its settings file.
 
     The slots of PF_RING's rings belong to its module: they are taken to be those that `config` asks for.
@@ -178,7 +180,13 @@ def held_by(engine: Facts, config: CaptureConfig) -> int:
     for port in engine["ports"]:
         options = port["options"]
         ring = options.get("ring_bytes") or options.get("buffer_bytes") or options.get("frames", 0) * XDP_FRAME_BYTES
-        rings = ring * port["queues"] or ring_bytes(config, port["method"], port["queues"])
+        if "devargs" in options:
+            device = parse(f"{port['interface']},{options['devargs']}")
+            below = network.named(device.netdev or "")
+            mtu = below.mtu if below is not None else 0
+            rings = device_ring_bytes(device, options["descriptors"], mtu, port["queues"])
+        else:
+            rings = ring * port["queues"] or ring_bytes(config, port["method"], port["queues"])
         held += rings + block * port["queues"]
     return held
 

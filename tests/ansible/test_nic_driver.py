@@ -417,6 +417,8 @@ def test_mellanox_stays_on_its_driver(tmp_path: Path) -> None:
         done = host.run(port(MLX, driver))
         assert not done.changed
         assert done.notes == [f"{MLX} (ens1f0np0) stays on its kernel driver mlx5_core, beside which DPDK works"]
+    below = {**port(MLX, None), "vdev": "net_af_packet0"}
+    assert host.run(below).notes == [], "a virtual device is over the kernel's interface, and beside nothing"
     host.network = NetworkUse(default_routes=frozenset({"ens1f0np0"}))
     assert "carries a default route" in host.refusal(port(MLX))
 

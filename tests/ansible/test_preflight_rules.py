@@ -217,7 +217,7 @@ def test_ordinary_memory_of_a_running_dpdk_counts_as_free() -> None:
     assert "of DPDK's frames do not fit" in told
     options = {"descriptors": 1024, "idle": "sleep", "huge": False, "devargs": "iface=eth1"}
     running["engine"] = {
-        "ports": [{"method": "dpdk", "queues": 3, "options": options}],
+        "ports": [{"interface": "net_af_packet0", "method": "dpdk", "queues": 3, "options": options}],
         "buffers": {"block_bytes": 1 << 20, "blocks_per_queue": 64, "hugepages": "auto"},
     }
     assert problems(running, **VDEV) == []

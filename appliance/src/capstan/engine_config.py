@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from capstan.machine import Machine
 from capstan.means import Means
 from capstan.paths import Paths
 from capstan.plan_problems import Problems
-from capstan.planner_memory import pool_bytes, ring_bytes
+from capstan.planner_memory import pool_bytes
 
 ENGINE_CONFIG_VERSION = 1
 XDP_RING_MAX = 4096  # descriptors of an AF_XDP ring; more only adds latency
@@ -60,9 +60,10 @@ class Plan:
         """Receive queues of all ports."""
         return sum(port.queues for port in self.ports)
 
-    def ring_bytes(self) -> Iterator[tuple[Port, int]]:
-        """Kernel memory of each port's rings."""
-        return ((port, ring_bytes(self.config, port.method, port.queues)) for port in self.ports)
+    @property
+    def ring_bytes(self) -> int:
+        """Kernel memory of all ports' rings."""
+        return sum(port.planned.rings for port in self.ports)
 
     @property
     def pool_bytes(self) -> int:

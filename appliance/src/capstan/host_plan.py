@@ -69,6 +69,8 @@ class PlannedPort:
     """CPUs for the interrupt of each queue; None leaves them."""
     nic: NicTuning = NicTuning()
     busy_poll: PollTuning = PollTuning()
+    rings: int = 0
+    """Bytes of the kernel's rings behind its sockets."""
     chosen: bool = False
     """The method was chosen by `auto`: nothing is asked for it that only a boot brings."""
     vdev: str | None = None

@@ -28,7 +28,7 @@ from capstan.planner_nic import (
     tuning,
 )
 from capstan.planner_ports import Found, check_queues, find_all
-from capstan.planner_rings import NO_RINGS, receive_rings
+from capstan.planner_rings import NO_RINGS, port_ring_bytes, receive_rings
 from capstan.topology import cpu_list
 
 
@@ -126,6 +126,7 @@ def _port(config: CaptureConfig, entry: Found, queues: int, workers: tuple[int, 
         irq=interrupts(config, entry, tuned.channels, workers),
         nic=tuned,
         busy_poll=polling(config, entry),
+        rings=port_ring_bytes(config, entry, tuned.mtu, queues),
         chosen=config.method_of(wanted) == "auto",
         vdev=entry.device.name if entry.device is not None else None,
     )

@@ -15,7 +15,6 @@ from capstan.quantities import GIB, MIB, format_size
 
 MEMORY_SHARE = 0.9
 """Of the memory available; the rest stays for the page cache and for everyone else."""
-XDP_FRAME_BYTES = 4096  # one page: what the kernel's UMEM takes without multi-buffer
 
 # As native/drivers/dpdk/options.c sizes the pool of a queue: its ring, the bursts under way, what two threads' caches
 # of 256 hold back until they are half as full again; a power of two less one.
@@ -29,9 +28,6 @@ _DPDK_BUFFER_BYTES = 2560
 _DPDK_LARGEST_BUFFER_BYTES = 16_384 + 512
 # EAL's own on each node: the devices' rings, hash tables, and the rounding of many small wants to whole pages.
 _DPDK_OWN_BYTES = 64 * MIB
-# A NIC's MTU where nobody changes it, and the largest that "auto" gives it; Ethernet header and two VLAN tags.
-_MTU, _LARGEST_MTU, _LINK_BYTES = 1500, 9000, 22
-_SLOT_HEADER_BYTES = 64
 # From here on the page tables of 2 MiB pages cost more cache than a boot is worth (the settings' documentation).
 _LARGE_PAGES_FROM = 4 * GIB
 _SIZES = {"2MiB": 2 * MIB, "1GiB": GIB}
@@ -40,28 +36,6 @@ _BLOCK_PAGE = 2 * MIB
 _SYSTEM_SHARE = 10  # one in so many bytes of a node is never for hugepages,
 _SYSTEM_LEAST = 256 * MIB  # and so much at least
 _MOUNTS = {2 * MIB: "/dev/hugepages", GIB: "/dev/hugepages1G"}
-
-
-def ring_bytes(config: CaptureConfig, method: str, queues: int) -> int:
-    """Kernel memory of the rings of a port."""
-    match method:
-        case "af_packet":
-            return config.af_packet.ring_size * queues
-        case "af_xdp":
-            return config.af_xdp.frames * XDP_FRAME_BYTES * queues
-        case "pcap":
-            return config.pcap.buffer_size * queues
-        case "pf_ring" if not config.pf_ring.zc:
-            return config.pf_ring.min_num_slots * _slot_bytes(config) * queues
-        case _:
-            return 0
-
-
-def _slot_bytes(config: CaptureConfig) -> int:
-    """Room of one slot of PF_RING's: a whole frame where it must be judged, and the module's header."""
-    mtu = {"leave": _MTU, "auto": _LARGEST_MTU}.get(str(config.nic.mtu)) or int(config.nic.mtu)
-    frame = mtu + _LINK_BYTES
-    return (frame if config.filter else min(frame, config.snaplen)) + _SLOT_HEADER_BYTES
 
 
 def pool_bytes(config: CaptureConfig, queues: int) -> int:
@@ -297,7 +271,7 @@ def _budget(
     nodes = {node.number: node for node in machine.nodes}
     present = sum(_present(nodes[pages.node], pages) for pages in planned if pages.node in nodes)
     huge = sum(pages.bytes for pages in planned)
-    rings = sum(ring_bytes(config, port.method, port.queues) for port in ports)
+    rings = sum(port.rings for port in ports)
     blocks = pool_bytes(config, sum(port.queues for port in ports))
     usable = sum(pages.bytes for pages in planned if pages.size == _BLOCK_PAGE) - frames
     free = sum(known.free * known.size for node in machine.nodes if (known := node.pages(_BLOCK_PAGE)) is not None)

@@ -1,13 +1,23 @@
-"""Kernel memory that the NICs' receive rings take: what a driver keeps behind each descriptor. An estimate."""
+"""Kernel memory of rings: those of the sockets, and, by estimate, what a NIC's driver keeps behind each descriptor."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
+from capstan.config import CaptureConfig
 from capstan.host_plan import NicTuning
 from capstan.planner_nic import KERNEL_METHODS
 from capstan.planner_ports import Found
+from capstan.virtual_devices import VirtualDevice
 
+XDP_FRAME_BYTES = 4096  # one page: what the kernel's UMEM takes without multi-buffer
+
+# A NIC's MTU where nobody changes it, and the largest that "auto" gives it; Ethernet header and two VLAN tags.
+_MTU, _LARGEST_MTU, _LINK_BYTES = 1500, 9000, 22
+_SLOT_HEADER_BYTES = 64
+# DPDK's own frames and how many, where devargs say neither; what lies in front of a frame in a ring, and its head.
+_PACKET_RING_FRAME, _PACKET_RING_FRAMES, _PACKET_RING_HEAD = 2048, 512, 118
 _PAGE = 4096
 _ETHERNET_MTU = 1500
 _JUMBO_MTU = 9216
@@ -47,6 +57,67 @@ def receive_rings(found: Found, tuned: NicTuning) -> RingMemory:
     up = link is not None and link.up
     present = now * found.queues_now * _buffer_bytes(nic.kernel_driver, mtu) if up else 0
     return RingMemory(planned, min(planned, present))
+
+
+def ring_bytes(config: CaptureConfig, method: str, queues: int) -> int:
+    """Kernel memory of the rings of a port."""
+    match method:
+        case "af_packet":
+            return config.af_packet.ring_size * queues
+        case "af_xdp":
+            return config.af_xdp.frames * XDP_FRAME_BYTES * queues
+        case "pcap":
+            return config.pcap.buffer_size * queues
+        case "pf_ring" if not config.pf_ring.zc:
+            return config.pf_ring.min_num_slots * _slot_bytes(config) * queues
+        case _:
+            return 0
+
+
+def _slot_bytes(config: CaptureConfig) -> int:
+    """Room of one slot of PF_RING's: a whole frame where it must be judged, and the module's header."""
+    mtu = {"leave": _MTU, "auto": _LARGEST_MTU}.get(str(config.nic.mtu)) or int(config.nic.mtu)
+    frame = mtu + _LINK_BYTES
+    return (frame if config.filter else min(frame, config.snaplen)) + _SLOT_HEADER_BYTES
+
+
+def device_ring_bytes(device: VirtualDevice, descriptors: int, mtu: int, queues: int) -> int:
+    """Kernel memory of a virtual device's rings: net_af_packet has one each way for each queue.
+
+    Args:
+        device: the device.
+        descriptors: of each receive queue.
+        mtu: of its network device.
+        queues: receive queues.
+
+    """
+    if device.like != "af_packet":
+        return 0
+    frame, frames = device.number("framesz"), device.number("framecnt")
+    if frame is None and device.number("blocksz") is None:
+        # As native/drivers/dpdk/options.c has it: a power of two that holds the largest frame.
+        frame, frames = _PACKET_RING_FRAME, frames or descriptors
+        while frame < mtu + _PACKET_RING_HEAD:
+            frame *= 2
+    return 2 * queues * (frame or _PACKET_RING_FRAME) * (frames or _PACKET_RING_FRAMES)
+
+
+def port_ring_bytes(config: CaptureConfig, found: Found, mtu: int | Literal["max"] | None, queues: int) -> int:
+    """The rings of a port's sockets.
+
+    Args:
+        config: the settings.
+        found: the port.
+        mtu: what it is planned to have; None leaves it as it is.
+        queues: receive queues.
+
+    """
+    if found.device is None:
+        return ring_bytes(config, found.method, queues)
+    there = found.link.mtu if found.link is not None else _ETHERNET_MTU
+    return device_ring_bytes(
+        found.device, config.dpdk.descriptors, _JUMBO_MTU if mtu == "max" else mtu or there, queues
+    )
 
 
 def _buffer_bytes(driver: str | None, mtu: int) -> int:

@@ -269,7 +269,7 @@ def _dag(plan: Plan, devices: Path = Path("/dev")) -> Iterator[Check]:
 
 def _memory(plan: Plan) -> Iterator[Check]:
     available = psutil.virtual_memory().available
-    rings = sum(size for _, size in plan.ring_bytes())
+    rings = plan.ring_bytes
     # DPDK has its share of the hugepages first, or of ordinary memory.
     dpdk = sum(port.queues for port in plan.ports if port.method == "dpdk")
     frames = 0 if plan.config.dpdk.huge else dpdk_ordinary_bytes(plan.config.dpdk.descriptors, dpdk)

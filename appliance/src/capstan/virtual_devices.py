@@ -97,6 +97,11 @@ class VirtualDevice:
     queues: int | None = None
     """Receive queues that its devargs say it has."""
 
+    def number(self, key: str) -> int | None:
+        """The whole number that its devargs give a key; None where they have no such key."""
+        pairs = (pair.partition("=") for pair in self.devargs.split(","))
+        return next((int(value) for name, _, value in pairs if name == key), None)
+
     def __str__(self) -> str:
         return f"{self.name},{self.devargs}" if self.devargs else self.name
 
