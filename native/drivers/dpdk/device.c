@@ -359,10 +359,7 @@ static int configure(struct cap_port *port, const struct rte_eth_dev_info *info,
 	if (rc && rc != -ENOMEM && port->idle == CAP_DPDK_IDLE_INTERRUPT) {
 		port->idle = CAP_DPDK_IDLE_SLEEP;
 		rc = try_configuration(port, info, mtu, &what);
-		if (rc == 0)
-			cap_degraded(
-				facts,
-				"asked to wait by interrupt, the port has none for its queues: it sleeps");
+		port->no_interrupts = rc == 0;
 	}
 	if (rc && rc != -ENOMEM && mtu > RTE_ETHER_MTU) {
 		port->idle = port->options->idle;

@@ -122,6 +122,11 @@ static void tell(struct cap_port *port, struct cap_port_facts *facts)
 	if (port->no_nic_time)
 		cap_degraded(facts, "%s", port->no_nic_time);
 	port->no_nic_time = NULL;
+	if (port->no_interrupts)
+		cap_degraded(
+			facts,
+			"asked to wait by interrupt, the port has none for its queues: it sleeps");
+	port->no_interrupts = false;
 	describe_mode(port, facts);
 }
 
@@ -162,6 +167,7 @@ static int port_arm(struct cap_port *port, struct cap_error *err)
 		return cap_fail(err, -rc, "%s: dpdk: the port cannot be started: %s%s%s", name,
 				strerror(-rc), ": ", cap_eal_complaint());
 	port->started = true;
+	cap_dpdk_idle_begin(port);
 	cap_dpdk_nic_begin(port);
 	cap_dpdk_check_spread(port);
 	if (has_stale_packets(port)) {

@@ -76,6 +76,7 @@ struct cap_port {
 	unsigned bad_looks;	    /**< in a row, that found its clock or its stamps wrong */
 	bool nic_is_off;	    /**< its stamps are not believed any more; read by workers */
 	const char *no_nic_time; /**< why packets are without its time, to be told once, or NULL */
+	bool no_interrupts;	 /**< they were asked for, and there are none: to be told once */
 	int idle;		 /**< enum cap_dpdk_idle that is in effect */
 	uint64_t longest_sleep_ns; /**< renewed with the link's speed */
 
@@ -166,6 +167,9 @@ uint64_t cap_dpdk_ticks_to_ns(const struct cap_port *port, uint64_t ticks);
 /** The wall-clock time of a buffer by its stamp. @return false: it has none that can be believed */
 bool cap_dpdk_stamp_ns(struct cap_queue *queue, const struct rte_mbuf *buffer,
 		       const struct cap_dpdk_burst *burst, uint64_t *ns);
+
+/** See whether the started port's queues interrupt, where that is asked for: else it sleeps. Main thread, before arm's end. */
+void cap_dpdk_idle_begin(struct cap_port *port);
 
 /** Sleep or not, as the port's idle setting says. */
 void cap_dpdk_idle_wait(struct cap_queue *queue, int timeout_ms);

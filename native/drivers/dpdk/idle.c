@@ -26,28 +26,56 @@ static void sleep_a_while(struct cap_queue *queue)
 	nanosleep(&pause, NULL);
 }
 
+void cap_dpdk_idle_begin(struct cap_port *port)
+{
+	if (port->idle != CAP_DPDK_IDLE_INTERRUPT)
+		return;
+	for (uint16_t q = 0; q < port->queue_count; q++)
+		if (rte_eth_dev_rx_intr_ctl_q_get_fd(port->id, q) < 0)
+			port->no_interrupts = true;
+	if (port->no_interrupts)
+		port->idle = CAP_DPDK_IDLE_SLEEP;
+}
+
+/* What keeps a worker from waiting stays: it sleeps from here on. */
+static void give_up_interrupts(struct cap_queue *queue, int rc)
+{
+	cap_warn("no_interrupt",
+		 "%s queue %u: its interrupt cannot be waited for: %s: it sleeps instead",
+		 queue->port->config->interface, queue->index, strerror(-rc));
+	queue->no_interrupt = true;
+}
+
+/* net_tap has nothing to switch: the queue's file can be read while packets wait. */
+static int enable_interrupt(const struct cap_queue *queue)
+{
+	int rc = rte_eth_dev_rx_intr_enable(queue->port->id, queue->index);
+
+	return rc == -ENOTSUP && cap_dpdk_begins(queue->port->driver_name, "net_tap") ? 0 : rc;
+}
+
 /* Armed first, then a look at the ring: what comes in between is seen by one of both. */
 static void wait_for_interrupt(struct cap_queue *queue, int timeout_ms)
 {
 	struct rte_epoll_event event;
 	uint16_t port = queue->port->id;
+	int rc;
 
 	if (!queue->interrupts) {
-		int rc = rte_eth_dev_rx_intr_ctl_q(port, queue->index, RTE_EPOLL_PER_THREAD,
-						   RTE_INTR_EVENT_ADD, NULL);
+		rc = rte_eth_dev_rx_intr_ctl_q(port, queue->index, RTE_EPOLL_PER_THREAD,
+					       RTE_INTR_EVENT_ADD, NULL);
 
 		if (rc && rc != -EEXIST) {
-			cap_warn(
-				"no_interrupt",
-				"%s queue %u: its interrupt cannot be waited for: %s: it sleeps instead",
-				queue->port->config->interface, queue->index, strerror(-rc));
-			queue->no_interrupt = true;
+			give_up_interrupts(queue, rc);
 			return;
 		}
 		queue->interrupts = true;
 	}
-	if (rte_eth_dev_rx_intr_enable(port, queue->index))
+	rc = enable_interrupt(queue);
+	if (rc) {
+		give_up_interrupts(queue, rc);
 		return;
+	}
 	if (rte_eth_rx_queue_count(port, queue->index) <= 0)
 		(void)rte_epoll_wait(RTE_EPOLL_PER_THREAD, &event, 1, timeout_ms);
 	rte_eth_dev_rx_intr_disable(port, queue->index);
