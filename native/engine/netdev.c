@@ -30,7 +30,10 @@ static void read_attributes(struct ifinfomsg *link, unsigned len, struct cap_net
 	unsigned value;
 
 	for (struct rtattr *at = IFLA_RTA(link); RTA_OK(at, len); at = RTA_NEXT(at, len)) {
-		if (at->rta_type == IFLA_MTU && RTA_PAYLOAD(at) >= sizeof(value)) {
+		if (at->rta_type == IFLA_TXQLEN && RTA_PAYLOAD(at) >= sizeof(value)) {
+			memcpy(&value, RTA_DATA(at), sizeof(value));
+			device->tx_queue_len = value;
+		} else if (at->rta_type == IFLA_MTU && RTA_PAYLOAD(at) >= sizeof(value)) {
 			memcpy(&value, RTA_DATA(at), sizeof(value));
 			device->mtu = value;
 		} else if (at->rta_type == IFLA_STATS64) {
@@ -42,6 +45,7 @@ static void read_attributes(struct ifinfomsg *link, unsigned len, struct cap_net
 			device->rx_packets = stats.rx_packets;
 			device->rx_missed = stats.rx_missed_errors;
 			device->rx_no_buffer = stats.rx_fifo_errors;
+			device->tx_dropped = stats.tx_dropped;
 		}
 	}
 }

@@ -16,6 +16,8 @@ struct cap_netdev {
 	uint64_t rx_packets;
 	uint64_t rx_missed;    /**< rx_missed_errors: the NIC had no room */
 	uint64_t rx_no_buffer; /**< rx_fifo_errors */
+	uint64_t tx_dropped;
+	unsigned tx_queue_len; /**< packets */
 };
 
 /**

@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -121,9 +122,7 @@ def test_several_queues_share_the_packets_and_keep_each_flow_in_order(wide_lab: 
 
 def test_packets_of_a_tap_device_are_found_again(lab: Lab, place: Path) -> None:
     with Engine(place, dpdk("iface=dpdktap0").port("net_tap0"), netns=lab.netns) as engine:
-        send = ["send", "--netns", lab.name, "--interface", "dpdktap0", "--method", "af_packet", "--count", "2000"]
-        # The kernel holds a thousand for a tap: a fifth of a second.
-        sent = programs.generate(*send, "--rate", "5000", "--stream", "1", "--size", "64,1514")
+        sent = send_to_tap(lab, "dpdktap0", 2000, "--rate", str(TAP_RATE), "--size", "64,1514")
         ledger = engine.stop()
     assert_nothing_lost(ledger, 2000)
     found = check(engine.files(), 2000)
@@ -253,10 +252,82 @@ def test_an_idle_port_sleeps_and_one_that_polls_does_not(place: Path) -> None:
 def test_what_cannot_interrupt_sleeps_and_says_so(lab: Lab, place: Path) -> None:
     driver = dpdk("iface=cap0,framecnt=8192", idle="interrupt")
     with Engine(place, driver.port("net_af_packet0"), netns=lab.netns) as engine:
+        told = engine.port_status()
         sent = lab.send(SMALL, count=2000)
         ledger = engine.stop()
     assert_nothing_lost(ledger, sent.accepted)
-    assert engine.log("no_interrupt")
+    assert "idle sleep" in told["effective_mode"]
+    assert any("asked to wait by interrupt" in sentence for sentence in told["degraded"])
+
+
+TAP_RATE = 5000
+"""The kernel holds a thousand packets for a tap: a fifth of a second."""
+
+
+def send_to_tap(lab: Lab, interface: str, count: int, *more: str) -> dict[str, Any]:
+    """Numbered packets into the interface that a net_tap made."""
+    words = ["send", "--netns", lab.name, "--interface", interface, "--method", "af_packet", "--stream", "1"]
+    return programs.generate(*words, "--count", str(count), *more)
+
+
+def worker_of(engine: Engine) -> Path:
+    """The thread of its only queue, in /proc."""
+    (thread,) = [
+        task for task in Path(f"/proc/{engine.pid}/task").iterdir() if (task / "comm").read_text().startswith("cap-net")
+    ]
+    return thread
+
+
+def waits(thread: Path) -> bool:
+    """Whether a thread waits in epoll_wait at the moment."""
+    return (thread / "wchan").read_text() in {"ep_poll", "do_epoll_wait"}
+
+
+def test_an_idle_port_that_can_interrupt_waits_for_that(lab: Lab, place: Path) -> None:
+    driver = dpdk("iface=dpdktap1", idle="interrupt")
+    with Engine(place, driver.port("net_tap1"), netns=lab.netns) as engine:
+        assert "idle interrupt" in engine.port_status()["effective_mode"]
+        thread = worker_of(engine)
+        wait_until(lambda: waits(thread), "the worker waits for its interrupt")
+        before = cpu_seconds(engine.pid)
+        time.sleep(1)
+        assert cpu_seconds(engine.pid) - before < 0.5, "it neither polls nor sleeps in short pieces"
+        sent = send_to_tap(lab, "dpdktap1", 2000, "--rate", str(TAP_RATE))
+        engine.wait_for(lambda ledger: ledger.total.wire == 2000, "the interrupt wakes it")
+        wait_until(lambda: waits(thread), "it waits again")
+        assert not engine.log("no_interrupt")
+        assert not engine.port_status()["degraded"]
+        ledger = engine.stop()
+    assert_nothing_lost(ledger, sent["accepted"])
+    assert check(engine.files(), 2000).complete
+
+
+def dropped_by(lab: Lab, interface: str) -> int:
+    """Packets sent into a tap that its queue had no room for."""
+    told = json.loads(programs.run("ip", "-n", lab.name, "-json", "-stats", "link", "show", interface).stdout)
+    dropped: int = told[0]["stats64"]["tx"]["dropped"]
+    return dropped
+
+
+@pytest.mark.parametrize("descriptors", [64, 1024])
+def test_what_the_queue_of_a_tap_had_no_room_for_is_counted_and_what_it_held_is_taken(
+    descriptors: int, lab: Lab, place: Path
+) -> None:
+    driver = dpdk("iface=dpdktap2", descriptors=descriptors)
+    with Engine(place, driver.port("net_tap2"), netns=lab.netns) as engine:
+        with suspended(engine):
+            sent = send_to_tap(lab, "dpdktap2", 5000, "--rate", "0")
+            dropped = dropped_by(lab, "dpdktap2")
+            assert dropped > 0
+            # What it holds must be taken by the stop, before anybody had time for it.
+            engine.signal(signal.SIGTERM)
+        ledger = engine.ended()
+    assert_balanced(ledger)
+    total = ledger.total
+    assert total.wire == sent["frames"] == 5000
+    assert total.drops["nic_missed"] == total.dropped == dropped
+    found = check(engine.files(), 5000)
+    assert found.numbered == found.distinct == total.delivered == 5000 - dropped > 0
 
 
 def test_packets_have_the_time_of_their_burst_and_its_error_is_told(lab: Lab, place: Path) -> None:

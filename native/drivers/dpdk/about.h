@@ -30,7 +30,7 @@ static const char *const cap_dpdk_drops[] = { "nic_missed", "nic_no_buffer", "ni
 	.summary =                                                                                                                                                                   \
 		"DPDK: a poll-mode driver in the engine has the NIC for itself, by PCI address or as a virtual device",                                                              \
 	.wire = "packets taken from the rings, and what the port counts as missed",                                                                                                  \
-	.sees = "imissed, rx_nombuf and ierrors of the port; and the kernel's of the sockets under net_af_packet and net_af_xdp",                                                    \
+	.sees = "imissed, rx_nombuf and ierrors of the port; and the kernel's of the sockets under net_af_packet and net_af_xdp, and of the queue of net_tap",                       \
 	.drops = cap_dpdk_drops,                                                                                                                                                     \
 	.blind =                                                                                                                                                                     \
 		"what the kernel's side of another virtual device drops where its driver does not count it; what arrives at a NIC after a crash, of which the length alone is told", \

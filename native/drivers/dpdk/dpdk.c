@@ -325,10 +325,12 @@ static void counters(struct cap_queue *queue, struct cap_source_counters *out)
 
 static void port_disarm(struct cap_port *port)
 {
+	unsigned held = cap_dpdk_held_at_most(port);
+
 	cap_dpdk_renew_figures(port);
 	port->received = port->figures.received;
 	for (unsigned q = 0; q < port->queue_count; q++)
-		port->queues[q].drain_left = port->descriptors;
+		port->queues[q].drain_left = held;
 	__atomic_store_n(&port->disarmed, true, __ATOMIC_RELEASE);
 }
 

@@ -108,6 +108,9 @@ bool cap_dpdk_begins(const char *name, const char *with);
 /** What the port's driver, or the kernel for it, has counted so far. Main thread. @return 0 or negative errno */
 int cap_dpdk_read_figures(struct cap_port *port, struct cap_dpdk_figures *figures);
 
+/** Packets that a queue's ring, or the kernel's below it, can hold. Main thread. */
+unsigned cap_dpdk_held_at_most(const struct cap_port *port);
+
 /** Renew `figures`, until the port is disarmed. Main thread. */
 void cap_dpdk_renew_figures(struct cap_port *port);
 

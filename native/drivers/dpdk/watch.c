@@ -25,9 +25,29 @@ static bool is_removed(struct cap_port *port)
 	return __atomic_load_n(&port->removed, __ATOMIC_ACQUIRE);
 }
 
+/* The network device behind a virtual device. @return whether it is there and told */
+static bool read_behind(const struct cap_port *port, struct cap_netdev *netdev)
+{
+	char name[IF_NAMESIZE];
+
+	return port->if_index && if_indextoname(port->if_index, name) &&
+	       cap_netdev_read(name, netdev) == 0;
+}
+
+unsigned cap_dpdk_held_at_most(const struct cap_port *port)
+{
+	struct cap_netdev netdev;
+
+	if (cap_dpdk_begins(port->driver_name, "net_tap") && read_behind(port, &netdev) &&
+	    netdev.tx_queue_len > port->descriptors)
+		return netdev.tx_queue_len;
+	return port->descriptors;
+}
+
 int cap_dpdk_read_figures(struct cap_port *port, struct cap_dpdk_figures *figures)
 {
 	struct rte_eth_stats stats;
+	struct cap_netdev netdev;
 	int rc = is_removed(port) ? -ENODEV : rte_eth_stats_get(port->id, &stats);
 
 	/* The registers of a device that is gone read as all ones: it may have gone while they were read. */
@@ -37,6 +57,9 @@ int cap_dpdk_read_figures(struct cap_port *port, struct cap_dpdk_figures *figure
 		return rc;
 	*figures = (struct cap_dpdk_figures){ stats.ipackets, stats.imissed, stats.rx_nombuf,
 					      stats.ierrors };
+	/* net_tap counts what it reads from the kernel, which counts what its queue had no room for. */
+	if (cap_dpdk_begins(port->driver_name, "net_tap") && read_behind(port, &netdev))
+		figures->missed += netdev.tx_dropped;
 	cap_kernel_sockets_renew(&port->sockets);
 	if (port->sockets.xdp) {
 		figures->missed = port->sockets.missed;
@@ -65,13 +88,12 @@ static bool is_counted_by_kernel(const struct cap_port *port)
 	       cap_dpdk_begins(port->driver_name, "net_pcap");
 }
 
-/* The network device behind a virtual device, of which not every driver of DPDK says how it is. */
+/* Not every driver of DPDK says how the network device is that it is over. */
 static int look_behind(const struct cap_port *port, struct cap_device *device)
 {
 	struct cap_netdev netdev;
-	char name[IF_NAMESIZE];
 
-	if (!if_indextoname(port->if_index, name) || cap_netdev_read(name, &netdev))
+	if (!read_behind(port, &netdev))
 		return -ENODEV;
 	device->up = netdev.up;
 	if (is_counted_by_kernel(port)) {
