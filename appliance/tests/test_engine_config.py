@@ -197,7 +197,7 @@ def test_dpdk_is_given_the_pci_address_and_its_own_options() -> None:
     made = dpdk(machine(8, nics=[BOUND]), dpdk={"descriptors": 2048, "idle": "poll"})
     document = engine_json(made, Paths())["ports"][0]
     assert (document["interface"], document["method"], document["cores"]) == ("0000:19:00.0", "dpdk", [2, 3])
-    assert document["options"] == {"descriptors": 2048, "idle": "poll", "huge": True}
+    assert document["options"] == {"descriptors": 2048, "idle": "poll", "huge": True, "interpolate": False}
     assert made.ports[0].link is None
     assert made.ports[0].prepared is None
 

@@ -4,6 +4,7 @@
  * with its own. One process has one EAL, so the sentences hold one after the other on one port.
  */
 #include "clock.h"
+#include "dpdk/options.h"
 #include "loadable.h"
 #include "sentence.h"
 
@@ -20,6 +21,7 @@
 #define FRAMES 200000U
 #define FRAME_LEN 60U
 #define PRODUCER_BUFFERS 4095U
+#define SPREAD 8U /* packets of a burst, as many microseconds after the ring was empty */
 
 extern const struct cap_source cap_source;
 
@@ -151,6 +153,35 @@ static void its_device_names_what_it_counted(void)
 }
 
 /* A NIC of an address that sysfs does not know, as the uio drivers leave one that was pulled. */
+static void times_of_a_burst_are_one_or_spread_where_that_is_asked(void)
+{
+	struct cap_queue *queue = driver->queue(port, 0);
+	struct cap_dpdk_options *options = config.options;
+
+	for (unsigned asked = 0; asked < 2; asked++) {
+		const struct timespec pause = { .tv_nsec = SPREAD * CAP_NS_PER_US };
+		struct cap_packet packets[CAP_BURST];
+		uint64_t empty_at, error = counted().time_error_ns;
+
+		options->interpolate = asked;
+		HOLDS(driver->rx_burst(queue, packets, CAP_BURST) == 0);
+		empty_at = cap_realtime_ns();
+		for (uint32_t number = 0; number < SPREAD; number++)
+			HOLDS(rte_ring_enqueue(ring, make_frame(number)) == 0);
+		nanosleep(&pause, NULL);
+		HOLDS(driver->rx_burst(queue, packets, CAP_BURST) == SPREAD);
+		for (unsigned i = 1; i < SPREAD; i++) {
+			uint64_t apart = packets[i].timestamp_ns - packets[i - 1].timestamp_ns;
+
+			HOLDS(asked ? apart >= CAP_NS_PER_US : apart == 0);
+		}
+		HOLDS(packets[0].timestamp_ns + error >= empty_at);
+		HOLDS(packets[SPREAD - 1].timestamp_ns <= cap_realtime_ns() + error);
+		driver->release(queue);
+	}
+	options->interpolate = false;
+}
+
 static void a_nic_that_is_pulled_is_gone_and_counts_nothing_more(void)
 {
 	struct cap_port_facts facts = { 0 };
@@ -255,6 +286,8 @@ int main(void)
 		{ "every frame of a producer is taken once and in order",
 		  every_frame_of_a_producer_is_taken_once_and_in_order },
 		{ "its device names what it counted", its_device_names_what_it_counted },
+		{ "times of a burst are one, or spread where that is asked",
+		  times_of_a_burst_are_one_or_spread_where_that_is_asked },
 		{ "a frame in pieces and a tag taken out are handed on as such",
 		  a_frame_in_pieces_and_a_tag_taken_out_are_handed_on_as_such },
 		{ "what the ring held when disarmed is drained and nothing that came later",

@@ -90,6 +90,8 @@ class Dpdk(Settings):
     """What a worker does while its queue is empty: sleep for microseconds, go on polling, or wait for an interrupt."""
     huge: bool = True
     """Frames lie in hugepages, which NICs need; false takes ordinary memory, for hosts with virtual devices alone."""
+    interpolate: bool = False
+    """Spread the times of a burst's packets evenly since the burst before, where the port stamps none by itself."""
 
 
 Spread = Literal[

@@ -184,7 +184,8 @@ def options(config: CaptureConfig, method: str, entry: Interface | None = None) 
             dpdk = config.dpdk
             device = entry.device if entry is not None else None
             devargs = {"devargs": device.devargs} if device is not None and device.devargs else {}
-            return {"descriptors": dpdk.descriptors, "idle": dpdk.idle, "huge": dpdk.huge, **devargs}
+            said = {name: getattr(dpdk, name) for name in ("descriptors", "idle", "huge", "interpolate")}
+            return {**said, **devargs}
         case "pf_ring":
             ours = config.pf_ring
             library = {"library": str(ours.library)} if ours.library else {}

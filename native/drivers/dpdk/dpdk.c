@@ -225,7 +225,7 @@ static void describe(struct cap_queue *queue, unsigned i, const struct cap_dpdk_
 		packet->vlan_tci = buffer->vlan_tci;
 	}
 	if (!cap_dpdk_stamp_ns(queue, buffer, burst, &packet->timestamp_ns)) {
-		packet->timestamp_ns = burst->ns;
+		packet->timestamp_ns = burst->ns - (burst->packets - 1 - i) * burst->apart_ns;
 		queue->untimed++;
 	}
 	if (buffer->nb_segs > 1)
@@ -253,6 +253,18 @@ static unsigned may_take(struct cap_queue *queue, unsigned max)
 	return cap_dpdk_owed(port->received, taken_by_all(port)) ? max : 0;
 }
 
+/*
+ * As if packets had come evenly since the ring was last empty, or the burst before was taken: never out of order, and
+ * no further from the truth than the burst's own time is.
+ */
+static uint64_t apart_ns(const struct cap_queue *queue, uint64_t ticks, unsigned n)
+{
+	uint64_t since = queue->last_ticks > queue->fresh_ticks ? queue->last_ticks :
+								  queue->fresh_ticks;
+
+	return cap_dpdk_ticks_to_ns(queue->port, ticks - since) / n;
+}
+
 static int rx_burst(struct cap_queue *queue, struct cap_packet *packets, unsigned max)
 {
 	const struct cap_port *port = queue->port;
@@ -274,6 +286,9 @@ static int rx_burst(struct cap_queue *queue, struct cap_packet *packets, unsigne
 	ticks = cap_dpdk_ticks(port);
 	burst.ns = cap_dpdk_burst_ns(port, ticks);
 	burst.late_ns = cap_dpdk_ticks_to_ns(port, ticks - queue->fresh_ticks);
+	burst.packets = n;
+	burst.apart_ns = port->options->interpolate ? apart_ns(queue, ticks, n) : 0;
+	queue->last_ticks = ticks;
 	for (unsigned i = 0; i < n; i++)
 		rte_prefetch0(rte_pktmbuf_mtod(queue->buffers[i], void *));
 	for (unsigned i = 0; i < n; i++)

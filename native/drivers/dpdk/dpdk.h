@@ -42,6 +42,7 @@ struct cap_queue {
 	uint64_t believed;    /**< of these, with the time that the NIC's clock gives their stamp */
 	uint64_t doubted;     /**< of the untimed, stamped with what is far from their burst */
 	uint64_t fresh_ticks; /**< when the ring was last seen (nearly) empty */
+	uint64_t last_ticks;  /**< when the last burst was taken */
 	uint64_t late_ns;     /**< the longest since then that a burst was taken */
 	unsigned drain_left;  /**< after disarm: what the ring may have held then */
 	unsigned empty_polls;
@@ -121,8 +122,10 @@ int cap_dpdk_device_counters(struct cap_port *port, struct cap_device_counter *o
 
 /** A burst in hand. */
 struct cap_dpdk_burst {
-	uint64_t ns;	  /**< when it was taken */
-	uint64_t late_ns; /**< how long before that the ring was last seen empty */
+	uint64_t ns;	   /**< when it was taken */
+	uint64_t late_ns;  /**< how long before that the ring was last seen empty */
+	uint64_t apart_ns; /**< from each packet's time to the next one's, whose last is `ns` */
+	unsigned packets;
 };
 
 /** Read a counter of the port's or the CPU's. @return 0 or negative errno */

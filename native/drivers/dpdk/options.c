@@ -51,6 +51,8 @@ int cap_dpdk_parse_options(json_t *object, void **out, struct cap_error *err)
 	if (rc == 0)
 		rc = cap_settings_bool(&in, "huge", &options->huge, err);
 	if (rc == 0)
+		rc = cap_settings_bool(&in, "interpolate", &options->interpolate, err);
+	if (rc == 0)
 		rc = cap_settings_text(&in, "devargs", &options->devargs, err);
 	if (rc == 0 && options->devargs &&
 	    (strlen(options->devargs) > CAP_DPDK_DEVARGS / 2 || strpbrk(options->devargs, " \t\n")))

@@ -16,7 +16,8 @@ struct cap_dpdk_options {
 	int64_t descriptors; /**< of each receive queue */
 	int idle;	     /**< enum cap_dpdk_idle */
 	bool huge;	     /**< memory in hugepages; all ports of one engine alike */
-	char *devargs;	     /**< for the device, as EAL's -a and --vdev take it; or NULL */
+	bool interpolate; /**< the times of a burst's packets are spread, where they are its own */
+	char *devargs;	  /**< for the device, as EAL's -a and --vdev take it; or NULL */
 };
 
 extern const char *const cap_dpdk_idle_words[];

@@ -3,8 +3,8 @@
  * Times. A device that stamps packets does so in a unit of its own: microseconds of the wall clock
  * (net_pcap), nanoseconds of it (net_af_packet), or by a clock of the NIC's (nic_time.c). All other
  * devices have their packets stamped when the burst is taken, by the CPU's counter where it is steady,
- * which costs less than the system's clock on machines without a fast one. Nothing is interpolated
- * between bursts.
+ * which costs less than the system's clock on machines without a fast one. A burst's
+ * packets have one time, or with `interpolate` times spread evenly since the burst before.
  */
 #include "dpdk.h"
 
@@ -136,21 +136,26 @@ void cap_dpdk_time_renew(struct cap_port *port)
 	cap_dpdk_nic_renew(port);
 }
 
+/* Of packets that have no time but their burst's. */
+static const char *burst_words(const struct cap_port *port)
+{
+	if (port->options->interpolate)
+		return port->tells_by_cpu ? "time a burst (TSC), interpolated" :
+					    "time a burst (system clock), interpolated";
+	return port->tells_by_cpu ? "time a burst (TSC)" : "time a burst (system clock)";
+}
+
 const char *cap_dpdk_time_words(const struct cap_port *port)
 {
 	static const char *const words[] = {
-		[CAP_DPDK_TIME_BURST_TSC] = "time a burst (TSC)",
-		[CAP_DPDK_TIME_BURST_CLOCK] = "time a burst (system clock)",
 		[CAP_DPDK_TIME_NIC] = "time by the NIC",
 		[CAP_DPDK_TIME_NIC_PTP] = "time by the NIC (PTP)",
 		[CAP_DPDK_TIME_WALL_NS] = "time by the kernel",
 		[CAP_DPDK_TIME_WALL_US] = "time by libpcap, microseconds",
 	};
 
-	if (port->nic_is_off)
-		return words[port->tells_by_cpu ? CAP_DPDK_TIME_BURST_TSC :
-						  CAP_DPDK_TIME_BURST_CLOCK];
-	return words[port->time];
+	return port->nic_is_off || port->time <= CAP_DPDK_TIME_BURST_CLOCK ? burst_words(port) :
+									     words[port->time];
 }
 
 uint64_t cap_dpdk_ticks(const struct cap_port *port)
