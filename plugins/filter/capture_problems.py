@@ -62,8 +62,9 @@ def _problems(status: Mapping[str, Any], settings: Mapping[str, Any]) -> Iterato
     unaccounted = status["totals"]["unaccounted"]
     if unaccounted:
         yield f"{unaccounted} packets are unaccounted for; see `capstan ledger` there"
-    # A host that waits for its first target is as it was asked to be; whoever looks at its status is told.
-    for alarm in (alarm for alarm in status["alarms"] if alarm.get("name") != "no_targets"):
+    # A host that waits for its first target is as it was asked to be, and less than the best is not wrong unless that
+    # is asked for; whoever looks at its status is told.
+    for alarm in (alarm for alarm in status["alarms"] if alarm.get("name") not in {"no_targets", "degraded"}):
         yield f"alarm: {alarm['sentence'].rstrip('.')}"
     for sentence in status["degraded"] if settings["strict"] else ():
         yield f"capture_strict: {sentence.rstrip('.')}"

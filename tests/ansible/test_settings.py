@@ -82,6 +82,8 @@ GOOD_STATUS = {
     "alarms": [],
     "degraded": [],
 }
+# As the supervisor tells it: what is less than the best is an alarm as well.
+DEGRADED = {"degraded": ["Copy mode."], "alarms": [{"name": "degraded", "sentence": "Copy mode."}]}
 ASKED = {"host": "probe", "method": "af_packet", "interfaces": [{"method": None}], "strict": False}
 
 WRONG = {
@@ -89,13 +91,13 @@ WRONG = {
     "other method": ({"ports": [{"method": "pcap"}]}, {}, "pcap captures and the inventory asks for af_packet"),
     "unaccounted": ({"totals": {"unaccounted": 3}}, {}, "3 packets are unaccounted for"),
     "alarm": ({"alarms": [{"sentence": "The link is down."}]}, {}, "alarm: The link is down"),
-    "degraded": ({"degraded": ["Copy mode."]}, {"strict": True}, "capture_strict: Copy mode"),
+    "degraded": (DEGRADED, {"strict": True}, "capture_strict: Copy mode"),
 }
 
 
 def test_a_good_capture_has_no_problems() -> None:
     assert capture_problems(GOOD_STATUS, ASKED) == []
-    assert capture_problems({**GOOD_STATUS, "degraded": ["Copy mode."]}, ASKED) == []
+    assert capture_problems({**GOOD_STATUS, **DEGRADED}, ASKED) == []
 
 
 def test_what_auto_came_to_is_no_problem_and_the_others_run_as_written() -> None:
