@@ -256,7 +256,7 @@ def test_the_engine_is_given_name_devargs_and_memory() -> None:
     made = plan("net_af_packet0,iface=cap0,framecnt=8192", "net_null0", {"name": "eth1", "method": "af_packet"})
     first, second, third = engine_json(made, Paths())["ports"]
     assert (first["interface"], first["method"], first["queues"]) == ("net_af_packet0", "dpdk", 2)
-    shared = {"descriptors": 1024, "idle": "sleep", "huge": False}
+    shared = {"descriptors": 1024, "idle": "sleep", "huge": False, "interpolate": False}
     assert first["options"] == {**shared, "devargs": "iface=cap0,framecnt=8192"}
     assert (second["interface"], second["options"]) == ("net_null0", shared)
     assert (third["interface"], third["method"]) == ("eth1", "af_packet")

@@ -215,7 +215,7 @@ def test_ordinary_memory_of_a_running_dpdk_counts_as_free() -> None:
     running = changed(lambda f: f["machine"].update(memory_available=180 << 20))
     (told,) = problems(running, **VDEV)
     assert "of DPDK's frames do not fit" in told
-    options = {"descriptors": 1024, "idle": "sleep", "huge": False, "devargs": "iface=eth1"}
+    options = {"descriptors": 1024, "idle": "sleep", "huge": False, "interpolate": False, "devargs": "iface=eth1"}
     running["engine"] = {
         "ports": [{"interface": "net_af_packet0", "method": "dpdk", "queues": 3, "options": options}],
         "buffers": {"block_bytes": 1 << 20, "blocks_per_queue": 64, "hugepages": "auto"},
