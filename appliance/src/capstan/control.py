@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import IO, Any
 from capstan.errors import OperatorError
 
 _TIMEOUT_SECONDS = 5.0
+_QUEUE_POLL_SECONDS = 0.02
 _ANSWER_MAX = 4 << 20
 _SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 
@@ -55,7 +57,7 @@ def call(
         try:
             connection = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
             connection.settimeout(timeout)
-            connection.connect(str(path))
+            _connect(connection, path, time.monotonic() + timeout)
         except (FileNotFoundError, ConnectionRefusedError) as error:
             raise NoEngineError(_silent(path, error)) from error
         except OSError as error:
@@ -73,6 +75,19 @@ def call(
     if not answer.get("ok"):
         raise ControlError(f"The engine refused {request['cmd']}: {answer.get('error', 'no reason given')}.")
     return answer
+
+
+def _connect(connection: socket.socket, path: Path, deadline: float) -> None:
+    """Connect; while as many others wait as may wait, a socket with a time limit is turned away at once: try again."""
+    while True:
+        try:
+            connection.connect(str(path))
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_QUEUE_POLL_SECONDS)
+        else:
+            return
 
 
 def _silent(path: Path, error: Exception) -> str:
