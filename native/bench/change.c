@@ -26,14 +26,6 @@ struct taken {
 	double wall_ms, cpu_ms;
 };
 
-static double cpu_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-	return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
-}
-
 static void fail(const char *what)
 {
 	printf("%s\n", what);
@@ -87,7 +79,7 @@ static struct taken ask(struct cap_target_force *force, const char *text)
 	const struct cap_target_job job = { .text = strdup(text), .len = strlen(text), .fd = -1 };
 	const struct timespec pause = { .tv_sec = PAUSE_S };
 	const uint64_t begin = cap_monotonic_ns();
-	const double cpu = cpu_ms();
+	const uint64_t cpu = cap_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	struct cap_error err;
 	struct taken taken;
 	json_t *answer;
@@ -99,7 +91,8 @@ static struct taken ask(struct cap_target_force *force, const char *text)
 		if (poll(&answered, 1, -1) < 0)
 			fail("no answer");
 	while (!cap_target_force_answer(force, &ticket, &answer));
-	taken = (struct taken){ (double)(cap_monotonic_ns() - begin) / 1e6, cpu_ms() - cpu };
+	taken = (struct taken){ (double)(cap_monotonic_ns() - begin) / 1e6,
+				(double)(cap_clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu) / 1e6 };
 	if (!json_is_true(json_object_get(answer, "ok")))
 		fail(json_string_value(json_object_get(answer, "error")));
 	json_decref(answer);

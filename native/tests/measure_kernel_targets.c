@@ -87,22 +87,15 @@ struct took {
 	double wall_ms, cpu_ms;
 };
 
-static double cpu_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-	return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
-}
-
 static struct took set(struct cap_kernel_targets *tables, const struct cap_active_targets *active)
 {
-	const double cpu = cpu_ms();
+	const uint64_t cpu = cap_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 	const uint64_t began = cap_monotonic_ns();
 	struct cap_error err;
 
 	HOLDS(cap_kernel_targets_set(tables, active, 0, &err) == 0);
-	return (struct took){ (double)(cap_monotonic_ns() - began) / 1e6, cpu_ms() - cpu };
+	return (struct took){ (double)(cap_monotonic_ns() - began) / 1e6,
+			      (double)(cap_clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu) / 1e6 };
 }
 
 static void measure(struct cap_kernel_select *select, struct capstan_capture *xdp,
