@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The runner of ./test: parts run in turn or two at a time, each with a log, a time and its test counts.
 # A part NAME is a function part_NAME; what it leaves as $RESULTS/*.xml (JUnit) is counted, and a part
-# without any counts as one test.
+# without any counts as one test. Its output goes into its log; what it has to say meanwhile it tells by `tell`.
 
 AT_ONCE=2 # parts of shared_parts at a time: cores of the smallest machine
 declare -a part_pids=()
@@ -16,6 +16,22 @@ part_results()
 part_log()
 {
 	printf 'build/logs/%s.log' "$1"
+}
+
+# tell WORDS: show them at once, with the time, from a part that runs.
+tell()
+{
+	printf '%10s          %s\n' "$(duration $SECONDS)" "$1" >&3
+}
+
+# telling_phases COMMAND...: run it, a molecule, and tell where it is: its actions, and the playbooks that these run.
+telling_phases()
+{
+	local line action='^INFO +\[(.*)\] Executing$' step='^TASK \[(Run it: .*)\]'
+	"$@" 2>&1 | while IFS= read -r line; do
+		printf '%s\n' "$line"
+		[[ ! $line =~ $action && ! $line =~ $step ]] || tell "${BASH_REMATCH[1]}"
+	done
 }
 
 # start_part NAME: in the background, in a process group of its own.
@@ -35,7 +51,7 @@ run_part()
 	rm -rf "$RESULTS"
 	mkdir -p "$RESULTS"
 	set +m
-	(set -e && "part_${name//-/_}") >"$(part_log "$name")" 2>&1 &
+	(set -e && "part_${name//-/_}") 3>&1 >"$(part_log "$name")" 2>&1 &
 	wait $! || rc=$?
 
 	mapfile -t junit < <(find -L "$RESULTS" -type f -name '*.xml')
@@ -50,6 +66,7 @@ run_part()
 	printf '%s %d %d %d %d\n' "$name" $((SECONDS - started)) "$passed" "$failed" "$skipped" \
 		>"$RESULTS/counts"
 	printf '%10s  %-6s  %s\n' "$(duration $SECONDS)" "$word" "$name"
+	((failed == 0 || ${#junit[@]} == 0)) || /usr/bin/python3 setup/tally.py --failed "${junit[@]}"
 }
 
 # shared_parts NAME...: run them, AT_ONCE at a time.
