@@ -23,6 +23,7 @@ Line = tuple[str, str, str]
 SYS = Path("/sys")
 MANAGEMENT_NIC = "0000:01:00.0"  # as hardware.sh plugs it
 CLASS_ETHERNET = "0x020000"
+MENU = Path("/boot/grub/grub.cfg")
 
 ANSWER_TRIES = 5
 ANSWER_PAUSE_SECONDS = 5
@@ -194,6 +195,8 @@ def memory_and_cpus() -> Iterator[Line]:
             if path.is_file():
                 yield "sys", str(path.relative_to(SYS)), text(path) or "none"
     yield "cmdline", "running", text(Path("/proc/cmdline")) or "none"
+    for kernel, arguments in re.findall(r"^\s*linux\s+\S*/vmlinuz-(\S+) (.*)$", text(MENU) or "", re.MULTILINE):
+        yield "cmdline", f"menu {kernel}", arguments
 
 
 def system() -> Iterator[Line]:
