@@ -111,12 +111,12 @@ def test_losses_in_the_nic_are_kept_apart_from_what_it_received(tmp_path: Path) 
     raw = fake_engine.layout()
     raw["queue"]["fields"] += [
         {"name": "nic_lost", "offset": 136, "type": "u64", "role": "wire", "stage": "nic", "unit": "packets"},
-        {"name": "nic_missed", "offset": 136, "type": "u64", "role": "drop", "stage": "nic", "unit": "packets"},
+        {"name": "nic_missed", "offset": 152, "type": "u64", "role": "drop", "stage": "nic", "unit": "packets"},
     ]
     path = tmp_path / "ledger"
     written = fake_engine.Ledger(path, ["cap0"])
-    fake_engine.OFFSETS["nic_lost"] = 136
-    written.put(wire_packets=10, received_packets=10, delivered_packets=10, nic_lost=4)
+    fake_engine.OFFSETS |= {"nic_lost": 136, "nic_missed": 152}
+    written.put(wire_packets=10, received_packets=10, delivered_packets=10, nic_lost=4, nic_missed=4)
     snapshot = LedgerFile(path, Layout.parse(json.dumps(raw))).snapshot()
     assert snapshot is not None
     assert (snapshot.total.wire, snapshot.total.nic_wire, snapshot.total.unaccounted) == (14, 4, 0)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from capstan.errors import OperatorError
 from capstan.ledger_devices import DeviceCount, DeviceLayout
-from capstan.ledger_field import Field
+from capstan.ledger_field import Field, Record
 from capstan.paths import Paths
 
 LAYOUT_VERSION = 1
@@ -32,10 +32,10 @@ class Layout:
 
     magic: str
     header_size: int
-    header: tuple[Field, ...]
+    header: Record
     states: Mapping[int, str]
     stride: int
-    queue: tuple[Field, ...]
+    queue: Record
     device: DeviceLayout | None = None
     """Where devices' own counters are, behind the queues; None for an engine that keeps none."""
 
@@ -57,10 +57,10 @@ class Layout:
             layout = cls(
                 magic=raw["magic"],
                 header_size=raw["header"]["size"],
-                header=tuple(Field.parse(entry) for entry in raw["header"]["fields"]),
+                header=Record.parse(raw["header"]["fields"]),
                 states={int(number): name for number, name in raw["states"].items()},
                 stride=raw["queue"]["stride"],
-                queue=tuple(Field.parse(entry) for entry in raw["queue"]["fields"]),
+                queue=Record.parse(raw["queue"]["fields"]),
                 device=DeviceLayout.parse(raw["device"]) if "device" in raw else None,
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -68,8 +68,9 @@ class Layout:
                 f"The engine's description of its ledger cannot be read ({error!r}); "
                 "install capstan and capstan-engine of the same version."
             ) from error
-        for entry in (*layout.header, *layout.queue, *(layout.device.all_fields if layout.device else ())):
-            if not entry.is_known:
+        fields = (*layout.header.fields, *layout.queue.fields, *(layout.device.all_fields if layout.device else ()))
+        for entry in fields:
+            if entry.code is None:
                 raise OperatorError(
                     f"The engine's ledger field {entry.name} has the unknown type {entry.type}; "
                     "install capstan and capstan-engine of the same version."
@@ -216,7 +217,7 @@ class LedgerFile:
         memory = self._map()
         if memory is None:
             return None
-        header = {entry.name: entry.read(memory, 0) for entry in self._layout.header}
+        header = self._layout.header.read(memory, 0)
         count, base, stride = int(header["queues"]), self._layout.header_size, self._layout.stride
         device, ports = self._layout.device, int(header.get("ports", 0))
         behind = base + count * stride
@@ -264,14 +265,13 @@ class LedgerFile:
         return self._memory
 
     def _queue(self, memory: mmap.mmap, base: int) -> QueueCount:
-        fields = self._layout.queue
-        values = {entry.name: entry.read(memory, base) for entry in fields}
+        values = self._layout.queue.read(memory, base)
         return QueueCount(
             interface=str(values["interface"]),
             method=str(values["method"]),
             queue=int(values["queue"]),
             cpu=int(values["cpu"]),
-            balance=_balance(fields, values),
+            balance=_balance(self._layout.queue.fields, values),
             values=values,
         )
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from capstan.ledger_field import Field
+from capstan.ledger_field import Field, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,10 @@ class DeviceLayout:
     """Where the counters are in a device's record, of which there is one for each port."""
 
     stride: int
-    fields: tuple[Field, ...]
+    record: Record
     slots_at: int
     slot_stride: int
-    slot_fields: tuple[Field, ...]
+    slot: Record
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any]) -> Self:
@@ -72,24 +72,24 @@ class DeviceLayout:
         slots = raw["counters"]
         return cls(
             stride=raw["stride"],
-            fields=tuple(Field.parse(entry) for entry in raw["fields"]),
+            record=Record.parse(raw["fields"]),
             slots_at=slots["offset"],
             slot_stride=slots["stride"],
-            slot_fields=tuple(Field.parse(entry) for entry in slots["fields"]),
+            slot=Record.parse(slots["fields"]),
         )
 
     @property
     def all_fields(self) -> tuple[Field, ...]:
         """Of the record and of its counters."""
-        return (*self.fields, *self.slot_fields)
+        return (*self.record.fields, *self.slot.fields)
 
     def read(self, memory: mmap.mmap, base: int, ports: int) -> dict[str, DeviceCount]:
         """The counters of every port's device, by interface, from records that begin at `base`."""
         found = {}
         for port in range(ports):
             at = base + port * self.stride
-            record = {entry.name: entry.read(memory, at) for entry in self.fields}
-            slots = (self._slot(memory, at, slot) for slot in range(int(record["used"])))
+            record, slots_at = self.record.read(memory, at), at + self.slots_at
+            slots = [self.slot.read(memory, slots_at + n * self.slot_stride) for n in range(int(record["used"]))]
             counters = [(str(slot["name"]), int(slot["value"]), bool(slot["loss"])) for slot in slots]
             found[str(record["interface"])] = DeviceCount(
                 lost={name: value for name, value, loss in counters if loss and value},
@@ -97,7 +97,3 @@ class DeviceLayout:
                 left_out=int(record["left_out"]),
             )
         return found
-
-    def _slot(self, memory: mmap.mmap, record: int, slot: int) -> dict[str, int | str]:
-        at = record + self.slots_at + slot * self.slot_stride
-        return {entry.name: entry.read(memory, at) for entry in self.slot_fields}
