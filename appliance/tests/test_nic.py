@@ -10,7 +10,7 @@ from pyroute2 import IPRoute
 from capstan import lab, namespaces, nic
 from capstan.errors import OperatorError
 from capstan.ethtool import Channels, Ethtool, most_of
-from capstan.links import read_network
+from capstan.links import LinkNews, read_network
 
 pytestmark = pytest.mark.root
 
@@ -118,6 +118,37 @@ def test_a_port_made_anew_is_prepared_again_and_the_old_original_is_forgotten(po
     settings.restore()
     assert features(port)["rx-vlan-hw-parse"]
     assert not read_network(port).named("cap0").up  # type: ignore[union-attr]
+
+
+def test_news_of_links_are_told_once_and_begin_anew_in_a_namespace_made_anew(port: str) -> None:
+    news = LinkNews(port)
+    assert [news.any(), news.any()] == [True, False]  # the first look is still to be made
+    route(port, lambda ip: ip.link("add", ifname="cap1", kind="veth", peer={"ifname": "other1"}))
+    assert [news.any(), news.any()] == [True, False]
+    route(port, lambda ip: ip.link("del", index=ip.link_lookup(ifname="cap1")[0]))
+    assert [news.any(), news.any()] == [True, False]
+    news.close()
+    lab.down(port)
+    with pytest.raises(OperatorError, match="does not exist"):
+        news.any()
+    lab.up(port, 2)
+    assert [news.any(), news.any()] == [True, False]
+    news.close()
+
+
+def test_no_news_of_links_are_missed_when_there_are_more_than_fit(port: str) -> None:
+    def change_much(ip: IPRoute) -> None:
+        index = ip.link_lookup(ifname="cap0")[0]
+        for length in range(1000, 3000):
+            ip.link("set", index=index, txqlen=length)
+
+    news = LinkNews(port)
+    assert [news.any(), news.any()] == [True, False]
+    route(port, change_much)
+    assert news.any()
+    while news.any():  # begins anew, which is news again
+        pass
+    news.close()
 
 
 def test_the_port_of_a_namespace_made_anew_is_another_one_although_its_index_is_the_same(

@@ -7,20 +7,22 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from pyroute2 import IPRoute
 
-from capstan import lab, nic, state, status
+from capstan import lab, namespaces, nic, state, status
 from capstan.advise import basis
 from capstan.cli import main
 from capstan.errors import OperatorError
 from capstan.files import PidLock
 from capstan.ledger import Balance, Layout, LedgerFile, describe
+from capstan.links import read_network
 from capstan.supervisor import Backoff, Supervisor, Timing
 from conftest import Host, wait_until
 
@@ -349,6 +351,28 @@ def test_ports_in_a_namespace_are_prepared_and_given_back_and_a_new_namespace_is
     first = journal(host)[0]
     assert first["clean"]
     assert_closes(final(host).session.closed)
+
+
+@pytest.mark.root
+def test_a_port_made_anew_is_prepared_while_the_engine_captures(host: Host, veth_lab: str) -> None:
+    def change(work: Callable[[IPRoute], object]) -> None:
+        def run() -> None:
+            with IPRoute() as route:
+                work(route)
+
+        namespaces.inside(veth_lab, run)
+
+    def is_up() -> bool:
+        link = read_network(veth_lab).named("cap0")
+        return link is not None and link.up
+
+    with running(host, method="af_packet", netns=veth_lab, interfaces=[{"name": "cap0", "queues": 1}]) as run:
+        run.await_state("capturing")
+        for _ in range(2):
+            change(lambda route: route.link("del", index=route.link_lookup(ifname="cap0")[0]))
+            change(lambda route: route.link("add", ifname="cap0", kind="veth", peer={"ifname": "other0"}))
+            wait_until(is_up, "the new port is prepared")
+        assert run.runs() == 0
 
 
 @pytest.mark.root

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ _ARPHRD_ETHER = 1
 _IFF_UP = 0x1
 _IFF_LOOPBACK = 0x8
 _SCOPE_GLOBAL = 0  # RT_SCOPE_UNIVERSE
+_RTMGRP_LINK = 0x1  # linux/rtnetlink.h
 _STACKED_KINDS = {"vlan", "macvlan", "macvtap", "ipvlan", "macsec"}
 
 
@@ -84,6 +86,48 @@ def read_network(netns: str | None = None, controller: str | None = None) -> Net
                 f"The controller {controller!r} is not an IP address; write one such as 192.0.2.1."
             ) from None
     return namespaces.inside(netns, lambda: _read(controller))
+
+
+class LinkNews:
+    """Tells whether any interface of a network namespace was made, removed or changed, without looking at one."""
+
+    def __init__(self, netns: str | None) -> None:
+        self._netns = netns
+        self._socket: socket.socket | None = None
+
+    def any(self) -> bool:
+        """Whether there is news since the last call; the first one says yes, as nobody has looked yet.
+
+        Raises:
+            OperatorError: when the namespace is not there or may not be entered.
+
+        """
+        if self._socket is None:
+            self._socket = namespaces.inside(self._netns, _listen)
+            return True
+        told = False
+        while True:
+            try:
+                self._socket.recv(1)  # what it is does not matter: the rest of the message goes
+            except BlockingIOError:
+                return told
+            except OSError:  # there was more than the socket had room for
+                self.close()
+                return True
+            told = True
+
+    def close(self) -> None:
+        """Let go of the namespace; the next call begins anew."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+def _listen() -> socket.socket:
+    kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
+    listener = socket.socket(socket.AF_NETLINK, kind, socket.NETLINK_ROUTE)
+    listener.bind((0, _RTMGRP_LINK))
+    return listener
 
 
 def _read(controller: str | None) -> Network:

@@ -17,6 +17,7 @@ from capstan.engine import Engine, Load
 from capstan.engine_config import Plan, engine_json
 from capstan.errors import OperatorError
 from capstan.files import PidLock, write_json
+from capstan.links import LinkNews
 from capstan.logs import logger
 from capstan.notify import notify
 from capstan.observer import Observer
@@ -67,6 +68,7 @@ class Supervisor:
         self._timing = timing or Timing()
         self._observer = Observer(paths, config)
         self._ports = nic.PortSettings(paths.nic_snapshot, config.netns)
+        self._news = LinkNews(config.netns)
         self._stopping = threading.Event()
         self._wake = threading.Event()
         """Cuts a pause short: something happened."""
@@ -164,8 +166,10 @@ class Supervisor:
     def _prepare_new_ports(self, plan: Plan) -> None:
         """Prepare ports that were removed and made anew since; the engine opens them again by itself."""
         try:
-            self._prepare_ports(plan)
+            if self._news.any():
+                self._prepare_ports(plan)
         except OperatorError as error:
+            self._news.close()  # so that it is tried again
             # It must not end the capture on the other ports; the link's state is an alarm already.
             if str(error) != self._told:
                 logger().warning("port_not_prepared", message=str(error))
@@ -184,6 +188,7 @@ class Supervisor:
             finally:
                 self._stopped_cleanly = self._end(engine)
                 self._observer.close_run(engine)
+                self._news.close()  # a namespace that goes must not be held
             if self._stopping.is_set():
                 return
             reason = trouble or f"The engine {engine.explain()}"
