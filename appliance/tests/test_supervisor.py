@@ -23,6 +23,7 @@ from capstan.errors import OperatorError
 from capstan.files import PidLock
 from capstan.ledger import Balance, Layout, LedgerFile, describe
 from capstan.links import read_network
+from capstan.observer import Observer
 from capstan.supervisor import Backoff, Supervisor, Timing
 from conftest import Host, wait_until
 
@@ -373,6 +374,22 @@ def test_a_port_made_anew_is_prepared_while_the_engine_captures(host: Host, veth
             change(lambda route: route.link("add", ifname="cap0", kind="veth", peer={"ifname": "other0"}))
             wait_until(is_up, "the new port is prepared")
         assert run.runs() == 0
+
+
+def test_a_state_is_written_when_it_is_another_one(host: Host) -> None:
+    host.paths.run.mkdir(parents=True)
+    observer = Observer(host.paths, host.configure())
+
+    def published(name: str) -> int:
+        observer.publish(name)
+        return host.paths.state.stat().st_ino
+
+    first = published("starting")
+    assert published("starting") == first
+    assert published("restarting") != first
+    found = state.read(host.paths)
+    assert found is not None
+    assert found.state == "restarting"
 
 
 @pytest.mark.root

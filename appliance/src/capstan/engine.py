@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import threading
@@ -22,6 +23,7 @@ EXIT_MEANING = {
     3: "could not set itself up",
     4: "failed while running",
 }
+_LOAD_SECONDS = 5.0
 
 
 class Engine:
@@ -118,17 +120,23 @@ class Load:
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._seen: dict[int, float] = {}
-        self._at = time.monotonic()
+        self._at = -math.inf
+        self._last: dict[str, Any] = {}
 
     def sample(self) -> dict[str, Any]:
-        """Resident memory now, and per cent of a CPU of each thread since the last sample; empty when it has ended."""
+        """Resident memory, and per cent of a CPU of each thread, over the last few seconds; empty when it has ended."""
+        if time.monotonic() - self._at >= _LOAD_SECONDS:
+            self._last = self._sample()
+        return self._last
+
+    def _sample(self) -> dict[str, Any]:
         try:
             process = psutil.Process(self._pid)
             threads = {thread.id: thread.user_time + thread.system_time for thread in process.threads()}
             rss = process.memory_info().rss
         except psutil.Error:
             return {}
-        elapsed = max(1e-3, time.monotonic() - self._at)
+        elapsed = time.monotonic() - self._at
         percent: dict[str, float] = {}
         for thread, spent in threads.items():
             name = self._name(thread)

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import time
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,7 @@ class PidLock:
         return None
 
 
+@cache
 def boot_id() -> str:
     """Tell this boot from every other."""
     return _BOOT_ID.read_text().strip()

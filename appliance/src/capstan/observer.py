@@ -39,6 +39,7 @@ class Observer:
         self._restarts: deque[float] = deque()
         self._status: dict[str, Any] = {}
         self._answers = True
+        self._published: state.State | None = None
 
     def expect_ledger(self) -> None:
         """Learn the ledger of the engine that is to start; an upgrade may have changed it since the last one."""
@@ -133,14 +134,15 @@ class Observer:
         """Remember a restart, for the alarm."""
         self._restarts.append(time.monotonic())
 
+    def count(self, snapshot: Snapshot) -> None:
+        """Take a look at the running engine's ledger into what alarms are judged by."""
+        self._history.add(snapshot.taken, snapshot.total)
+        self._interval.add(snapshot.taken, self.session.total(snapshot))
+
     def publish(
         self, name: str, engine: Engine | None = None, load: Load | None = None, reason: str | None = None
     ) -> None:
-        """Publish the state of this moment under its name."""
-        snapshot = self.snapshot_of(engine) if engine is not None else None
-        if snapshot is not None and name == "capturing":
-            self._history.add(snapshot.taken, snapshot.total)
-            self._interval.add(snapshot.taken, self.session.total(snapshot))
+        """Publish the state of this moment under its name; nothing is written where the same stands there already."""
         unaccounted = self.session.closed.unaccounted + self._history.unaccounted()
         published = state.State(
             state=name,
@@ -158,7 +160,9 @@ class Observer:
             alarms=tuple(asdict(alarm) for alarm in self._alarms(unaccounted, live=name == "capturing")),
             degraded=self.degraded,
         )
-        state.publish(self._paths, published, self.group)
+        if published != self._published:
+            state.publish(self._paths, published, self.group)
+            self._published = published
 
     def _alarms(self, unaccounted: int, *, live: bool) -> list[alarms.Alarm]:
         while self._restarts and self._restarts[0] < time.monotonic() - alarms.RESTART_MEMORY_SECONDS:

@@ -61,7 +61,7 @@ class Paths:
 
     @property
     def state(self) -> Path:
-        """What the supervisor publishes about itself, once a second."""
+        """What the supervisor publishes about itself, whenever that changes."""
         return self.run / "supervisor.json"
 
     @property

@@ -240,6 +240,8 @@ class Supervisor:
                 self._rotating.clear()
                 self._observer.ask("rotate")
             self._prepare_new_ports(plan)
+            if snapshot is not None:
+                self._observer.count(snapshot)
             self._observer.publish("capturing", engine, load)
             self._pause(self._timing.tick)
         return None
