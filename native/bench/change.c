@@ -119,7 +119,7 @@ static void tell(const char *what, struct taken *taken)
 
 static void measure(const char *directory, const char *where, struct cap_kernel_select *select)
 {
-	struct cap_target_reader reader = { .left = true };
+	struct cap_target_reader reader = { 0 };
 	struct cap_target_reader *readers[] = { &reader };
 	char text[256], what[64];
 	const struct cap_targets_config config = { .directory = (char *)directory };

@@ -25,7 +25,6 @@
 /* Packets whose first bytes are fetched before their turn: a driver's buffers may lie far apart. */
 #define AHEAD 4U
 
-#define IDLE_WAIT_MS 20
 #define PARKED_WAIT_NS (5 * CAP_NS_PER_MS)
 
 /*
@@ -460,11 +459,17 @@ static enum cap_order order_of(const struct cap_worker *worker)
 	return (enum cap_order)__atomic_load_n(worker->order, __ATOMIC_ACQUIRE);
 }
 
+/* Packets end the sleep; without any there is nothing to do before the next chores. */
+static void sleep_until_chores(struct cap_worker *worker, uint64_t now)
+{
+	cap_count(&worker->ledger->worker.sleeps, 1);
+	cap_target_leave(&worker->targets);
+	worker->driver->wait(worker->queue, (int)((worker->chores_at - now) / CAP_NS_PER_MS) + 1);
+}
+
 /* @return when the order changes or the source fails */
 static void run(struct cap_worker *worker)
 {
-	const uint64_t late_ms = worker->flush_ns / LATE_SHARE / CAP_NS_PER_MS;
-	const int idle_ms = late_ms < IDLE_WAIT_MS ? (int)late_ms : IDLE_WAIT_MS;
 	unsigned look = 0;
 	int n = 0;
 
@@ -475,14 +480,13 @@ static void run(struct cap_worker *worker)
 		if (n < 0)
 			break;
 		if (n == 0 || ++look % BURSTS_PER_LOOK == 0) {
-			uint64_t now = cap_coarse_ns();
+			/* By the coarse clock a sleep that ends in time would seem to end too early. */
+			uint64_t now = n ? cap_coarse_ns() : cap_monotonic_ns();
 
 			if (now >= worker->chores_at)
 				do_chores(worker, now);
-		}
-		if (n == 0) {
-			cap_count(&worker->ledger->worker.sleeps, 1);
-			worker->driver->wait(worker->queue, idle_ms);
+			if (n == 0)
+				sleep_until_chores(worker, now);
 		}
 	}
 	/* What befalls a device is the port's to mend; a finite source that fails is at its end. */

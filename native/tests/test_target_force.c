@@ -449,6 +449,31 @@ static void an_answer_comes_when_workers_find_the_new_set(void)
 	finish(&running);
 }
 
+static void nobody_waits_for_a_worker_that_waits_for_packets(void)
+{
+	const unsigned changes = 20;
+	struct running running;
+	unsigned made = 0;
+
+	begin();
+	start(&running, NULL, NULL);
+	cap_target_take(&running.reader);
+	cap_target_leave(&running.reader);
+	for (unsigned i = 0; i < changes; i++) {
+		char text[128];
+		json_t *answer;
+
+		snprintf(text, sizeof(text),
+			 "{\"add\":[{\"id\":\"00000000-0000-4000-8000-%012u\",\"vlans\":[1]}]}", i);
+		answer = ask(&running, text);
+		made += json_is_true(json_object_get(answer, "ok"));
+		json_decref(answer);
+	}
+	HOLDS(made == changes);
+	HOLDS(cap_target_set_count(cap_target_take(&running.reader)) == changes);
+	finish(&running);
+}
+
 static void a_worker_that_does_not_pass_keeps_a_few_sets_and_then_changes_wait(void)
 {
 	struct running running;
@@ -973,6 +998,8 @@ int main(void)
 		{ "all is there again from the log alone", all_is_there_again_from_the_log_alone },
 		{ "an answer comes when workers find the new set",
 		  an_answer_comes_when_workers_find_the_new_set },
+		{ "nobody waits for a worker that waits for packets",
+		  nobody_waits_for_a_worker_that_waits_for_packets },
 		{ "a worker that does not pass keeps a few sets, and then changes wait",
 		  a_worker_that_does_not_pass_keeps_a_few_sets_and_then_changes_wait },
 		{ "one directory has one owner", one_directory_has_one_owner },
