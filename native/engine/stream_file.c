@@ -174,6 +174,17 @@ void cap_files_end_old(struct cap_files *files, uint64_t now)
 	}
 }
 
+uint64_t cap_files_old_in(const struct cap_files *files, uint64_t now)
+{
+	const uint64_t limit = files->config->output.rotate_seconds * CAP_NS_PER_S;
+	uint64_t end;
+
+	if (!limit || !files->oldest)
+		return UINT64_MAX;
+	end = files->oldest->opened_ns + limit;
+	return end > now ? end - now : 0;
+}
+
 /* The last page of a file: the ledger as it stands, for people in the comment as well. */
 static void submit_trailer(struct cap_files *files, struct cap_stream_file *file)
 {

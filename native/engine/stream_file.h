@@ -108,6 +108,9 @@ void cap_files_end_all(struct cap_files *files, const struct cap_stream_source *
 /** End the files that have been open as long as a file may, but those with a write under way. */
 void cap_files_end_old(struct cap_files *files, uint64_t now);
 
+/** @return nanoseconds until a file that is open now will have been so as long as a file may; UINT64_MAX: none will */
+uint64_t cap_files_old_in(const struct cap_files *files, uint64_t now);
+
 /**
  * Take the file from its stream and let it end: with its trailer, synced, under its own name; or thrown
  * away when nothing is in it. No operation of it is under way.

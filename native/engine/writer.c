@@ -6,6 +6,7 @@
 #include "queue_stream.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -15,6 +16,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+/* Between two looks while there is something to be written. */
 #define TICK_MS 50
 
 /* Descriptors of everything but files: ports, rings, clients, libraries. */
@@ -49,6 +51,25 @@ static bool is_idle(const struct cap_writer *writer)
 	return writer->files.closing == 0;
 }
 
+static bool any_ready(const struct cap_writer *writer)
+{
+	for (unsigned i = 0; i < writer->stream_count; i++)
+		if (cap_queue_stream_is_ready(&writer->streams[i]))
+			return true;
+	return false;
+}
+
+/* Nobody wakes the writer for the next try at a disk that failed, nor for a file's age. @return milliseconds */
+static int longest_sleep(const struct cap_writer *writer)
+{
+	uint64_t ms;
+
+	if (!is_idle(writer))
+		return TICK_MS;
+	ms = cap_files_old_in(&writer->files, cap_monotonic_ns()) / CAP_NS_PER_MS + 1;
+	return ms < TICK_MS ? TICK_MS : ms > INT_MAX ? INT_MAX : (int)ms;
+}
+
 static void sleep_until_woken(struct cap_writer *writer)
 {
 	const struct cap_io_backend *backend = writer->files.backend;
@@ -58,16 +79,11 @@ static void sleep_until_woken(struct cap_writer *writer)
 	};
 	uint64_t count;
 
-	/* Blocks pushed before the flag was up are looked for once more; later ones wake us. */
+	/* What came before the flag was up is looked for once more; what comes later wakes us. */
 	__atomic_store_n(&writer->sleeping, true, __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	for (unsigned i = 0; i < writer->stream_count; i++) {
-		if (cap_queue_stream_is_ready(&writer->streams[i])) {
-			__atomic_store_n(&writer->sleeping, false, __ATOMIC_RELAXED);
-			return;
-		}
-	}
-	poll(ready, 2, TICK_MS);
+	if (!any_ready(writer))
+		poll(ready, 2, longest_sleep(writer));
 	__atomic_store_n(&writer->sleeping, false, __ATOMIC_RELAXED);
 	if (ready[0].revents && read(writer->event, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		cap_alert("writer_event", "reading the writer's event failed: %s", strerror(errno));
@@ -233,15 +249,20 @@ const char *cap_writer_io_name(const struct cap_writer *writer)
 	return writer->files.backend ? writer->files.backend->name : "null";
 }
 
-void cap_writer_wake(struct cap_writer *writer)
+static void end_sleep(struct cap_writer *writer)
 {
 	const uint64_t one = 1;
 
-	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	/* A full counter means that it has been woken already. */
-	if (__atomic_load_n(&writer->sleeping, __ATOMIC_RELAXED) &&
-	    write(writer->event, &one, sizeof(one)) < 0 && errno != EAGAIN)
+	if (write(writer->event, &one, sizeof(one)) < 0 && errno != EAGAIN)
 		cap_alert("writer_event", "waking the writer failed: %s", strerror(errno));
+}
+
+void cap_writer_wake(struct cap_writer *writer)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&writer->sleeping, __ATOMIC_RELAXED))
+		end_sleep(writer);
 }
 
 void cap_writer_finish(struct cap_writer *writer)
@@ -249,7 +270,8 @@ void cap_writer_finish(struct cap_writer *writer)
 	if (!writer->started)
 		return;
 	__atomic_store_n(&writer->stop, true, __ATOMIC_RELEASE);
-	cap_writer_wake(writer);
+	/* The writer looks for blocks before it sleeps, not for this: its next sleep is to end, too. */
+	end_sleep(writer);
 	pthread_join(writer->thread, NULL);
 	writer->started = false;
 }
