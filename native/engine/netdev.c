@@ -68,7 +68,14 @@ static int parse_reply(struct nlmsghdr *head, size_t len, struct cap_netdev *dev
 	return 0;
 }
 
-int cap_netdev_read(const char *name, struct cap_netdev *device)
+int cap_netdev_socket(void)
+{
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int cap_netdev_ask(int fd, const char *name, struct cap_netdev *device)
 {
 	struct request ask = {
 		.head = { .nlmsg_type = RTM_GETLINK, .nlmsg_flags = NLM_F_REQUEST },
@@ -78,7 +85,6 @@ int cap_netdev_read(const char *name, struct cap_netdev *device)
 	size_t name_len = strlen(name) + 1;
 	char reply[REPLY_SIZE] __attribute__((aligned(NLMSG_ALIGNTO)));
 	ssize_t got;
-	int fd, rc;
 
 	*device = (struct cap_netdev){ 0 };
 	if (name_len > IFNAMSIZ)
@@ -87,15 +93,19 @@ int cap_netdev_read(const char *name, struct cap_netdev *device)
 	ask.name.rta_len = (unsigned short)RTA_LENGTH(name_len);
 	ask.head.nlmsg_len = (uint32_t)(offsetof(struct request, name) + RTA_SPACE(name_len));
 
-	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-	if (fd < 0)
-		return -errno;
 	if (send(fd, &ask, ask.head.nlmsg_len, 0) < 0 ||
 	    (got = recv(fd, reply, sizeof(reply), 0)) < 0)
-		rc = -errno;
-	else
-		rc = parse_reply((struct nlmsghdr *)(void *)reply, (size_t)got, device);
-	close(fd);
+		return -errno;
+	return parse_reply((struct nlmsghdr *)(void *)reply, (size_t)got, device);
+}
+
+int cap_netdev_read(const char *name, struct cap_netdev *device)
+{
+	int fd = cap_netdev_socket();
+	int rc = fd < 0 ? fd : cap_netdev_ask(fd, name, device);
+
+	if (fd >= 0)
+		close(fd);
 	return rc;
 }
 

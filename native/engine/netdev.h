@@ -27,6 +27,12 @@ struct cap_netdev {
  */
 int cap_netdev_read(const char *name, struct cap_netdev *device);
 
+/** What many readings have in common. @return a socket for cap_netdev_ask, the caller's to close; or negative errno */
+int cap_netdev_socket(void);
+
+/** cap_netdev_read by a socket that is there; one thread at a time. */
+int cap_netdev_ask(int fd, const char *name, struct cap_netdev *device);
+
 /** The same for a driver that needs the device: on failure with a sentence that begins "NAME: METHOD:". */
 int cap_netdev_find(const char *name, const char *method, struct cap_netdev *device,
 		    struct cap_error *err);

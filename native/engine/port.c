@@ -7,6 +7,7 @@
 #include "target_force.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -57,7 +58,7 @@ static int read_device(const struct cap_running_port *port, struct cap_device *d
 
 	if (port->config->driver->watch)
 		return port->config->driver->watch(port->config, port->handle, device);
-	rc = cap_netdev_read(port->config->interface, &netdev);
+	rc = cap_netdev_ask(port->netdev, port->config->interface, &netdev);
 	*device = (struct cap_device){
 		.identity = netdev.ifindex,
 		.up = netdev.up,
@@ -221,7 +222,7 @@ int cap_running_port_open(struct cap_running_port *port, const struct cap_port_c
 
 	port->config = config;
 	port->order = CAP_ORDER_PARK;
-	port->lock = -1;
+	port->lock = port->netdev = -1;
 	port->link = CAP_LINK_UP;
 	pthread_mutex_init(&port->facts_lock, NULL);
 	pthread_mutex_init(&port->handle_lock, NULL);
@@ -229,6 +230,9 @@ int cap_running_port_open(struct cap_running_port *port, const struct cap_port_c
 		return cap_fail(err, ENOMEM, "%s: out of memory", config->interface);
 	if (is_netdev(port))
 		rc = take_interface(port, err);
+	if (rc == 0 && is_netdev(port) && (port->netdev = cap_netdev_socket()) < 0)
+		rc = cap_fail(err, -port->netdev, "%s: cannot make a socket: %s", config->interface,
+			      strerror(-port->netdev));
 	if (rc == 0)
 		rc = open_driver_patiently(port, err);
 	if (rc == 0 && config->filter) {
@@ -508,9 +512,11 @@ static void await_filled(struct cap_running_port *port)
 /* Other engines that were refused the interface have connected to see who has it. */
 static void dismiss_callers(struct cap_running_port *port)
 {
+	struct pollfd caller = { .fd = port->lock, .events = POLLIN };
 	int fd;
 
-	while ((fd = accept4(port->lock, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+	/* To accept nobody costs the kernel a socket. */
+	while (poll(&caller, 1, 0) > 0 && (fd = accept4(port->lock, NULL, NULL, SOCK_CLOEXEC)) >= 0)
 		close(fd);
 }
 
@@ -568,7 +574,9 @@ void cap_running_port_close(struct cap_running_port *port)
 	port->filter = NULL;
 	if (port->lock >= 0)
 		close(port->lock);
-	port->lock = -1;
+	if (port->netdev >= 0)
+		close(port->netdev);
+	port->lock = port->netdev = -1;
 	pthread_mutex_destroy(&port->facts_lock);
 	pthread_mutex_destroy(&port->handle_lock);
 }

@@ -53,6 +53,7 @@ struct cap_running_port {
 	uint64_t retry_at;    /**< when to try again to open it, by the monotonic clock */
 	char last_error[256]; /**< why it could not be opened again, told once */
 	int lock;	      /**< says to other engines that the interface is taken */
+	int netdev;	      /**< by which the kernel is asked about the network device, or -1 */
 };
 
 /**
