@@ -52,7 +52,7 @@ class Record:
 
     @cached_property
     def _struct(self) -> struct.Struct:
-        code = "="
+        code = "@"  # as the machine has them: a counter that is written meanwhile is then read whole
         for entry in self.fields:
             code += f"{entry.offset - struct.calcsize(code)}x{entry.code}"
         return struct.Struct(code)
