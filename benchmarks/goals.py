@@ -51,6 +51,11 @@ def _whole(record: Measurement) -> float:
     return _cpu(record) + (record.start_seconds or 0.0) * 1e9 / (record.packets or 1)
 
 
+def _lost(*records: Measurement | None) -> int:
+    """Of Capstan's own packets."""
+    return sum(record.lost or 0 for record in records if record is not None)
+
+
 def _share(value: float, of: float) -> float | None:
     return value / of if of else None
 
@@ -64,10 +69,18 @@ def judge(run: Run) -> Iterator[Verdict]:
 
 
 def _verdict(
-    words: str, value: float | None, wanted: float, unit: str, holds: Callable[[float, float], bool] = ge
+    words: str,
+    value: float | None,
+    wanted: float,
+    unit: str,
+    holds: Callable[[float, float], bool] = ge,
+    lost: int = 0,
 ) -> Verdict:
+    """`lost`: of the packets that it is about; who loses some has reached nothing, however cheaply."""
     sign = "at least" if holds is ge else "at most"
     goal = f"{sign} {wanted:g}{unit}"
+    if lost:
+        return Verdict(words, goal, f"{lost} packets lost", MISSED)
     if value is None:
         return Verdict(words, goal, "-", UNJUDGED)
     return Verdict(words, goal, f"{value:.3g}{unit}", REACHED if holds(value, wanted) else MISSED)
@@ -109,17 +122,17 @@ def _live(results: _Results) -> Iterator[Verdict]:
         ours = results.one("live-cpu", own, size)
         theirs = [_cpu(peer) for peer in results.peers("live-cpu", size) if not peer.lost]
         ratio = _share(_cpu(ours), min(theirs)) if ours and theirs else None
-        yield _verdict(f"live, af_packet, {size} bytes, of the best peer's CPU time", ratio, 0.65, "x", le)
+        words = f"live, af_packet, {size} bytes, of the best peer's CPU time"
+        yield _verdict(words, ratio, 0.65, "x", le, _lost(ours))
     ours = results.one("live-lossless", own, "1514")
     rates = [peer.packets_per_second or 0.0 for peer in results.peers("live-lossless", "1514")]
     ratio = _share(ours.packets_per_second or 0.0, max(rates)) if ours and rates else None
     yield _verdict("live, af_packet, 1514 bytes, of the best peer's highest lossless rate", ratio, 1.3, "x")
     ours, theirs_xdp = results.one("live-cpu", xdp, "64"), results.one("live-cpu", "libtrace xdp:", "64")
     ratio = _share(_cpu(ours), _cpu(theirs_xdp)) if ours and theirs_xdp else None
-    yield _verdict("live, af_xdp, 64 bytes, of the CPU time of libtrace's xdp:", ratio, 0.5, "x", le)
+    yield _verdict("live, af_xdp, 64 bytes, of the CPU time of libtrace's xdp:", ratio, 0.5, "x", le, _lost(ours))
     for tool in (own, xdp):
         everything, chosen = results.one("live-cpu", tool, "64"), results.one("live-cpu", tool, "64", 1000)
         ratio = _share(_cpu(everything), _cpu(chosen)) if everything and chosen else None
-        yield _verdict(
-            f"live, {tool.removeprefix('capstan ')}, 1 % hits, less CPU time than everything", ratio, 10, "x"
-        )
+        words = f"live, {tool.removeprefix('capstan ')}, 1 % hits, less CPU time than everything"
+        yield _verdict(words, ratio, 10, "x", lost=_lost(everything, chosen))

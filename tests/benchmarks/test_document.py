@@ -38,6 +38,18 @@ def test_goals_are_judged_by_the_records() -> None:
     assert verdicts["live, af_xdp, 64 bytes, of the CPU time of libtrace's xdp:"].state == UNJUDGED
 
 
+def test_who_loses_packets_has_reached_nothing() -> None:
+    run = Run.read(SAMPLE)
+    (peer,) = [record for record in run.measurements if record.case == "file-null" and record.tool == "tcpdump"]
+    live = replace(peer, case="live-cpu", cpu_ns_per_packet=100.0)
+    words = "live, af_packet, 64 bytes, of the best peer's CPU time"
+    for lost, state in ((0, REACHED), (7, MISSED)):
+        ours = replace(live, tool="capstan af_packet", cpu_ns_per_packet=50.0, lost=lost)
+        verdicts = {verdict.words: verdict for verdict in judge(replace(run, measurements=(live, ours)))}
+        assert verdicts[words].state == state
+    assert verdicts[words].found == "7 packets lost"
+
+
 def test_the_same_records_make_the_same_picture(tmp_path: Path) -> None:
     run = Run.read(SAMPLE)
     for name in ("a.svg", "b.svg"):
