@@ -519,6 +519,17 @@ def test_one_nic_goes_back_and_the_other_stays(tmp_path: Path) -> None:
     assert set(Record("nic_driver", host.root).read() or {}) == {ONE, "loaded vfio-pci"}
 
 
+def test_no_initial_ram_disk_takes_the_rules_along(tmp_path: Path) -> None:
+    """One that is made meanwhile holds all rules below /etc, and would bind the NIC long after it was given back."""
+    host = machine(tmp_path, "ixgbe")
+    there = host.root / "usr/local/lib"
+    host.run(port(ONE))
+    assert list((host.root / "etc/udev/rules.d").iterdir()) == []
+    assert (there / "udev/rules.d").is_dir()
+    host.run()
+    assert list(there.iterdir()) == []
+
+
 def test_at_boot_another_card_at_that_address_stays_with_the_host(tmp_path: Path) -> None:
     """A card that is put in may move the addresses of others, the management's to where the capture's was."""
     host = machine(tmp_path, "ixgbe")
@@ -536,7 +547,7 @@ def test_the_engines_group_may_open_the_device(tmp_path: Path) -> None:
     assert host.run(port(ONE)).changed
     node = (host.root / "dev/vfio/33").stat()
     assert (node.st_gid, node.st_mode & 0o777) == (host.request["group"][1], 0o660)
-    rule = (host.root / "etc/udev/rules.d/90-capstan-vfio.rules").read_text()
+    rule = (host.root / nic_boot.PERMISSIONS.lstrip("/")).read_text()
     assert f'TEST=="/sys/kernel/iommu_groups/%k/devices/{ONE}", GROUP="capstan", MODE="0660"' in rule
     assert not host.run(port(ONE)).changed
     (host.root / "dev/vfio/33").chmod(0o600)

@@ -13,14 +13,19 @@ from pathlib import Path
 
 from ansible_collections.capstan.appliance.plugins.module_utils.host.pci_nics import DEVICES
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import (
+    HostError,
     below,
     durable_remove,
     durable_write,
     read_text,
+    remove_empty,
 )
 
-RULES = "/etc/udev/rules.d/05-capstan-nic-driver.rules"
-PERMISSIONS = "/etc/udev/rules.d/90-capstan-vfio.rules"
+# Not below /etc: what is there goes into each initial RAM disk that is made meanwhile, as a newer kernel's, and would
+# bind the NICs at boot when they have long been given back.
+FOLDER = "/usr/local/lib/udev/rules.d"
+RULES = f"{FOLDER}/05-capstan-nic-driver.rules"
+PERMISSIONS = f"{FOLDER}/90-capstan-vfio.rules"
 MODULES = "/etc/modules-load.d/capstan-nic-driver.conf"
 DRIVERCTL = ("/usr/sbin/driverctl", "/sbin/driverctl", "/usr/bin/driverctl")
 _HEAD = "# Written by Capstan; the module nic_driver brings it up to date and removes it.\n"
@@ -64,7 +69,7 @@ def wanted_boot_files(bound: Mapping[str, str], by_rule: Mapping[str, str], grou
         bound: address and driver of each NIC to be bound.
         by_rule: those of them that our rule binds at boot.
         group: account group that may open the VFIO device files.
-        root: of the host; a file whose directory is not there (no udev) is not written.
+        root: of the host; where there is no udev, or nothing that loads modules at boot, its file is not written.
 
     """
     rules = "".join(
@@ -75,9 +80,9 @@ def wanted_boot_files(bound: Mapping[str, str], by_rule: Mapping[str, str], grou
     permissions = "".join(_PERMISSION.format(address=address, group=group) for address in vfio) if group else ""
     modules = "".join(f"{driver}\n" for driver in sorted(set(bound.values())))
     return BootFiles(
-        rules=_file(RULES, rules, root),
-        permissions=_file(PERMISSIONS, permissions, root),
-        modules=_file(MODULES, modules, root),
+        rules=_file(rules, "/etc/udev", root),
+        permissions=_file(permissions, "/etc/udev", root),
+        modules=_file(modules, "/etc/modules-load.d", root),
     )
 
 
@@ -87,8 +92,8 @@ def _card(address: str, root: Path) -> str:
     return f'ATTR{{vendor}}=="{vendor}", ATTR{{device}}=="{device}", ' if vendor and device else ""
 
 
-def _file(path: str, lines: str, root: Path) -> str | None:
-    return _HEAD + lines if lines and below(root, path).parent.is_dir() else None
+def _file(lines: str, reader: str, root: Path) -> str | None:
+    return _HEAD + lines if lines and below(root, reader).is_dir() else None
 
 
 def less(files: BootFiles, addresses: Iterable[str], *, all_gone: bool) -> BootFiles:
@@ -117,9 +122,20 @@ def write_boot_files(files: BootFiles, root: Path) -> bool:
 
     """
     changed = False
+    if files.rules is not None or files.permissions is not None:
+        _make_folder(root)
     for path, text in ((PERMISSIONS, files.permissions), (MODULES, files.modules), (RULES, files.rules)):
         changed |= durable_remove(path, root) if text is None else durable_write(path, text, 0o644, root)
+    for folder in (FOLDER, str(Path(FOLDER).parent)):
+        remove_empty(folder, root)
     return changed
+
+
+def _make_folder(root: Path) -> None:
+    try:
+        below(root, FOLDER).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HostError(f"{FOLDER} can't be made: {error.strerror}", error.errno) from error
 
 
 def bound_by_rule(files: BootFiles) -> dict[str, str]:

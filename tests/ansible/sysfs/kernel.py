@@ -297,8 +297,8 @@ class Kernel:
                 self._bind(device.driver, device)
         self._run_udevadm(["settle"])
         self._as_configured()
-        for folder in ("rules.d", "../driverctl.d", "../modules-load.d"):
-            self._apply(self.tree.root / "etc/udev" / folder)
+        for folder in ("etc/udev/rules.d", "usr/local/lib/udev/rules.d", "etc/driverctl.d", "etc/modules-load.d"):
+            self._apply(self.tree.root / folder)
 
     def _as_configured(self) -> None:
         """What the distribution's own configuration makes of the interfaces."""

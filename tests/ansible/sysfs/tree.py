@@ -161,7 +161,7 @@ def _machine(tree: Tree) -> None:
     root = tree.root
     for folder in ("sys/class/net", "sys/bus/pci/devices", "sys/bus/pci/drivers", "sys/kernel/iommu_groups"):
         (root / folder).mkdir(parents=True)
-    for folder in ("etc/udev/rules.d", "etc/modules-load.d", "var/lib", "dev/vfio"):
+    for folder in ("etc/udev/rules.d", "etc/modules-load.d", "usr/local/lib", "var/lib", "dev/vfio"):
         (root / folder).mkdir(parents=True)
     write(root / "sys/bus/pci/drivers_probe", "")
     write(root / "proc/sys/kernel/osrelease", RELEASE)
