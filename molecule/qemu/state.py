@@ -45,7 +45,7 @@ SYSCTLS_THAT_VARY = re.compile(
     r"|net/netfilter/nf_conntrack_count$"
     r"|net/ipv4/tcp_fastopen_key$"
     # By the pages that were free at boot, a few more or less each time.
-    r"|user/.*|kernel/(keys/.*|threads-max)$|fs/(epoll/.*|inotify/max_user_watches|file-max)$"
+    r"|user/.*|kernel/(keys/.*|threads-max)$|fs/(epoll/.*|inotify/max_user_watches|fanotify/max_user_marks|file-max)$"
     r"|net/ipv4/(tcp_mem|udp_mem|tcp_max_orphans)$|vm/(user_reserve|admin_reserve|min_free)_kbytes$"
     r"|vm/(stat_refresh|compact_memory|drop_caches)$"
 )
