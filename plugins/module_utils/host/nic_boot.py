@@ -133,7 +133,7 @@ def write_boot_files(files: BootFiles, root: Path) -> bool:
 
 def _make_folder(root: Path) -> None:
     try:
-        below(root, FOLDER).mkdir(parents=True, exist_ok=True)
+        below(root, FOLDER).mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as error:
         raise HostError(f"{FOLDER} can't be made: {error.strerror}", error.errno) from error
 
