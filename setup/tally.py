@@ -11,8 +11,8 @@ import sys
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 
-WORDS = 200
-"""Characters of a failure that are shown."""
+NAME, WORDS = 200, 400
+"""Characters that are shown of a case's name, and of why it failed."""
 
 
 def cases(paths: list[str]) -> Iterator[ET.Element]:
@@ -46,7 +46,7 @@ def failed_cases(paths: list[str]) -> Iterator[str]:
         why = failure(case)
         if why is not None:
             words = " ".join((why.get("message") or why.text or "").split())
-            yield f"{case.get('classname', '')} {case.get('name', '')}: {words}"[:WORDS]
+            yield f"{case.get('classname', '')} {case.get('name', '')}"[:NAME] + f": {words[:WORDS]}"
 
 
 def main(arguments: list[str]) -> None:
