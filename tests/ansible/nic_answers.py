@@ -213,6 +213,11 @@ class SimulatedNic:
         self.nic = replace(self.family.nic, settings=dict(self.family.nic.settings))
         self.table_is_ours = False
 
+    @property
+    def name_now(self) -> str:
+        """As Port.name_now."""
+        return self.interface
+
     def read(self) -> Nic:
         """As Port.read."""
         return replace(self.nic, settings=dict(self.nic.settings))

@@ -221,6 +221,13 @@ def test_the_start_waits_for_nics_only_so_long(root: Path, monkeypatch: pytest.M
         assert shortest <= time.monotonic() - start < longest
 
 
+def test_the_start_waits_until_a_nic_has_its_name(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = iter((None, "eth0", "eth0", "cap"))
+    monkeypatch.setattr(watch, "interface_of", lambda *_: next(names))
+    watch.Watch(root, lambda _: None)._wait_for_nics([port({**LEAVE, "mtu": 9000}, STILL)])  # noqa: SLF001 - as above
+    assert next(names, "no more") == "no more"
+
+
 def test_settings_that_nobody_can_read_are_told(root: Path, service: Service) -> None:
     (root / "etc/capstan-host").mkdir()
     (root / "etc/capstan-host/nic_features.json").write_text("{")

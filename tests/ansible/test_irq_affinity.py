@@ -151,6 +151,18 @@ def test_taking_it_back_leaves_every_byte_as_it_was(tmp_path: Path, family: str,
     assert not (tmp_path / "var/lib/capstan-host").exists()
 
 
+def test_packet_steering_comes_back_under_another_name(tmp_path: Path, kernel: Kernel) -> None:
+    tree = machine(tmp_path, "igb")
+    rename_interface(tree, "enp5s0", "eth0")  # as a pass at boot may meet it
+    for path in tree.device_path("0000:05:00.0").glob("**/rps_cpus"):
+        path.write_text("3\n", encoding="ascii")
+    IrqAffinity(tmp_path).apply([port("0000:05:00.0")])
+    rename_interface(tree, "eth0", "enp5s0")
+    IrqAffinity(tmp_path).apply([])
+    steered = [path.read_text() for path in tree.device_path("0000:05:00.0").glob("net/enp5s0/**/rps_cpus")]
+    assert set(steered) == {"3\n"}
+
+
 def test_the_interface_may_have_another_name_by_now(tmp_path: Path, kernel: Kernel) -> None:
     tree = machine(tmp_path, "igb")
     rename_interface(tree, "enp5s0", "cap0")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.capstan.appliance.plugins.module_utils.host import link, netns, nic_tuning, wanted
+from ansible_collections.capstan.appliance.plugins.module_utils.host import link, netns, nic_port, nic_tuning, wanted
 from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_ethtool import NicEthtool
 from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_features import (
     RESETS,
@@ -469,6 +469,62 @@ def test_an_interface_that_goes_while_it_is_read_is_named_and_the_others_are_giv
     assert re.match(gone, note)
     assert nics["0000:04:00.0"].read().settings == before
     assert {name.split()[0] for name in Record("nic_features", root).read() or {}} == {"0000:03:00.0"}
+
+
+def test_a_nic_that_is_renamed_while_it_is_set_is_set_under_its_new_name(
+    root: Path, veth: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As udev does at boot: to the old name the kernel answers as a NIC would that has no such setting."""
+    before, namespace = state(veth), veth["netns"]
+    index = netns.inside(namespace, lambda _: link.links()["cap0"].index)
+
+    def rename(old: str, new: str) -> None:
+        for change in (["down"], ["name", new], ["up"]):
+            name = new if change == ["up"] else old
+            subprocess.run(["ip", "-n", namespace, "link", "set", name, *change], check=True)
+
+    def by_index(*_: Any) -> str | None:
+        return next((name for name, one in link.links().items() if one.index == index), None)
+
+    real = Port.write
+
+    def write(self: Port, setting: str, *arguments: Any, **keywords: Any) -> None:
+        if setting == "napi_defer_hard_irqs" and self.interface == "cap0":
+            rename("cap0", "enp9s0")
+        real(self, setting, *arguments, **keywords)
+
+    for module_with_it in (nic_tuning, nic_port):
+        monkeypatch.setattr(module_with_it, "interface_of", by_index)
+    monkeypatch.setattr(Port, "write", write)
+    done = module(root, [veth])
+    assert "cap0 became enp9s0 while it was set: set again under that name" in done["notes"]
+    assert not any("refuses" in note and "napi" in note for note in done["notes"])
+    rename("enp9s0", "cap0")
+    now = state(veth)
+    assert (now["mtu"], now["promiscuous"], now["poll"], now["queues"]) == (9000, 1, ["1", "2", "200000"], 2)
+    monkeypatch.undo()
+    assert module(root, [veth])["changed"] is False
+    module(root, [], want="absent")
+    assert state(veth) == before
+
+
+def test_what_a_nic_that_goes_while_it_is_set_does_not_take_is_no_refusal(
+    root: Path, veth: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Port.write
+
+    def write(self: Port, setting: str, *arguments: Any, **keywords: Any) -> None:
+        if setting == "napi_defer_hard_irqs":
+            subprocess.run(["ip", "-n", veth["netns"], "link", "del", "cap0"], check=True)
+        real(self, setting, *arguments, **keywords)
+
+    monkeypatch.setattr(Port, "write", write)
+    tuning = NicTuning(root)
+    done = tuning.apply([veth], patient=True)
+    assert done.notes == [
+        "cap0 went away while its settings were written; see ip link and dmesg for why, then run the playbook again"
+    ]
+    assert done.refused == {}
 
 
 def test_a_nic_that_can_not_be_given_back_fails_a_rollback_after_all_others_are(

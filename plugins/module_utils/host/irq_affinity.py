@@ -9,6 +9,7 @@ other devices stay where they are; default_smp_affinity has new ones start on th
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -329,7 +330,7 @@ class IrqAffinity:
             netns.inside(
                 entry["netns"],
                 lambda sysfs: self._restore(
-                    key, entry, self._seen(entry["netns"], sysfs) / entry["sysfs"], outcome, check=check
+                    key, entry, _by_any_name(self._seen(entry["netns"], sysfs), entry["sysfs"]), outcome, check=check
                 ),
             )
 
@@ -369,6 +370,12 @@ def _read(path: Path, label: str) -> str:
             f"{label} can't be read ({error.strerror}); see what dmesg says of its device, then run the playbook again",
             error.errno,
         ) from error
+
+
+def _by_any_name(sysfs: Path, remembered: str) -> Path:
+    """The place that was remembered, also where its interface is called otherwise by now: udev renames NICs at boot."""
+    pattern = re.sub(r"/net/[^/]+/", "/net/*/", remembered)
+    return next(sysfs.glob(pattern), sysfs / remembered)
 
 
 def _cpus(node: Node, text: str) -> set[int]:

@@ -49,6 +49,11 @@ class Port:
         """What stays the same when names change: the PCI address, else namespace and index, good until the boot."""
         return key_of(self.port, self._link().index)
 
+    @property
+    def name_now(self) -> str | None:
+        """What the interface is called by now; None where it is gone."""
+        return interface_of(self.port, self._sysfs)
+
     def _link(self) -> link.Link:
         here = link.links().get(self.interface)
         if here is None:

@@ -8,12 +8,13 @@ nothing to change, and so nothing to restore; of a port that it did change, its 
 
 from __future__ import annotations
 
+import copy
 import errno
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible_collections.capstan.appliance.plugins.module_utils.host import netns
 from ansible_collections.capstan.appliance.plugins.module_utils.host.nic_ethtool import NicEthtool
@@ -41,10 +42,13 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.record impo
 )
 from ansible_collections.capstan.appliance.plugins.module_utils.host.wanted import PREPARED
 
+Done = TypeVar("Done")
+
 RECORD = "nic_features"
 _RING, _RING_KEPT = "rx ring", "rx ring kept"
 _KEY, _TRANSFORM = "rss key", "rss transform"
 PASSES = 3  # a change may bring others with it (queues: the table; private flags: everything), which the next one sees
+NAMES = 4  # that a NIC may have had until a pass is done: udev gives it its own at boot
 _REFUSED = {errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM, errno.ENOENT}
 _NOTHING = {
     "nic": dict.fromkeys(
@@ -162,10 +166,12 @@ class NicTuning:
                         f"{where}: {port['interface'] or port['pci']} has no interface in the kernel now; see ip link"
                     )
                 return
-            with NicEthtool() as ethtool:
-                there = Port(port, sysfs, name, ethtool)
+
+            def bring(there: Port) -> None:
                 met.add(there.key)
                 self._bring(there, outcome, check=check, where=where)
+
+            self._under_its_name(port, sysfs, name, outcome, bring)
 
         if port["netns"] is not None and not wants_something(port) and not netns.exists(port["netns"]):
             return
@@ -187,24 +193,54 @@ class NicTuning:
             name = interface_of(port, sysfs)
             if name is None:
                 return False
-            with NicEthtool() as ethtool:
-                there = Port(port, sysfs, name, ethtool)
+
+            def bring(there: Port) -> bool:
                 if there.key != key or self._of_another_boot(key):
                     return False
-                kept = self._bring(there, outcome, check=check, where=name)
+                kept = self._bring(there, outcome, check=check, where=there.interface)
                 if kept:
                     raise HostError(
-                        f"{name}: {_listed(kept)} can't be given back, because that interrupts the link of virtual "
-                        f"functions that are in use; write 0 into /sys/bus/pci/devices/{port['pci']}/sriov_numvfs once "
-                        "nobody uses them, then run the playbook again"
+                        f"{there.interface}: {_listed(kept)} can't be given back, because that interrupts the link of "
+                        f"virtual functions that are in use; write 0 into /sys/bus/pci/devices/{port['pci']}/"
+                        "sriov_numvfs once nobody uses them, then run the playbook again"
                     )
-            return True
+                return True
+
+            return self._under_its_name(port, sysfs, name, outcome, bring)
 
         there = port["netns"] is None or netns.exists(port["netns"])
         if not (there and netns.inside(port["netns"], work)):
             outcome.notes.append(f"{port['interface']} ({key}) is gone, and its settings with it: nothing to restore")
             if not check:
                 self._forget(key)
+
+    def _under_its_name(
+        self, port: Mapping[str, Any], sysfs: Path, name: str, outcome: Outcome, work: Callable[[Port], Done]
+    ) -> Done:
+        """Do `work` to a port's NIC, and anew where it got another name meanwhile.
+
+        To the old name the kernel answers as a NIC would that has no such setting: what it seems to have refused then,
+        and the notes of that, count for nothing.
+        """
+        refused, told = copy.deepcopy(self._refused), len(outcome.notes)
+        for _ in range(NAMES):
+            failed: HostError | OSError | None = None
+            with NicEthtool() as ethtool:
+                there = Port(port, sysfs, name, ethtool)
+                try:
+                    done = work(there)
+                except (HostError, OSError) as error:
+                    failed = error
+                now = there.name_now
+            if now != name:
+                self._refused = copy.deepcopy(refused)
+            if now in {name, None}:
+                if failed is not None:
+                    raise failed
+                return done
+            outcome.notes[told:] = [f"{name} became {now} while it was set: set again under that name"]
+            name = str(now)
+        raise HostError(f"{name} is given one name after the other; see udevadm monitor for who does it")
 
     def _of_another_boot(self, key: str) -> bool:
         entries = [entry for name, entry in self._entries().items() if name.split(" ", 1)[0] == key]
@@ -319,6 +355,12 @@ class NicTuning:
 
     def _refusal(self, work: _Work, name: str, value: Any, error: OSError) -> None:
         reason = os.strerror(error.errno or 0)
+        if work.there.name_now != work.there.interface:
+            raise HostError(
+                f"{work.there.interface} went away while its settings were written; see ip link and dmesg for why, "
+                "then run the playbook again",
+                error.errno,
+            ) from error
         # Some drivers show what they can't set at all, such as vmxnet3 its channels.
         if error.errno != errno.EOPNOTSUPP and not (name.startswith(REFUSABLE) and error.errno in _REFUSED):
             raise HostError(

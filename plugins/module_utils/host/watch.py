@@ -36,7 +36,7 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.record impo
 QUIET = 0.5  # seconds without word of a link before a pass: a NIC that comes up says so several times
 LATEST = 5.0  # seconds after the first word at which the pass comes in any case
 LOOK = 10.0  # seconds between looks at the wanted files and the namespaces, of which no link tells
-NICS_AT_BOOT = 10.0  # seconds that the start waits for NICs whose drivers are still being loaded
+NICS_AT_BOOT = 10.0  # seconds that the start waits for NICs whose drivers are still being loaded, and for their names
 TOO_OFTEN = 5  # times that the same setting is written within a minute before it is left alone
 TRUCE = 300.0  # seconds that it is left alone
 
@@ -200,11 +200,11 @@ class Watch:
             return False
 
     def _wait_for_nics(self, ports: Iterable[Mapping[str, Any]]) -> None:
-        """At boot drivers may come later than this; a NIC that never comes delays nobody for long."""
+        """At boot drivers come later, and udev names their NICs then; one that never comes delays nobody for long."""
         missing = [port for port in ports if port["pci"] is not None and port["netns"] is None and _wants(port)]
         deadline = time.monotonic() + NICS_AT_BOOT
         while missing and time.monotonic() < deadline and not self._ends:
-            missing = [port for port in missing if interface_of(port, Path("/sys")) is None]
+            missing = [port for port in missing if not _has_come(port)]
             if missing:
                 time.sleep(0.2)
 
@@ -245,6 +245,12 @@ class Watch:
         if sentence not in self._told:
             self._told.add(sentence)
             self._say(sentence)
+
+
+def _has_come(port: Mapping[str, Any]) -> bool:
+    """Whether the port's NIC is there, under the name that the plan knows."""
+    name = interface_of(port, Path("/sys"))
+    return name is not None and name == (port["interface"] or name)
 
 
 def _wants(port: Mapping[str, Any]) -> bool:
