@@ -464,6 +464,8 @@ static json_t *do_job(struct cap_target_force *force, struct cap_target_job *job
 
 	if (rc == 0)
 		rc = cap_target_change_read(job->text, job->len, CAP_CHANGE_ASKED, &change, &err);
+	free(job->text); /* as long as all the rest of a large change */
+	job->text = NULL;
 	if (rc == 0)
 		rc = cap_target_change_apply(&change, cap_target_set_walk(force->set), &outcome,
 					     NULL, &err);

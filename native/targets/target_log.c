@@ -17,6 +17,7 @@
 
 #define MODE 0640
 #define USER_ROOM 1024
+#define PIECE (64U << 10)
 
 /* Each record begins so: what is not behind the set on disk needs no further look. */
 #define BEGINNING "{\"serial\":"
@@ -32,15 +33,12 @@ static void write_user(FILE *out, uid_t uid)
 	cap_text_write(out, found->pw_name);
 }
 
-static char *record_of(const struct cap_target_change *change,
-		       const struct cap_target_outcome *outcome, const struct cap_target_peer *peer,
-		       uint64_t serial, size_t *len)
+static void write_record(FILE *out, const struct cap_target_change *change,
+			 const struct cap_target_outcome *outcome,
+			 const struct cap_target_peer *peer, uint64_t serial)
 {
-	char id[CAP_TARGET_ID_TEXT], stamp[CAP_RFC3339_LEN], *text = NULL;
-	FILE *out = open_memstream(&text, len);
+	char id[CAP_TARGET_ID_TEXT], stamp[CAP_RFC3339_LEN];
 
-	if (!out)
-		return NULL;
 	cap_rfc3339(cap_realtime_ns(), stamp);
 	fprintf(out, BEGINNING "%llu,\"time\":\"%s\",\"uid\":%u", (unsigned long long)serial, stamp,
 		peer->uid);
@@ -63,26 +61,32 @@ static char *record_of(const struct cap_target_change *change,
 		cap_target_write(out, outcome->added[i], CAP_TARGET_IN_CHANGE);
 	}
 	fputs("]}\n", out);
-	if (ferror(out) | fclose(out)) {
-		free(text);
-		return NULL;
-	}
-	return text;
 }
 
-static int write_whole(int fd, const char *text, size_t len)
+/* By pieces: of a large change it is longer than all else that the change takes. @return 0, or negative errno */
+static int write_durably(int fd, const struct cap_target_change *change,
+			 const struct cap_target_outcome *outcome,
+			 const struct cap_target_peer *peer, uint64_t serial)
 {
-	while (len > 0) {
-		ssize_t n = write(fd, text, len);
+	const int own = dup(fd);
+	FILE *out = own >= 0 ? fdopen(own, "a") : NULL;
+	int rc;
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		text += n;
-		len -= (size_t)n;
+	if (!out) {
+		rc = -errno;
+		if (own >= 0)
+			close(own);
+		return rc;
 	}
-	return fsync(fd) ? -errno : 0;
+	(void)setvbuf(out, NULL, _IOFBF, PIECE); /* else smaller ones */
+	errno = 0;
+	write_record(out, change, outcome, peer, serial);
+	rc = fflush(out) || ferror(out) ? -(errno ? errno : EIO) : 0;
+	if (rc == 0 && fsync(own))
+		rc = -errno;
+	if (fclose(out) && rc == 0)
+		rc = -errno;
+	return rc;
 }
 
 /* What was written of a record that did not get whole must not be read as one. @return 0, or negative errno with *rest */
@@ -133,8 +137,6 @@ int cap_target_log_append(int directory, struct cap_target_log_rest *rest,
 			  struct cap_error *err)
 {
 	struct stat before;
-	size_t len = 0;
-	char *record;
 	int fd, rc;
 
 	fd = openat(directory, CAP_TARGET_LOG_NAME,
@@ -156,14 +158,12 @@ int cap_target_log_append(int directory, struct cap_target_log_rest *rest,
 			CAP_TARGET_LOG_NAME
 			" has the record of an earlier change, which was refused and cannot be taken back: see to its disk; nothing was changed");
 	}
-	record = record_of(change, outcome, peer, serial, &len);
-	rc = record ? write_whole(fd, record, len) : -ENOMEM;
+	rc = write_durably(fd, change, outcome, peer, serial);
 	/* A file that was made just now has to have its name on the disk, too. */
 	if (rc == 0 && before.st_size == 0 && fsync(directory))
 		rc = -errno;
 	if (rc)
 		(void)take_back(fd, before.st_size, rest);
-	free(record);
 	close(fd);
 	return rc ? cap_fail(err, -rc,
 			     CAP_TARGET_LOG_NAME
