@@ -35,7 +35,22 @@ def test_goals_are_judged_by_the_records() -> None:
     )
     again = {verdict.words: verdict for verdict in judge(replace(run, measurements=slower))}
     assert again["file-null, less CPU time than tcpdump"].state == MISSED
-    assert verdicts["live, af_xdp, 64 bytes, of the CPU time of libtrace's xdp:"].state == UNJUDGED
+    assert verdicts["live, af_packet, 64 bytes, of the best peer's CPU time"].state == UNJUDGED
+
+
+def test_a_peer_that_debian_has_not_is_judged_by_what_it_took_elsewhere() -> None:
+    run = Run.read(SAMPLE)
+    (peer,) = [record for record in run.measurements if record.case == "file-null" and record.tool == "tcpdump"]
+    live = replace(peer, case="live-cpu", lost=0)
+    ours = replace(live, tool="capstan af_xdp copy", cpu_ns_per_packet=292.0)
+    theirs = replace(live, tool="libtrace xdp:", cpu_ns_per_packet=400.0)
+    words = "live, af_xdp, 64 bytes, of the CPU time of libtrace's xdp:"
+    for records, named, found, state in (
+        ((ours,), f"{words} (730 ns on another such machine)", "0.4x", REACHED),
+        ((ours, theirs), words, "0.73x", MISSED),
+    ):
+        verdicts = {verdict.words: verdict for verdict in judge(replace(run, measurements=records))}
+        assert (verdicts[named].found, verdicts[named].state) == (found, state)
 
 
 def test_who_loses_packets_has_reached_nothing() -> None:
