@@ -18,7 +18,8 @@ from benchmarks.records import Sample
 from benchmarks.targets import hits, hitting, write_filter, write_targets
 from benchmarks.traffic import FLOWS, Generator
 
-SIZE = "64"
+SIZES = ("64", "1514")
+"""The larger one into memory alone: there the copy into the file is most of what anybody pays."""
 TOOL = "capstan replay"
 HOSTS = (1, 100, 1000)
 """As many as a filter expression may hold."""
@@ -34,6 +35,7 @@ class Reading:
     """The file, and the same without packets."""
 
     place: Place
+    size: str
     whole: Path
     empty: Path
     packets: int
@@ -71,29 +73,40 @@ class Reading:
     def sample(self, spent: Spent) -> Sample:
         """A run as a repeat."""
         return Sample(
-            self.packets, spent.seconds, spent.cpu_seconds, bytes=self.packets * int(SIZE), peak_bytes=spent.peak_bytes
+            self.packets,
+            spent.seconds,
+            spent.cpu_seconds,
+            bytes=self.packets * int(self.size),
+            peak_bytes=spent.peak_bytes,
         )
 
 
 def contestants(place: Place, options: Options, peers: tuple[Peer, ...]) -> Iterator[Contestant]:
     """Everything to null and to memory, and the hosts to null."""
-    generator = Generator(place.generator, place.sender_core)
-    whole = generator.write(place.memory / "in.pcap", options.file_packets, SIZE)
-    empty = place.memory / "none.pcap"
-    empty.write_bytes(_head(whole))
-    reading = Reading(place, whole, empty, options.file_packets)
-    for case, on_null in (("file-null", True), ("file-tmpfs", False)):
+    small, large = (_written(place, options, size) for size in SIZES)
+    for case, reading in (("file-null", small), ("file-tmpfs", small), ("file-tmpfs", large)):
+        on_null = case == "file-null"
         yield _engine(reading, case, on_null, None, None)
         for peer in peers:
             if peer.file and not (on_null and peer.tool == "cp"):
                 yield _peer(reading, peer, case, on_null)
     for count in TARGETS:
         told = options.few(count)
-        yield _engine(reading, "file-hosts", True, write_targets(place.memory / f"targets-{count}.json", told), told)
+        yield _engine(small, "file-hosts", True, write_targets(place.memory / f"targets-{count}.json", told), told)
     for peer in peers:
         for count in HOSTS if peer.hosts else ():
             if not (options.quick and count >= _COMPILES_LONG):
-                yield _with_hosts(reading, peer, count, write_filter(place.memory / f"filter-{count}", count))
+                yield _with_hosts(small, peer, count, write_filter(place.memory / f"filter-{count}", count))
+
+
+def _written(place: Place, options: Options, size: str) -> Reading:
+    """The file of packets of that size."""
+    generator = Generator(place.generator, place.sender_core)
+    packets = options.packets_of_file(float(size))
+    whole = generator.write(place.memory / f"in-{size}.pcap", packets, size)
+    empty = place.memory / f"none-{size}.pcap"
+    empty.write_bytes(_head(whole))
+    return Reading(place, size, whole, empty, packets)
 
 
 def _head(path: Path) -> bytes:
@@ -106,12 +119,12 @@ def _engine(reading: Reading, case: str, on_null: bool, targets: Path | None, co
     read = partial(reading.by_engine, on_null, targets=targets, count=count or 0)
     once, start = _both(reading, read)
     note = "" if count is None else f"{hitting(count)} of the traffic's {FLOWS} sources"
-    return Contestant(case, TOOL, SIZE, once, start, count, note=note)
+    return Contestant(case, TOOL, reading.size, once, start, count, note=note)
 
 
 def _peer(reading: Reading, peer: Peer, case: str, on_null: bool) -> Contestant:
     once, start = _both(reading, partial(reading.by_peer, peer, on_null))
-    return Contestant(case, peer.tool, SIZE, once if peer.installed else None, start, note=peer.notes)
+    return Contestant(case, peer.tool, reading.size, once if peer.installed else None, start, note=peer.notes)
 
 
 def _with_hosts(reading: Reading, peer: Peer, count: int, filter_file: Path) -> Contestant:
@@ -119,8 +132,8 @@ def _with_hosts(reading: Reading, peer: Peer, count: int, filter_file: Path) -> 
     here = once if peer.installed else None
     if count >= _COMPILES_LONG:
         note = "one repeat, its start not taken off: most of it is the compiling of the filter"
-        return Contestant("file-hosts", peer.tool, SIZE, here, None, count, 1, note)
-    return Contestant("file-hosts", peer.tool, SIZE, here, start, count)
+        return Contestant("file-hosts", peer.tool, reading.size, here, None, count, 1, note)
+    return Contestant("file-hosts", peer.tool, reading.size, here, start, count)
 
 
 def _both(reading: Reading, read: Callable[[bool], Spent]) -> tuple[Callable[[], Sample], Callable[[], Spent]]:

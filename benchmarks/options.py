@@ -36,6 +36,10 @@ class Options:
         packets = self.file_packets if self.quick else self.file_packets * _FROM_MEMORY
         return packets if sink == "null" else min(packets, int(_FILE_BYTES / (size + 48)))
 
+    def packets_of_file(self, size: float) -> int:
+        """In a file that is read: it has 2 GiB at most."""
+        return min(self.file_packets, int(_FILE_BYTES / (size + 48)))
+
     @property
     def disk_bytes(self) -> int:
         """For the disk's own bandwidth."""
