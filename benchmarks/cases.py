@@ -37,6 +37,8 @@ class Session:
     options: Options
     peers: tuple[Peer, ...]
     tell: Tell
+    tools: tuple[str, ...] = ()
+    """Beginnings of the names of those that are measured; empty: all are."""
 
     def measure(self, chosen: Sequence[str]) -> Iterator[Measurement]:
         """The records of the cases, kind by kind."""
@@ -48,7 +50,8 @@ class Session:
             yield from instructions.records(instructions.measure(self.place, self.tell))
         if not any(case.startswith("live-") for case in chosen):
             return
-        receivers = list(live_case.receivers(self.place, self.options, self.peers))
+        everybody = live_case.receivers(self.place, self.options, self.peers)
+        receivers = [receiver for receiver in everybody if self._is_asked_for(receiver.tool)]
         with wire(self.place.receiver_core) as lab:
             yield from self._side_by_side(
                 chosen,
@@ -62,5 +65,8 @@ class Session:
         if not any(case.startswith(kind) for case in chosen):
             return
         self.tell(f"{kind.rstrip('-')}: preparing")
-        contestants: list[Contestant] = [one for one in make() if one.case in chosen]
+        contestants: list[Contestant] = [one for one in make() if one.case in chosen and self._is_asked_for(one.tool)]
         yield from interleave(contestants, self.options.repeats, self.tell)
+
+    def _is_asked_for(self, tool: str) -> bool:
+        return not self.tools or any(tool.startswith(word) for word in self.tools)

@@ -32,6 +32,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--case", action="append", metavar="NAME", help="one case, or all that begin so (live); may be given again")
+    add("--tool", action="append", metavar="NAME", help="one tool, or all that begin so (capstan); may be given again")
     add("--list", action="store_true", help="the cases and the peers")
     add("--quick", action="store_true", help="tiny counts: proves that everything works, and measures nothing")
     add("--json", type=Path, metavar="FILE", help="the records")
@@ -89,7 +90,7 @@ def _measure(arguments: argparse.Namespace, console: Console) -> Run:
 
         try:
             # One by one, so that an interrupt keeps those that are finished.
-            for record in Session(place, options, rivals, tell).measure(chosen):
+            for record in Session(place, options, rivals, tell, tuple(arguments.tool or ())).measure(chosen):
                 records.append(record)  # noqa: PERF402
         except KeyboardInterrupt:
             interrupted = True
@@ -102,6 +103,9 @@ def _measure(arguments: argparse.Namespace, console: Console) -> Run:
         versions={peer.tool: peer.version or "" for peer in rivals},
         measurements=tuple(record for record in records if record.case in chosen),
     )
+    for word in arguments.tool or () if not interrupted else ():
+        if not any(record.tool.startswith(word) for record in run.measurements):
+            raise BenchmarkError(f"There is no tool {word} in {', '.join(chosen)}; --list names the peers.")
     table.show(run, TITLES, console)
     table.show_verdicts(run, console)
     if arguments.json:

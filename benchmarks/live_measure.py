@@ -77,18 +77,29 @@ class _Searched:
         return replace(made, packets_per_second=rate, gbit_per_second=gbit, spread=spread(rates), repeats=len(ends))
 
 
-def rates(place: Place, lab: Lab, options: Options, receivers: Sequence[Receiver], tell: Tell) -> list[Measurement]:
-    """Search the rates of every tool that takes everything, a repeat of each in turn."""
+def rates(place: Place, lab: Lab, options: Options, receivers: Sequence[Receiver], tell: Tell) -> Iterator[Measurement]:
+    """Search the rates of every tool that takes everything, a repeat of each in turn.
+
+    Raises:
+        KeyboardInterrupt: after the records of those that had a repeat by then.
+    """
     searched = [
         _Searched(receiver, size) for size in options.rates for receiver in receivers if receiver.targets is None
     ]
-    for repeat in range(options.repeats):
-        for one in searched:
-            if one.receiver.capturing is None or one.trouble is not None:
-                continue
-            tell(f"live-lossless: {one.receiver.tool}, {one.size} bytes  [{repeat + 1}/{options.repeats}]")
-            try:
-                one.once(place, lab, options)
-            except BenchmarkError as error:
-                one.trouble = str(error)
-    return [one.record(case) for case in LOSSES for one in searched]
+    interrupted = False
+    try:
+        for repeat in range(options.repeats):
+            for one in searched:
+                if one.receiver.capturing is None or one.trouble is not None:
+                    continue
+                tell(f"live-lossless: {one.receiver.tool}, {one.size} bytes  [{repeat + 1}/{options.repeats}]")
+                try:
+                    one.once(place, lab, options)
+                except BenchmarkError as error:
+                    one.trouble = str(error)
+    except KeyboardInterrupt:
+        interrupted = True
+    for case in LOSSES:
+        yield from (one.record(case) for one in searched if not interrupted or one.ends[case])
+    if interrupted:
+        raise KeyboardInterrupt

@@ -75,6 +75,19 @@ def test_a_rate_is_searched_for(tmp_path: Path) -> None:
     assert any(record.packets_per_second for record in run.measurements)
 
 
+def test_some_tools_are_measured_alone(tmp_path: Path) -> None:
+    command = _command("--json", tmp_path / "run.json", "--case", "file-tmpfs", "--tool", "capstan", "--tool", "cp")
+    subprocess.run(command, cwd=ROOT, capture_output=True, timeout=SECONDS, check=True)
+    assert {record.tool for record in Run.read(tmp_path / "run.json").measurements} == {"capstan replay", "cp"}
+
+
+def test_a_tool_that_is_not_there_is_named() -> None:
+    command = _command("--case", "file-tmpfs", "--tool", "tcpdmp")
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "benchmarks/run: There is no tool tcpdmp in file-tmpfs; --list names the peers.\n"
+
+
 def test_an_interrupt_leaves_nothing_behind() -> None:
     process = subprocess.Popen(_command("--case", "live-cpu"), cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
