@@ -103,15 +103,15 @@ def _measure(arguments: argparse.Namespace, console: Console) -> Run:
         versions={peer.tool: peer.version or "" for peer in rivals},
         measurements=tuple(record for record in records if record.case in chosen),
     )
-    for word in arguments.tool or () if not interrupted else ():
-        if not any(record.tool.startswith(word) for record in run.measurements):
-            raise BenchmarkError(f"There is no tool {word} in {', '.join(chosen)}; --list names the peers.")
     table.show(run, TITLES, console)
     table.show_verdicts(run, console)
     if arguments.json:
         run.write(arguments.json)
     if interrupted:
         raise KeyboardInterrupt
+    for word in arguments.tool or ():
+        if not any(record.tool.startswith(word) for record in run.measurements):
+            raise BenchmarkError(f"There is no tool {word} in {', '.join(chosen)}; --list names the peers.")
     return run
 
 

@@ -88,18 +88,22 @@ def rates(place: Place, lab: Lab, options: Options, receivers: Sequence[Receiver
     ]
     interrupted = False
     try:
-        for repeat in range(options.repeats):
-            for one in searched:
-                if one.receiver.capturing is None or one.trouble is not None:
-                    continue
-                tell(f"live-lossless: {one.receiver.tool}, {one.size} bytes  [{repeat + 1}/{options.repeats}]")
-                try:
-                    one.once(place, lab, options)
-                except BenchmarkError as error:
-                    one.trouble = str(error)
+        _search_in_turn(searched, place, lab, options, tell)
     except KeyboardInterrupt:
         interrupted = True
     for case in LOSSES:
         yield from (one.record(case) for one in searched if not interrupted or one.ends[case])
     if interrupted:
         raise KeyboardInterrupt
+
+
+def _search_in_turn(searched: Sequence[_Searched], place: Place, lab: Lab, options: Options, tell: Tell) -> None:
+    for repeat in range(options.repeats):
+        for one in searched:
+            if one.receiver.capturing is None or one.trouble is not None:
+                continue
+            tell(f"live-lossless: {one.receiver.tool}, {one.size} bytes  [{repeat + 1}/{options.repeats}]")
+            try:
+                one.once(place, lab, options)
+            except BenchmarkError as error:
+                one.trouble = str(error)

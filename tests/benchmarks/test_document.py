@@ -36,6 +36,8 @@ def test_goals_are_judged_by_the_records() -> None:
     again = {verdict.words: verdict for verdict in judge(replace(run, measurements=slower))}
     assert again["file-null, less CPU time than tcpdump"].state == MISSED
     assert verdicts["live, af_packet, 64 bytes, of the best peer's CPU time"].state == UNJUDGED
+    xdp = "live, af_xdp, 64 bytes, of the CPU time of libtrace's xdp: (730 ns on another such machine)"
+    assert (verdicts[xdp].found, verdicts[xdp].state) == ("0.288x", REACHED)
 
 
 def test_a_peer_that_debian_has_not_is_judged_by_what_it_took_elsewhere() -> None:
