@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -34,7 +35,8 @@ static int allocate(struct cap_engine *engine, struct cap_error *err)
 		return cap_fail(err, ENOMEM, "out of memory");
 	memset(engine->workers, 0, engine->queue_count * sizeof(*engine->workers));
 	memset(engine->pools, 0, engine->queue_count * sizeof(*engine->pools));
-	return 0;
+	engine->ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return engine->ended < 0 ? cap_fail(err, errno, "eventfd: %s", strerror(errno)) : 0;
 }
 
 /* Names of queue, port and method, in ledger and workers alike. */
@@ -58,6 +60,7 @@ static void label_queues(struct cap_engine *engine)
 							   -1;
 			worker->driver = config->driver;
 			worker->order = &engine->ports[p].order;
+			worker->ended = engine->ended;
 			worker->flush_ns = engine->config->flush_ms * CAP_NS_PER_MS;
 			worker->pool = &engine->pools[at];
 			worker->ledger = ledger;
@@ -316,20 +319,25 @@ static bool sources_ended(struct cap_engine *engine, int *error)
 
 static int supervise(struct cap_engine *engine, struct cap_error *err)
 {
-	struct pollfd ready[3] = {
+	struct pollfd ready[4] = {
 		{ .fd = engine->signals, .events = POLLIN },
 		{ .fd = cap_control_fd(engine->control), .events = POLLIN },
 		{ .fd = engine->targets ? cap_target_force_fd(engine->targets) : -1,
 		  .events = POLLIN },
+		{ .fd = engine->ended, .events = POLLIN },
 	};
 	uint64_t tick_at = 0;
+	eventfd_t workers;
 	int error = 0;
 
 	while (!engine->stop_asked && !sources_ended(engine, &error)) {
 		uint64_t now;
 
-		poll(ready, 3, TICK_MS);
+		poll(ready, 4, TICK_MS);
 		take_signals(engine);
+		/* Read so that it is quiet again: how many ended, their states tell. */
+		if (ready[3].revents)
+			(void)eventfd_read(engine->ended, &workers);
 		cap_targets_pass_answers(engine->targets, engine->control);
 		cap_control_serve(engine->control, cap_status_answer, engine);
 		now = cap_monotonic_ns();
@@ -399,6 +407,8 @@ static void tear_down(struct cap_engine *engine)
 	cap_ledger_close(&engine->ledger);
 	if (engine->signals >= 0)
 		close(engine->signals);
+	if (engine->ended >= 0)
+		close(engine->ended);
 	free(engine->readers);
 	free(engine->workers);
 	free(engine->pools);
@@ -406,9 +416,9 @@ static void tear_down(struct cap_engine *engine)
 
 enum cap_exit cap_engine_run(const struct cap_config *config, pid_t parent, struct cap_error *err)
 {
-	struct cap_engine engine = { .config = config,
-				     .signals = -1,
-				     .output = { .directory = -1 } };
+	struct cap_engine engine = {
+		.config = config, .signals = -1, .ended = -1, .output = { .directory = -1 }
+	};
 	enum cap_exit code = CAP_EXIT_CLEAN;
 
 	if (set_up(&engine, parent, err)) {

@@ -23,6 +23,7 @@ struct cap_engine {
 	struct cap_block_pool *pools;
 	unsigned queue_count;
 	int signals;
+	int ended; /**< eventfd: a worker has ended */
 	bool stop_asked;
 	pthread_t recovery;
 	bool recovering;

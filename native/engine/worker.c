@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 /*
  * Reading the source's counters costs a system call; ten times a second is live enough. Of the time that a
@@ -452,6 +453,9 @@ static void drain(struct cap_worker *worker)
 static void set_state(struct cap_worker *worker, enum cap_worker_state state)
 {
 	__atomic_store_n(&worker->state, state, __ATOMIC_RELEASE);
+	/* Fails only when it is full, and then it is readable. */
+	if (state == CAP_WORKER_ENDED && worker->ended >= 0)
+		(void)eventfd_write(worker->ended, 1);
 }
 
 static enum cap_order order_of(const struct cap_worker *worker)

@@ -44,6 +44,7 @@ struct cap_worker {
 	int cpu;	   /**< -1: not pinned */
 	uint64_t flush_ns; /**< see cap_config.flush_ms */
 	bool caches_count; /**< blocks are written by copying them, and not by the disk itself */
+	int ended; /**< eventfd that tells the main thread of the worker's end, or -1; shared by all */
 	struct cap_block_pool *pool;
 	struct cap_ledger_queue *ledger;
 	const struct cap_ledger_header *header;

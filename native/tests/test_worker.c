@@ -5,7 +5,9 @@
 #include "worker.h"
 
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #define BLOCKS 4
 #define BLOCK_SIZE (512U * 1024U)
@@ -71,6 +73,7 @@ static void run_for(struct bench *bench, struct cap_packet *packets, unsigned co
 {
 	struct cap_queue queue = { packets, count, 0 };
 	struct cap_error err;
+	eventfd_t ends;
 
 	memset(bench, 0, sizeof(*bench));
 	bench->config.output.sink = CAP_SINK_NULL;
@@ -102,11 +105,14 @@ static void run_for(struct bench *bench, struct cap_packet *packets, unsigned co
 		bench->worker.matcher = cap_matcher_create(1, 0, bench->fragments);
 		HOLDS(bench->fragments && bench->worker.matcher);
 	}
+	bench->worker.ended = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	HOLDS(cap_worker_start(&bench->worker, &err) == 0);
 	while (cap_sample(&bench->ledger.queues->worker.received_packets) < count)
 		wait(&queue, 1);
 	__atomic_store_n(&bench->order, CAP_ORDER_STOP, __ATOMIC_RELEASE);
 	cap_worker_join(&bench->worker);
+	HOLDS(eventfd_read(bench->worker.ended, &ends) == 0 && ends == 1);
+	close(bench->worker.ended);
 	HOLDS(!targets || cap_target_passed(&bench->worker.targets));
 }
 
