@@ -69,8 +69,7 @@
 
 #define CLOCK_READINGS 5
 
-/* Packets a second of the fastest links that one queue may be given, and the shortest sleep worth its calls. */
-#define HIGHEST_RATE 20000000L
+/* The shortest sleep worth its calls. */
 #define SHORTEST_PAUSE_NS 20000L
 
 enum mode { MODE_AUTO, MODE_ZEROCOPY, MODE_COPY, MODE_SKB };
@@ -80,6 +79,16 @@ static const char *const mode_titles[] = {
 	[MODE_ZEROCOPY] = "native XDP, zero-copy",
 	[MODE_COPY] = "native XDP, copy",
 	[MODE_SKB] = "generic (skb) XDP, copy",
+};
+
+/*
+ * Packets a second that one queue may be given at most: without a copy what a link carries, with one what a
+ * core of the kernel can copy, which is several times what was ever measured.
+ */
+static const long highest_rate[] = {
+	[MODE_ZEROCOPY] = 20000000,
+	[MODE_COPY] = 8000000,
+	[MODE_SKB] = 4000000,
 };
 
 struct options {
@@ -312,6 +321,20 @@ static int fail_modes(const struct cap_port *port, enum mode mode, int rc, struc
 	}
 }
 
+/* While the kernel polls on our behalf, it does so by our calls. */
+static long pause_of(const struct cap_port *port, enum mode mode)
+{
+	const struct options *options = port->options;
+	const int64_t half = options->ring < options->frames ? options->ring / 2 :
+							       options->frames / 2;
+	const long hold = (long)port->config->hold_ms * (long)CAP_NS_PER_MS;
+	const long pause = half * ((long)CAP_NS_PER_S / highest_rate[mode]);
+
+	if (options->busy_poll_us || pause < SHORTEST_PAUSE_NS)
+		return 0;
+	return pause < hold ? pause : hold;
+}
+
 /* From what was asked for downwards; with `strict` only that. */
 static int choose_mode(struct cap_port *port, struct cap_port_facts *facts, struct cap_error *err)
 {
@@ -340,6 +363,8 @@ static int choose_mode(struct cap_port *port, struct cap_port_facts *facts, stru
 			"frames over %u bytes cannot be received: the kernel or the NIC's driver has no multi-buffer AF_XDP",
 			FRAME_SIZE - FRAME_HEADROOM);
 	snprintf(facts->effective_mode, sizeof(facts->effective_mode), "%s", mode_titles[mode]);
+	for (unsigned i = 0; i < port->queue_count; i++)
+		port->queues[i].pause_ns = pause_of(port, mode);
 	return 0;
 }
 
@@ -363,14 +388,6 @@ static int check_zero_copy(struct cap_port *port, struct cap_port_facts *facts,
 	return 0;
 }
 
-/* While the kernel polls on our behalf, it does so by our calls. */
-static long pause_of(const struct options *options)
-{
-	const long pause = (long)options->ring * ((long)CAP_NS_PER_S / HIGHEST_RATE / 2);
-
-	return options->busy_poll_us || pause < SHORTEST_PAUSE_NS ? 0 : pause;
-}
-
 static int map_frames(struct cap_port *port, struct cap_port_facts *facts, struct cap_error *err)
 {
 	for (unsigned i = 0; i < port->queue_count; i++) {
@@ -385,7 +402,6 @@ static int map_frames(struct cap_port *port, struct cap_port_facts *facts, struc
 					port->config->interface, (long long)port->options->frames);
 		queue->port = port;
 		queue->index = i;
-		queue->pause_ns = pause_of(port->options);
 	}
 	facts->snaplen = port->config->snaplen;
 	return 0;
@@ -679,7 +695,7 @@ static void release(struct cap_queue *queue)
 
 /*
  * Where packets come one by one, waking up for each costs several times what the packet does. Those that
- * follow are let gather for a moment, in which a link of the highest rate fills half of the ring; on a link
+ * follow are let gather for a moment, in which the highest rate of the mode fills half of the ring; on a link
  * that is quiet the next packet wakes us at once.
  */
 static void wait(struct cap_queue *queue, int timeout_ms)
