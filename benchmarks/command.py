@@ -7,14 +7,14 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks import machine, peers, table
+from benchmarks import guest, machine, peers, table
 from benchmarks.cases import TITLES, Session
 from benchmarks.errors import BenchmarkError
 from benchmarks.options import Options
@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         "--packets",
         type=int,
         metavar="N",
-        help="in the file of the file cases (5000000), and a quarter of those from memory",
+        help="in the file of the file cases (5000000), and a twentieth of those from memory",
     )
     add("--peers", type=Path, action="append", default=[], metavar="FILE", help="more peers, as in peers.toml")
     add("--disk", type=Path, metavar="FOLDER", help="on the disk to measure (that of the checkout)")
@@ -81,6 +81,7 @@ def _measure(arguments: argparse.Namespace, console: Console) -> Run:
         nullcontext() if options.quick else alone(),
         workplace(arguments.build.resolve(), arguments.disk) as place,
         console.status("") as status,
+        ExitStack() as stack,
     ):
 
         def tell(line: str) -> None:
@@ -89,6 +90,8 @@ def _measure(arguments: argparse.Namespace, console: Console) -> Run:
                 console.print(line)
 
         try:
+            if not options.quick:
+                described["free_memory"] = stack.enter_context(guest.memory_kept(tell)) or "its own"
             # One by one, so that an interrupt keeps those that are finished.
             for record in Session(place, options, rivals, tell, tuple(arguments.tool or ())).measure(chosen):
                 records.append(record)  # noqa: PERF402

@@ -22,6 +22,7 @@ _MACHINE = {
     "cpu": "CPU",
     "cores": "cores",
     "memory": "memory",
+    "free_memory": "free memory",
     "system": "system",
     "kernel": "kernel",
     "compiler": "compiler",

@@ -22,7 +22,7 @@ _ALL_SENT = "all that the sender gives"
 def cpu_contestants(place: Place, lab: Lab, options: Options, receivers: Sequence[Receiver]) -> Iterator[Contestant]:
     """Every tool at one rate a size."""
     for size, rate in options.rates.items():
-        count = options.trial_packets(rate, int(size))
+        count = options.cpu_packets(rate, int(size))
         for receiver in receivers:
 
             def once(receiver: Receiver = receiver, size: str = size, rate: int = rate, count: int = count) -> Sample:

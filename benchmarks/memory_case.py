@@ -94,6 +94,7 @@ def contestants(place: Place, options: Options) -> Iterator[Contestant]:
         packets = options.packets_for("null", mean_bytes(size))
         yield _contestant(f"memory-{sink}", pipeline, packets, options.few(TARGETS))
     yield _contestant("memory-null", Pipeline(place, "64", "null", queues=2), options.packets_for("null", 64.0))
+    yield Bandwidth(place.memory, place.sender_core, options.disk_bytes, in_memory=True).contestant()
     yield Bandwidth(place.disk, place.sender_core, options.disk_bytes).contestant()
 
 

@@ -115,9 +115,9 @@ def summarise(
     seconds = [sample.seconds - opening for sample in samples]
     cpu = [(sample.cpu_seconds - start) / sample.packets * 1e9 for sample in samples]
     # So few packets that the start hides them have no figures.
-    told = min(seconds) > 0 and min(cpu) > 0
+    timed, told = min(seconds) > 0, min(cpu) > 0
     rate: float | None = None
-    if told:
+    if timed:
         rate = statistics.median(sample.packets / taken for sample, taken in zip(samples, seconds, strict=True))
     softirq = [sample.softirq_seconds / sample.packets * 1e9 for sample in samples]
     gbit = samples[0].bytes / samples[0].packets * 8 / 1e9

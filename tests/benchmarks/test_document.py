@@ -55,6 +55,17 @@ def test_a_peer_that_debian_has_not_is_judged_by_what_it_took_elsewhere() -> Non
         assert (verdicts[named].found, verdicts[named].state) == (found, state)
 
 
+def test_what_the_file_costs_everybody_is_told_beside_the_goal() -> None:
+    run = Run.read(SAMPLE)
+    (peer,) = [record for record in run.measurements if record.case == "file-null" and record.tool == "tcpdump"]
+    peer = replace(peer, case="live-cpu", cpu_ns_per_packet=80.0, lost=0)
+    ours = replace(peer, tool="capstan af_packet", cpu_ns_per_packet=48.0)
+    pages = replace(peer, case="memory-tmpfs", tool="fio", packet_size=str(1 << 20), cpu_ns_per_packet=262144.0)
+    verdicts = {verdict.words: verdict for verdict in judge(replace(run, measurements=(peer, ours, pages)))}
+    verdict = verdicts["live, af_packet, 64 bytes, of the best peer's CPU time"]
+    assert (verdict.found, verdict.state) == ("0.6x; writing the file alone is 0.30x", REACHED)
+
+
 def test_who_loses_packets_has_reached_nothing() -> None:
     run = Run.read(SAMPLE)
     (peer,) = [record for record in run.measurements if record.case == "file-null" and record.tool == "tcpdump"]

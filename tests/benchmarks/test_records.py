@@ -32,6 +32,8 @@ def test_packets_that_the_start_hides_have_no_figures() -> None:
     made = summarise("case", "tool", "64", [_sample(0.1, 1.0)], [Spent(1.0, 0.2, 0)])
     assert made.packets_per_second is made.cpu_ns_per_packet is made.spread is None
     assert made.lost == 0
+    made = summarise("case", "tool", "64", [_sample(0.3, 1.0)], [Spent(1.0, 0.2, 0)])
+    assert made.packets_per_second is None and made.cpu_ns_per_packet == pytest.approx(100_000)
 
 
 def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
