@@ -15,7 +15,7 @@ TOOL = "fio"
 CHUNK = 1 << 20
 """Of a write; what the records call a packet."""
 _DISK = ("--direct=1", "--ioengine=io_uring", "--iodepth=16", "--end_fsync=1")
-_MEMORY = ("--ioengine=psync", "--scramble_buffers=0")
+_MEMORY = ("--ioengine=psync", "--scramble_buffers=0", "--fallocate=none")
 
 
 @dataclass(frozen=True, slots=True)
