@@ -32,17 +32,23 @@ _PCAP_HEADER = 24
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The file, and the same without packets."""
+    """The file, and the same without packets; made when it is read first."""
 
     place: Place
     size: str
-    whole: Path
-    empty: Path
     packets: int
+
+    def _source(self, packets: bool) -> Path:
+        whole = self.place.memory / f"in-{self.size}.pcap"
+        empty = self.place.memory / f"none-{self.size}.pcap"
+        if not empty.exists():
+            Generator(self.place.generator, self.place.sender_core).write(whole, self.packets, self.size)
+            empty.write_bytes(_head(whole))
+        return whole if packets else empty
 
     def by_peer(self, peer: Peer, on_null: bool, packets: bool, filter_file: Path | None = None) -> Spent:
         """One run of a peer; the packets that it wrote are counted where it writes any."""
-        source = self.whole if packets else self.empty
+        source = self._source(packets)
         with self.place.output() as folder:
             output = Path("/dev/null") if on_null else folder / "out.pcap"
             command = filled(peer.hosts if filter_file else peer.file, input=source, output=output, filter=filter_file)
@@ -53,7 +59,7 @@ class Reading:
 
     def by_engine(self, on_null: bool, packets: bool, targets: Path | None = None, count: int = 0) -> Spent:
         """One run of the engine, on the one core that the peers have, too; its ledger must hold every packet."""
-        source = self.whole if packets else self.empty
+        source = self._source(packets)
         port = {"interface": "file", "method": "replay", "options": {"file": str(source)}}
         with self.place.output() as folder:
             job = Job(port, (self.place.receiver_core,), None if on_null else folder, targets=targets)
@@ -83,7 +89,7 @@ class Reading:
 
 def contestants(place: Place, options: Options, peers: tuple[Peer, ...]) -> Iterator[Contestant]:
     """Everything to null and to memory, and the hosts to null."""
-    small, large = (_written(place, options, size) for size in SIZES)
+    small, large = (Reading(place, size, options.packets_of_file(float(size))) for size in SIZES)
     for case, reading in (("file-null", small), ("file-tmpfs", small), ("file-tmpfs", large)):
         on_null = case == "file-null"
         yield _engine(reading, case, on_null, None, None)
@@ -97,16 +103,6 @@ def contestants(place: Place, options: Options, peers: tuple[Peer, ...]) -> Iter
         for count in HOSTS if peer.hosts else ():
             if not (options.quick and count >= _COMPILES_LONG):
                 yield _with_hosts(small, peer, count, write_filter(place.memory / f"filter-{count}", count))
-
-
-def _written(place: Place, options: Options, size: str) -> Reading:
-    """The file of packets of that size."""
-    generator = Generator(place.generator, place.sender_core)
-    packets = options.packets_of_file(float(size))
-    whole = generator.write(place.memory / f"in-{size}.pcap", packets, size)
-    empty = place.memory / f"none-{size}.pcap"
-    empty.write_bytes(_head(whole))
-    return Reading(place, size, whole, empty, packets)
 
 
 def _head(path: Path) -> bytes:

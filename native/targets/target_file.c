@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "target_file.h"
 
+#include "durable_text.h"
 #include "target_document.h"
 #include "target_read.h"
 
@@ -107,11 +108,11 @@ static int fill(int fd, struct cap_target_walk targets, uint64_t serial)
 {
 	const struct cap_target *target;
 	bool first = true;
-	FILE *out = fdopen(dup(fd), "w");
-	int rc;
+	FILE *out;
+	int rc = fchmod(fd, MODE) ? -errno : cap_durable_text_begin(fd, &out);
 
-	if (!out)
-		return -errno;
+	if (rc)
+		return rc;
 	fprintf(out, "{\"version\":%d,\"serial\":%llu,\"targets\":[", CAP_TARGET_FILE_VERSION,
 		(unsigned long long)serial);
 	for (; (target = cap_target_walk_next(&targets)); first = false) {
@@ -119,15 +120,7 @@ static int fill(int fd, struct cap_target_walk targets, uint64_t serial)
 		cap_target_write(out, target, CAP_TARGET_IN_FILE);
 	}
 	fputs("\n]}\n", out);
-	rc = ferror(out) || fflush(out) ? -errno : 0;
-	/* What went wrong before is not always remembered by errno. */
-	if (ferror(out) && rc == 0)
-		rc = -EIO;
-	if (fclose(out) && rc == 0)
-		rc = -errno;
-	if (rc == 0 && (fchmod(fd, MODE) || fsync(fd)))
-		rc = -errno;
-	return rc;
+	return cap_durable_text_end(out);
 }
 
 int cap_target_file_write(int directory, struct cap_target_walk targets, uint64_t serial,

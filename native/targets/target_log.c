@@ -2,6 +2,7 @@
 #include "target_log.h"
 
 #include "clock.h"
+#include "durable_text.h"
 #include "log.h"
 #include "target_read.h"
 #include "target_words.h"
@@ -17,7 +18,6 @@
 
 #define MODE 0640
 #define USER_ROOM 1024
-#define PIECE (64U << 10)
 
 /* Each record begins so: what is not behind the set on disk needs no further look. */
 #define BEGINNING "{\"serial\":"
@@ -68,25 +68,13 @@ static int write_durably(int fd, const struct cap_target_change *change,
 			 const struct cap_target_outcome *outcome,
 			 const struct cap_target_peer *peer, uint64_t serial)
 {
-	const int own = dup(fd);
-	FILE *out = own >= 0 ? fdopen(own, "a") : NULL;
-	int rc;
+	FILE *out;
+	int rc = cap_durable_text_begin(fd, &out);
 
-	if (!out) {
-		rc = -errno;
-		if (own >= 0)
-			close(own);
+	if (rc)
 		return rc;
-	}
-	(void)setvbuf(out, NULL, _IOFBF, PIECE); /* else smaller ones */
-	errno = 0;
 	write_record(out, change, outcome, peer, serial);
-	rc = fflush(out) || ferror(out) ? -(errno ? errno : EIO) : 0;
-	if (rc == 0 && fsync(own))
-		rc = -errno;
-	if (fclose(out) && rc == 0)
-		rc = -errno;
-	return rc;
+	return cap_durable_text_end(out);
 }
 
 /* What was written of a record that did not get whole must not be read as one. @return 0, or negative errno with *rest */
