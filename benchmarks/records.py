@@ -56,6 +56,9 @@ class Measurement:
     start_seconds: float | None = None
     """CPU time of the same run without packets: opening, compiling filters, allocating. Not in the figures above."""
     lost: int | None = None
+    """In the repeat that lost most."""
+    lossy_repeats: int = 0
+    """In which any were lost."""
     peak_mib: float | None = None
     """Most memory at a time that the tool's process had, its buffers included."""
     repeats: int = 0
@@ -129,6 +132,7 @@ def summarise(
         "softirq_ns_per_packet": statistics.median(softirq) if any(softirq) else None,
         "start_seconds": start if starts else None,
         "lost": max(sample.lost for sample in samples),
+        "lossy_repeats": sum(sample.lost > 0 for sample in samples),
         "peak_mib": max(sample.peak_bytes for sample in samples) / 2**20 or None,
         "repeats": len(samples),
         "spread": spread(cpu) if told else None,

@@ -37,10 +37,15 @@ def cells(record: Measurement) -> tuple[str, ...]:
         number(record.instructions_per_packet, ",.1f"),
         number(record.start_seconds, ".2f"),
         number(record.peak_mib),
-        number(record.lost) if record.state == MEASURED else record.state,
+        _lost(record, number(record.lost)) if record.state == MEASURED else record.state,
         "-" if record.spread is None else f"{record.spread:.0%}",
         number(record.repeats or None),
     )
+
+
+def _lost(record: Measurement, most: str) -> str:
+    """The most, and in how many repeats any were."""
+    return f"{most} in {record.lossy_repeats}" if record.lossy_repeats and record.repeats > 1 else most
 
 
 def _rate(value: float | None) -> str:

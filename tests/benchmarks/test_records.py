@@ -25,7 +25,7 @@ def test_figures_are_medians_without_the_start() -> None:
     assert made.gbit_per_second == pytest.approx(64_000 * 8 / 2.0 / 1e9)
     assert made.start_seconds == pytest.approx(0.1)
     assert made.spread == pytest.approx((8.9 - 0.2) / 0.4)
-    assert (made.lost, made.repeats) == (7, 3)
+    assert (made.lost, made.lossy_repeats, made.repeats) == (7, 1, 3)
 
 
 def test_packets_that_the_start_hides_have_no_figures() -> None:
