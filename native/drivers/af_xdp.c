@@ -23,6 +23,7 @@
 #include "pcapng.h"
 #include "settings.h"
 #include "xdp/capture.h"
+#include "xdp/redirect.h"
 
 /* Generated; its conversions are not ours to mend. */
 #pragma GCC diagnostic push
@@ -71,6 +72,9 @@
 
 /* The shortest sleep worth its calls. */
 #define SHORTEST_PAUSE_NS 20000L
+
+/* How a mode ends that the driver would take, and lose every frame by; nothing that the kernel says here. */
+#define NO_REDIRECT (-EXDEV)
 
 enum mode { MODE_AUTO, MODE_ZEROCOPY, MODE_COPY, MODE_SKB };
 
@@ -311,6 +315,11 @@ static int fail_modes(const struct cap_port *port, enum mode mode, int rc, struc
 			err, ENOMEM,
 			"%s: af_xdp: no memory for %lld frames a queue: lower frames, or raise the locked-memory limit",
 			name, (long long)port->options->frames);
+	case NO_REDIRECT:
+		return cap_fail(
+			err, EOPNOTSUPP,
+			"%s: af_xdp: its driver takes XDP programs and hands no frame on to AF_XDP sockets: choose method af_packet",
+			name);
 	default:
 		return cap_fail(
 			err, -rc, "%s: af_xdp: the kernel refuses mode %s: %s%s", name,
@@ -335,16 +344,39 @@ static long pause_of(const struct cap_port *port, enum mode mode)
 	return pause < hold ? pause : hold;
 }
 
+/* Less than what was asked for, or so little that another method is better. */
+static void tell_less(const struct cap_port *port, const char *driver, enum mode mode, int why,
+		      struct cap_port_facts *facts)
+{
+	enum mode asked = (enum mode)port->options->mode;
+	const char *because = why == NO_REDIRECT ?
+				      "its driver hands no frame on to AF_XDP sockets" :
+				      strerror(-why);
+
+	if (asked != MODE_AUTO && mode != asked)
+		cap_degraded(facts, "asked for mode %s, the kernel gave %s: %s (driver %s)",
+			     mode_words[asked], mode_titles[mode], because, driver);
+	else if (asked == MODE_AUTO && mode == MODE_SKB)
+		cap_degraded(
+			facts,
+			"no native XDP here: %s (driver %s): generic XDP costs more than method af_packet",
+			because, driver);
+}
+
 /* From what was asked for downwards; with `strict` only that. */
 static int choose_mode(struct cap_port *port, struct cap_port_facts *facts, struct cap_error *err)
 {
 	enum mode asked = (enum mode)port->options->mode;
 	enum mode mode = asked == MODE_AUTO ? MODE_ZEROCOPY : asked;
 	bool only = port->options->strict && asked != MODE_AUTO;
+	char driver[CAP_NETDEV_DRIVER];
 	int first_rc = 0, rc;
 
+	cap_netdev_driver(port->config->interface, driver);
 	for (;;) {
-		rc = try_mode(port, mode);
+		rc = mode == MODE_SKB || cap_xdp_redirects(driver, mode == MODE_ZEROCOPY) ?
+			     try_mode(port, mode) :
+			     NO_REDIRECT;
 		if (rc == 0)
 			break;
 		if (!first_rc)
@@ -353,9 +385,7 @@ static int choose_mode(struct cap_port *port, struct cap_port_facts *facts, stru
 			return fail_modes(port, mode, rc, err);
 		mode++;
 	}
-	if (asked != MODE_AUTO && mode != asked)
-		cap_degraded(facts, "asked for mode %s, the kernel gave %s: %s", mode_words[asked],
-			     mode_titles[mode], strerror(-first_rc));
+	tell_less(port, driver, mode, first_rc, facts);
 	/* A NIC lets no frame pass that is larger than its MTU: then nothing is missing. */
 	if (!port->several_buffers && port->mtu + LINK_OVERHEAD > FRAME_SIZE - FRAME_HEADROOM)
 		cap_degraded(

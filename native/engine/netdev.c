@@ -135,6 +135,18 @@ static bool ask_ethtool(const char *name, void *question)
 	return answered;
 }
 
+void cap_netdev_driver(const char *name, char out[CAP_NETDEV_DRIVER])
+{
+	struct ethtool_drvinfo told = { .cmd = ETHTOOL_GDRVINFO };
+
+	_Static_assert(sizeof(told.driver) == CAP_NETDEV_DRIVER, "a driver's name");
+	out[0] = '\0';
+	if (!ask_ethtool(name, &told))
+		return;
+	memcpy(out, told.driver, CAP_NETDEV_DRIVER);
+	out[CAP_NETDEV_DRIVER - 1] = '\0';
+}
+
 unsigned cap_netdev_queues(const char *name)
 {
 	struct ethtool_channels channels = { .cmd = ETHTOOL_GCHANNELS };

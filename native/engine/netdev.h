@@ -8,6 +8,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/** Room for a driver's name. */
+#define CAP_NETDEV_DRIVER 32
+
 struct cap_netdev {
 	unsigned ifindex;
 	unsigned mtu;		 /**< bytes, without the Ethernet header */
@@ -36,6 +39,13 @@ int cap_netdev_ask(int fd, const char *name, struct cap_netdev *device);
 /** The same for a driver that needs the device: on failure with a sentence that begins "NAME: METHOD:". */
 int cap_netdev_find(const char *name, const char *method, struct cap_netdev *device,
 		    struct cap_error *err);
+
+/**
+ * The name of the device's driver (ETHTOOL_GDRVINFO).
+ *
+ * @param out "" where the device does not tell
+ */
+void cap_netdev_driver(const char *name, char out[CAP_NETDEV_DRIVER]);
 
 /** Receive queues that the device has now (ETHTOOL_GCHANNELS; 1 where it cannot say). */
 unsigned cap_netdev_queues(const char *name);

@@ -395,17 +395,39 @@ static int become_promiscuous(struct cap_port *port)
 	return port->promiscuous_fd < 0 ? port->promiscuous_fd : 0;
 }
 
+static void keep_tags(struct cap_port *port, struct cap_port_facts *facts)
+{
+	const int changes = RTE_ETH_VLAN_STRIP_OFFLOAD | RTE_ETH_VLAN_FILTER_OFFLOAD |
+			    RTE_ETH_QINQ_STRIP_OFFLOAD;
+	int vlan = rte_eth_dev_get_vlan_offload(port->id), left;
+
+	if (vlan <= 0 || !(vlan & changes) ||
+	    rte_eth_dev_set_vlan_offload(port->id, vlan & ~changes) == 0)
+		return;
+	left = rte_eth_dev_get_vlan_offload(port->id);
+	if (left >= 0)
+		vlan = left;
+	if (vlan & RTE_ETH_VLAN_STRIP_OFFLOAD)
+		cap_degraded(
+			facts,
+			"the port takes VLAN tags out of frames: they are put back, with the type of 802.1Q");
+	if (vlan & RTE_ETH_QINQ_STRIP_OFFLOAD)
+		cap_degraded(
+			facts,
+			"the port takes two VLAN tags out of frames that have two: the outer one is lost");
+	if (vlan & RTE_ETH_VLAN_FILTER_OFFLOAD)
+		cap_degraded(
+			facts,
+			"the port rejects frames by their VLAN id: those that are not set there are lost");
+}
+
 /* Every frame as it was on the wire, whoever it is for. */
 static int take_all_frames(struct cap_port *port, struct cap_port_facts *facts,
 			   struct cap_error *err)
 {
-	const int changes = RTE_ETH_VLAN_STRIP_OFFLOAD | RTE_ETH_VLAN_FILTER_OFFLOAD |
-			    RTE_ETH_QINQ_STRIP_OFFLOAD;
-	int vlan = rte_eth_dev_get_vlan_offload(port->id);
 	int rc = 0;
 
-	if (vlan > 0 && (vlan & changes) && rte_eth_dev_set_vlan_offload(port->id, vlan & ~changes))
-		cap_degraded(facts, "the port takes VLAN tags out of frames: they are put back");
+	keep_tags(port, facts);
 	if (port->config->promiscuous)
 		rc = become_promiscuous(port);
 	if (rc == -ENOTSUP)
