@@ -3,8 +3,7 @@
  * The driver dag as the engine calls it, over the stand-in for the vendor's library, whose path is in
  * CAPSTAN_TEST_DAG; its cards write what files hold.
  */
-#include "drivers/dag/options.h"
-#include "drivers/erf_tally.h"
+#include "drivers/dag/dag.h"
 #include "loadable.h"
 #include "sentence.h"
 
@@ -244,6 +243,101 @@ static void a_hostile_stream_is_left_in_a_sentence_and_never_read_beyond(void)
 	HOLDS(failed > 0);
 }
 
+/* A card whose library refuses a stream with the error that stands here; 0: it gives it. */
+static int refusals[CAP_DAG_STREAMS];
+static int receive_streams, last_asked;
+
+static int stub_attach(int fd, int stream, uint32_t flags, uint64_t extra_window)
+{
+	(void)fd;
+	(void)flags;
+	(void)extra_window;
+	last_asked = stream;
+	errno = refusals[stream];
+	return errno ? -1 : 0;
+}
+
+static int stub_get_poll(int fd, int stream, uint64_t *bytes, struct timeval *most,
+			 struct timeval *look)
+{
+	(void)fd;
+	(void)stream;
+	*bytes = 0;
+	*most = *look = (struct timeval){ 0 };
+	return 0;
+}
+
+static int stub_set_poll(int fd, int stream, uint64_t bytes, struct timeval *most,
+			 struct timeval *look)
+{
+	(void)fd;
+	(void)stream;
+	(void)bytes;
+	(void)most;
+	(void)look;
+	return 0;
+}
+
+static int stub_receive_streams(int fd)
+{
+	(void)fd;
+	return receive_streams;
+}
+
+/* A port over that library, to be freed. */
+static struct cap_port *stub_port(const struct cap_dag_options *options, unsigned queues)
+{
+	static const struct cap_port_config config = { .interface = "card" };
+	const size_t size = sizeof(struct cap_port) + queues * sizeof(struct cap_queue);
+	struct cap_port *port = aligned_alloc(64, (size + 63) & ~(size_t)63);
+
+	HOLDS(port);
+	memset(port, 0, size);
+	port->config = &config;
+	port->options = options;
+	port->queue_count = queues;
+	port->library = (struct cap_dag_library){ .attach64 = stub_attach,
+						  .get_poll64 = stub_get_poll,
+						  .set_poll64 = stub_set_poll,
+						  .receive_streams = stub_receive_streams };
+	for (unsigned q = 0; q < queues; q++)
+		port->queues[q].port = port;
+	return port;
+}
+
+/* Of the card's three streams the second is refused, and @p queues are to be had. @return as attaching does */
+static int attach_without_second(int refusal, const struct cap_dag_options *options,
+				 unsigned queues, struct cap_error *err)
+{
+	struct cap_port *port = stub_port(options, queues);
+	struct cap_port_facts facts = { 0 };
+	int rc;
+
+	receive_streams = 3;
+	refusals[2] = refusal;
+	rc = cap_dag_attach_streams(port, &facts, err);
+	refusals[2] = 0;
+	HOLDS(rc || (port->queues[0].stream == 0 && port->queues[1].stream == 4));
+	free(port);
+	return rc;
+}
+
+static void a_stream_without_memory_is_passed_over_and_told_where_it_was_asked_for(void)
+{
+	const struct cap_dag_options found = { 0 };
+	const struct cap_dag_options given = { .stream_count = 1, .streams = { 2 } };
+	struct cap_error err;
+
+	HOLDS(attach_without_second(ENOMEM, &found, 2, &err) == 0);
+	HOLDS(attach_without_second(EINVAL, &found, 2, &err) == 0);
+	HOLDS(attach_without_second(ENOMEM, &found, 3, &err) == -EINVAL);
+	HOLDS(strstr(err.text, "2 receive streams with memory for 3 queues"));
+	HOLDS(attach_without_second(ENOMEM, &given, 1, &err) == -EINVAL);
+	HOLDS(strstr(err.text, "stream 2 has no memory") && strstr(err.text, "dagconfig"));
+	HOLDS(attach_without_second(EINVAL, &given, 1, &err) == -EINVAL);
+	HOLDS(strstr(err.text, "no receive stream 2"));
+}
+
 int main(void)
 {
 	static const struct sentence sentences[] = {
@@ -254,6 +348,8 @@ int main(void)
 		  after_disarm_no_more_is_taken_than_there_was },
 		{ "a hostile stream is left in a sentence, and never read beyond",
 		  a_hostile_stream_is_left_in_a_sentence_and_never_read_beyond },
+		{ "a stream without memory is passed over, and told where it was asked for",
+		  a_stream_without_memory_is_passed_over_and_told_where_it_was_asked_for },
 	};
 	char command[64];
 	int rc;

@@ -330,6 +330,17 @@ def test_streams_that_are_left_out_are_told_unless_they_were_chosen(cards: Path,
 
 
 @standin_only
+def test_streams_without_memory_are_passed_over_and_told_where_they_were_asked_for(cards: Path, place: Path) -> None:
+    taped(cards, write(place / "in.erf", count=10), "streams 3", "without 2")
+    with Engine(place, tape(2)) as engine:
+        assert "streams 0,4" in engine.port_status()["effective_mode"]
+        engine.wait_for(lambda ledger: ledger.total.wire >= 20, "both streams have been read")
+        engine.stop()
+    sentence = refused(place, tape(streams=[2]))
+    assert "stream 2 has no memory" in sentence and "dagconfig" in sentence
+
+
+@standin_only
 def test_the_check_sequence_stays_where_it_is_wanted(cards: Path, place: Path) -> None:
     source = write(place / "in.erf", count=100)
     taped(cards, source)

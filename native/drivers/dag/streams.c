@@ -13,10 +13,10 @@
 /* Handed out and not given back, at most: looking at the card for each burst would cost more than the burst. */
 #define MOST_HELD (1U << 20)
 
-/* What a stream that the card has not is refused with. */
+/* What a stream that the card has not is refused with, or that it has and gives no memory (ENOMEM). */
 static bool is_absent(int rc)
 {
-	return rc == -EINVAL || rc == -ENODEV || rc == -ENXIO;
+	return rc == -EINVAL || rc == -ENODEV || rc == -ENXIO || rc == -ENOMEM;
 }
 
 static int refuse_stream(const struct cap_port *port, int stream, int rc, struct cap_error *err)
@@ -27,6 +27,11 @@ static int refuse_stream(const struct cap_port *port, int stream, int rc, struct
 		return cap_fail(
 			err, EBUSY,
 			"%s: dag: stream %d is attached by another process: stop that one first, or capture from other streams (options.streams)",
+			name, stream);
+	if (rc == -ENOMEM)
+		return cap_fail(
+			err, EINVAL,
+			"%s: dag: stream %d has no memory: give it some with the vendor's dagconfig, or correct options.streams",
 			name, stream);
 	if (is_absent(rc))
 		return cap_fail(

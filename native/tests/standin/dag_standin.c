@@ -261,8 +261,10 @@ int dag_attach_any(int fd, int stream, uint32_t flags, standin_size extra)
 	if (!handle)
 		return -1;
 	if (stream < 0 || stream % 2 || stream >= 2 * handle->card.streams ||
-	    stream >= STANDIN_STREAMS || handle->card.without[stream])
+	    stream >= STANDIN_STREAMS)
 		return fail(EINVAL);
+	if (handle->card.without[stream])
+		return fail(ENOMEM);
 	if (handle->streams[stream])
 		return fail(EBUSY);
 	made = calloc(1, sizeof(*made));
