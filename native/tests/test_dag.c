@@ -338,6 +338,23 @@ static void a_stream_without_memory_is_passed_over_and_told_where_it_was_asked_f
 	HOLDS(strstr(err.text, "no receive stream 2"));
 }
 
+static void a_stream_of_another_process_is_told_alike_by_both_generations_of_the_library(void)
+{
+	const struct cap_dag_options found = { 0 };
+	const struct cap_dag_options given = { .stream_count = 1, .streams = { 2 } };
+	struct cap_error newer, older;
+
+	HOLDS(attach_without_second(EBUSY, &given, 1, &newer) == -EBUSY);
+	HOLDS(attach_without_second(EACCES, &given, 1, &older) == -EBUSY);
+	HOLDS(!strcmp(newer.text, older.text) && strstr(older.text, "attached by another process"));
+	HOLDS(attach_without_second(EBUSY, &found, 2, &newer) == 0);
+	HOLDS(attach_without_second(EACCES, &found, 2, &older) == 0);
+	HOLDS(attach_without_second(EBUSY, &found, 3, &newer) == -EBUSY);
+	HOLDS(attach_without_second(EACCES, &found, 3, &older) == -EBUSY);
+	HOLDS(!strcmp(newer.text, older.text) && strstr(older.text, "1 more are attached"));
+	HOLDS(attach_without_second(EPERM, &given, 1, &older) == -EACCES);
+}
+
 int main(void)
 {
 	static const struct sentence sentences[] = {
@@ -350,6 +367,8 @@ int main(void)
 		  a_hostile_stream_is_left_in_a_sentence_and_never_read_beyond },
 		{ "a stream without memory is passed over, and told where it was asked for",
 		  a_stream_without_memory_is_passed_over_and_told_where_it_was_asked_for },
+		{ "a stream of another process is told alike by both generations of the library",
+		  a_stream_of_another_process_is_told_alike_by_both_generations_of_the_library },
 	};
 	char command[64];
 	int rc;

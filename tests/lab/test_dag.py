@@ -12,7 +12,7 @@ import os
 import shutil
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -482,18 +482,23 @@ def test_a_card_that_is_not_there_is_told(cards: Path, place: Path) -> None:
 
 
 @standin_only
-def test_streams_that_cannot_be_had_are_told(cards: Path, place: Path) -> None:
+@pytest.mark.parametrize("library", [programs.dag, programs.old_dag], ids=["newer libdag", "older libdag"])
+def test_streams_that_cannot_be_had_are_told(library: Callable[[], str], cards: Path, place: Path) -> None:
     taped(cards, write(place / "in.erf", count=10), "streams 2")
     other = place / "other"
     other.mkdir()
-    with Engine(place, tape(streams=[0])) as engine:
-        sentence = refused(other, tape(streams=[0]))
+    ours = {"library": library()}
+    with Engine(place, tape(streams=[0], **ours)) as engine:
+        sentence = refused(other, tape(streams=[0], **ours))
         assert "stream 0 is attached by another process" in sentence
-        assert "1 more are attached by other processes" in refused(other, tape(2))
+        assert "1 more are attached by other processes" in refused(other, tape(2, **ours))
+        with Engine(other, tape(**ours)) as second:
+            assert "stream 2," in second.port_status()["effective_mode"]
+            second.stop()
         engine.stop()
-    assert "no receive stream 6 with memory" in refused(other, tape(streams=[6]))
-    assert "2 receive streams with memory for 3 queues" in refused(other, tape(3))
-    assert "names 2 streams, and there are 1 queues" in refused(other, tape(streams=[0, 2]))
+    assert "no receive stream 6 with memory" in refused(other, tape(streams=[6], **ours))
+    assert "2 receive streams with memory for 3 queues" in refused(other, tape(3, **ours))
+    assert "names 2 streams, and there are 1 queues" in refused(other, tape(streams=[0, 2], **ours))
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,17 @@ static bool is_absent(int rc)
 	return rc == -EINVAL || rc == -ENODEV || rc == -ENXIO || rc == -ENOMEM;
 }
 
+/* EACCES is the older libdag's word for it: the card itself has been opened by then. */
+static bool is_taken(int rc)
+{
+	return rc == -EBUSY || rc == -EACCES;
+}
+
 static int refuse_stream(const struct cap_port *port, int stream, int rc, struct cap_error *err)
 {
 	const char *name = port->config->interface;
 
-	if (rc == -EBUSY)
+	if (is_taken(rc))
 		return cap_fail(
 			err, EBUSY,
 			"%s: dag: stream %d is attached by another process: stop that one first, or capture from other streams (options.streams)",
@@ -38,7 +44,7 @@ static int refuse_stream(const struct cap_port *port, int stream, int rc, struct
 			err, EINVAL,
 			"%s: dag: the card has no receive stream %d with memory (%s; it has %d receive streams): give it memory with the vendor's dagconfig, or correct options.streams",
 			name, stream, strerror(-rc), port->card_streams);
-	if (rc == -EPERM || rc == -EACCES)
+	if (rc == -EPERM)
 		return cap_fail(
 			err, EACCES,
 			"%s: dag: stream %d cannot be attached: %s: start the engine as root, or give the card to its group by a udev rule",
@@ -79,9 +85,9 @@ static int attach_found(struct cap_port *port, struct cap_error *err)
 		struct cap_queue *queue = &port->queues[found];
 		int rc = cap_dag_attach(&port->library, port->fd, stream);
 
-		if (rc && rc != -EBUSY && !is_absent(rc))
+		if (rc && !is_taken(rc) && !is_absent(rc))
 			return refuse_stream(port, stream, rc, err);
-		busy += rc == -EBUSY;
+		busy += is_taken(rc);
 		if (rc)
 			continue;
 		queue->stream = stream;

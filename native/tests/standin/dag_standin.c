@@ -42,6 +42,7 @@ int dag_get_stream_poll(int fd, int stream, uint32_t *bytes, struct timeval *mos
 int dag_set_stream_poll(int fd, int stream, uint32_t bytes, struct timeval *most,
 			struct timeval *look);
 typedef uint32_t standin_size;
+#define TAKEN EACCES
 #define dag_attach_any dag_attach_stream
 #define dag_get_poll_any dag_get_stream_poll
 #define dag_set_poll_any dag_set_stream_poll
@@ -52,6 +53,7 @@ int dag_get_stream_poll64(int fd, int stream, uint64_t *bytes, struct timeval *m
 int dag_set_stream_poll64(int fd, int stream, uint64_t bytes, struct timeval *most,
 			  struct timeval *look);
 typedef uint64_t standin_size;
+#define TAKEN EBUSY
 #define dag_attach_any dag_attach_stream64
 #define dag_get_poll_any dag_get_stream_poll64
 #define dag_set_poll_any dag_set_stream_poll64
@@ -266,13 +268,13 @@ int dag_attach_any(int fd, int stream, uint32_t flags, standin_size extra)
 	if (handle->card.without[stream])
 		return fail(ENOMEM);
 	if (handle->streams[stream])
-		return fail(EBUSY);
+		return fail(TAKEN);
 	made = calloc(1, sizeof(*made));
 	*made = (struct standin_stream){ .card = &handle->card, .number = stream, .feed = -1 };
 	made->lock = lock_stream(made->card, stream);
 	if (made->lock < 0) {
 		free(made);
-		return fail(EBUSY);
+		return fail(TAKEN);
 	}
 	made->memory = map_hole(made->card->hole);
 	made->wait.most_us = made->wait.look_us = 10000;

@@ -18,6 +18,9 @@
  * Without such a file a card is the network device of its name. A card whose file is removed, or whose
  * network device, is gone. Frames have a check sequence, as on most cards. What finds no room in a
  * stream's memory, or in the socket before it, is dropped, counted, and told by the next record.
+ *
+ * Built with STANDIN_OLD it is one of the older generation: without functions for streams of more than 4 GiB,
+ * and with EACCES for a stream that another process has.
  */
 #ifndef CAPSTAN_DAG_STANDIN_H
 #define CAPSTAN_DAG_STANDIN_H
