@@ -355,6 +355,15 @@ static void a_stream_of_another_process_is_told_alike_by_both_generations_of_the
 	HOLDS(attach_without_second(EPERM, &given, 1, &older) == -EACCES);
 }
 
+static void no_stream_is_asked_for_behind_those_that_the_card_has(void)
+{
+	const struct cap_dag_options found = { 0 };
+	struct cap_error err;
+
+	HOLDS(attach_without_second(ENOMEM, &found, 3, &err) == -EINVAL);
+	HOLDS(last_asked == 4);
+}
+
 int main(void)
 {
 	static const struct sentence sentences[] = {
@@ -369,6 +378,8 @@ int main(void)
 		  a_stream_without_memory_is_passed_over_and_told_where_it_was_asked_for },
 		{ "a stream of another process is told alike by both generations of the library",
 		  a_stream_of_another_process_is_told_alike_by_both_generations_of_the_library },
+		{ "no stream is asked for behind those that the card has",
+		  no_stream_is_asked_for_behind_those_that_the_card_has },
 	};
 	char command[64];
 	int rc;

@@ -75,13 +75,14 @@ static int attach_given(struct cap_port *port, struct cap_error *err)
 	return 0;
 }
 
-/* The card's receive streams are even, and those without memory cannot be attached. */
+/* The card's receive streams are even; it counts those without memory, too, which cannot be attached. */
 static int attach_found(struct cap_port *port, struct cap_error *err)
 {
 	const char *name = port->config->interface;
+	const int end = 2 * port->card_streams;
 	unsigned found = 0, busy = 0;
 
-	for (int stream = 0; stream < CAP_DAG_STREAMS && found < port->queue_count; stream += 2) {
+	for (int stream = 0; stream < end && found < port->queue_count; stream += 2) {
 		struct cap_queue *queue = &port->queues[found];
 		int rc = cap_dag_attach(&port->library, port->fd, stream);
 
