@@ -364,6 +364,51 @@ static void no_stream_is_asked_for_behind_those_that_the_card_has(void)
 	HOLDS(last_asked == 4);
 }
 
+static bool counter_fails;
+static uint32_t counter;
+
+static int stub_read_u32(cap_dag_card card, cap_dag_attribute attribute, uint32_t *value)
+{
+	(void)card;
+	(void)attribute;
+	*value = counter;
+	return counter_fails ? EINVAL : 0;
+}
+
+static void drops_are_counted_from_the_first_time_that_the_cards_counter_can_be_read(void)
+{
+	const struct cap_dag_options options = { 0 };
+	struct cap_port *port = stub_port(&options, 1);
+	struct cap_queue *queue = &port->queues[0];
+
+	port->library.read_u32 = stub_read_u32;
+	port->drops_from = CAP_DAG_DROPS_CARD;
+	pthread_mutex_init(&port->card_lock, NULL);
+	counter = UINT32_MAX - 4;
+	counter_fails = true;
+	cap_dag_drops_begin(port);
+	cap_dag_drops_renew(queue);
+	HOLDS(queue->drops == 0);
+	counter_fails = false;
+	cap_dag_drops_renew(queue);
+	HOLDS(queue->drops == 0);
+	counter += 10;
+	cap_dag_drops_renew(queue);
+	HOLDS(queue->drops == 10);
+	counter_fails = true;
+	counter += 3;
+	cap_dag_drops_renew(queue);
+	HOLDS(queue->drops == 10);
+	counter_fails = false;
+	cap_dag_drops_renew(queue);
+	HOLDS(queue->drops == 13);
+	cap_dag_drops_begin(port);
+	cap_dag_drops_renew(queue);
+	HOLDS(queue->drops == 0);
+	pthread_mutex_destroy(&port->card_lock);
+	free(port);
+}
+
 int main(void)
 {
 	static const struct sentence sentences[] = {
@@ -380,6 +425,8 @@ int main(void)
 		  a_stream_of_another_process_is_told_alike_by_both_generations_of_the_library },
 		{ "no stream is asked for behind those that the card has",
 		  no_stream_is_asked_for_behind_those_that_the_card_has },
+		{ "drops are counted from the first time that the card's counter can be read",
+		  drops_are_counted_from_the_first_time_that_the_cards_counter_can_be_read },
 	};
 	char command[64];
 	int rc;

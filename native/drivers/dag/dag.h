@@ -33,6 +33,7 @@ struct cap_queue {
 	char why[200];
 
 	cap_dag_attribute attribute; /**< of the card's drop counter */
+	bool drops_known;	     /**< it has been read since arm */
 	uint32_t drops_seen;	     /**< its value when it was read last: 32 bits that wrap */
 	uint64_t drops;		     /**< since arm */
 

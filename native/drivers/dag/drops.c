@@ -88,14 +88,19 @@ void cap_dag_drops_begin(struct cap_port *port)
 		struct cap_queue *queue = &port->queues[q];
 
 		queue->drops = 0;
-		if (!read_counter(queue, &queue->drops_seen))
-			cap_warn("no_drop_counter",
-				 "%s: dag: the drop counter of stream %d cannot be read",
-				 port->config->interface, queue->stream);
+		queue->drops_known = read_counter(queue, &queue->drops_seen);
+		if (!queue->drops_known)
+			cap_warn(
+				"no_drop_counter",
+				"%s: dag: the drop counter of stream %d cannot be read: drops are counted from when it can",
+				port->config->interface, queue->stream);
 	}
 }
 
-/* Ten times a second: 32 bits hold more than 400 million packets of a tenth of a second. */
+/*
+ * Ten times a second: 32 bits hold more than 400 million packets of a tenth of a second. The first reading is
+ * where counting begins: before it the counter holds the card's whole history.
+ */
 void cap_dag_drops_renew(struct cap_queue *queue)
 {
 	uint32_t now;
@@ -103,7 +108,9 @@ void cap_dag_drops_renew(struct cap_queue *queue)
 	if (queue->port->drops_from == CAP_DAG_DROPS_RECORDS) {
 		queue->drops = queue->tally.lost;
 	} else if (read_counter(queue, &now)) {
-		queue->drops += (uint32_t)(now - queue->drops_seen);
+		if (queue->drops_known)
+			queue->drops += (uint32_t)(now - queue->drops_seen);
+		queue->drops_known = true;
 		queue->drops_seen = now;
 	}
 }
