@@ -76,14 +76,14 @@ static void put(const char *name, const void *bytes, size_t len)
 	close(fd);
 }
 
-static void begin(struct bench *bench, const void *bytes, size_t len)
+static void begin_on(struct bench *bench, const char *words, const void *bytes, size_t len)
 {
 	char card[128], text[512];
 	struct cap_dag_options *options;
 	struct cap_error err;
 
 	put("feed", bytes, len);
-	snprintf(card, sizeof(card), "feed erf %s/feed\nhole 65536\n", folder);
+	snprintf(card, sizeof(card), "feed erf %s/feed\nhole 65536\n%s", folder, words);
 	put("card", card, strlen(card));
 	snprintf(text, sizeof(text),
 		 "{\"library\": \"%s\", \"fcs\": \"none\", \"drop_attribute\": 4711}",
@@ -97,6 +97,11 @@ static void begin(struct bench *bench, const void *bytes, size_t len)
 	HOLDS(cap_source.driver->open(&bench->config, &bench->port, &bench->facts, &err) == 0);
 	HOLDS(cap_source.driver->arm(bench->port, &err) == 0);
 	bench->queue = cap_source.driver->queue(bench->port, 0);
+}
+
+static void begin(struct bench *bench, const void *bytes, size_t len)
+{
+	begin_on(bench, "", bytes, len);
 }
 
 static void end(struct bench *bench)
@@ -196,6 +201,48 @@ static void after_disarm_no_more_is_taken_than_there_was(void)
 	end(&bench);
 }
 
+/* Of a card that writes blocks of 4096 bytes. */
+static void a_quiet_stream_gives_up_what_fills_no_block(void)
+{
+	struct cap_packet packets[CAP_BURST];
+	struct bench bench;
+	uint8_t bytes[4096];
+	size_t len = 0;
+
+	for (uint32_t i = 0; i < 10; i++)
+		len += put_record(bytes + len, 2, i);
+	begin_on(&bench, "block 4096\n", bytes, len);
+	HOLDS(burst(&bench, packets) == 10);
+	end(&bench);
+}
+
+static void what_fills_no_block_is_taken_at_disarm(void)
+{
+	const struct timespec until_fed = { .tv_nsec = 110000000 };
+	struct cap_packet packets[CAP_BURST];
+	struct cap_source_counters counted;
+	uint8_t bytes[64 * 200];
+	unsigned taken = 0;
+
+	for (unsigned records = 10; records <= 60; records += 50) {
+		struct bench bench;
+		size_t len = 0;
+		int n;
+
+		for (uint32_t i = 0; i < records; i++)
+			len += put_record(bytes + len, 2, i);
+		begin_on(&bench, "block 4096\n", bytes, len);
+		nanosleep(&until_fed, NULL);
+		cap_source.driver->disarm(bench.port);
+		for (taken = 0; (n = cap_source.driver->rx_burst(bench.queue, packets, CAP_BURST));)
+			taken += (unsigned)n;
+		HOLDS(taken == records);
+		cap_source.driver->counters(bench.queue, &counted);
+		HOLDS(counted.wire == records);
+		end(&bench);
+	}
+}
+
 static uint64_t random_from(uint64_t *state)
 {
 	*state ^= *state << 13;
@@ -257,16 +304,6 @@ static int stub_attach(int fd, int stream, uint32_t flags, uint64_t extra_window
 	return errno ? -1 : 0;
 }
 
-static int stub_get_poll(int fd, int stream, uint64_t *bytes, struct timeval *most,
-			 struct timeval *look)
-{
-	(void)fd;
-	(void)stream;
-	*bytes = 0;
-	*most = *look = (struct timeval){ 0 };
-	return 0;
-}
-
 static int stub_set_poll(int fd, int stream, uint64_t bytes, struct timeval *most,
 			 struct timeval *look)
 {
@@ -297,7 +334,6 @@ static struct cap_port *stub_port(const struct cap_dag_options *options, unsigne
 	port->options = options;
 	port->queue_count = queues;
 	port->library = (struct cap_dag_library){ .attach64 = stub_attach,
-						  .get_poll64 = stub_get_poll,
 						  .set_poll64 = stub_set_poll,
 						  .receive_streams = stub_receive_streams };
 	for (unsigned q = 0; q < queues; q++)
@@ -417,6 +453,10 @@ int main(void)
 		  records_are_read_in_place_round_and_round_the_memory },
 		{ "after disarm no more is taken than there was",
 		  after_disarm_no_more_is_taken_than_there_was },
+		{ "a quiet stream gives up what fills no block",
+		  a_quiet_stream_gives_up_what_fills_no_block },
+		{ "what fills no block is taken at disarm",
+		  what_fills_no_block_is_taken_at_disarm },
 		{ "a hostile stream is left in a sentence, and never read beyond",
 		  a_hostile_stream_is_left_in_a_sentence_and_never_read_beyond },
 		{ "a stream without memory is passed over, and told where it was asked for",

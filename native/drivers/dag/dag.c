@@ -5,7 +5,8 @@
  *
  * Counters. There is none of the wire apart from the records: wire is what was taken out of the stream and
  * what the card says that it had no room for. What the card writes between the last look and its stop is
- * nobody's: at disarm each worker asks once more for what there is, and takes no more than that.
+ * nobody's: at disarm each worker asks once more for what there is, then for what the card holds in a block
+ * that is not full, and takes no more than that.
  *
  * Framing. A record says where the next one begins. When one cannot be right, what lies behind it in the
  * stream cannot be told apart: the port is then closed and opened anew, and the log says how many bytes
@@ -35,6 +36,12 @@
 
 /* A stream has megabytes: at 100 Gbit/s, a millisecond brings 12 of them. */
 #define LONGEST_SLEEP_NS 1000000U
+
+/* After disarm: one for what has been written, and one that has the card give up a half-filled block. */
+#define LAST_LOOKS 2U
+
+/* Ample for a card to write some kilobytes. */
+#define LAST_WAIT_US 1000U
 
 static int find_device(struct cap_port *port, struct cap_error *err)
 {
@@ -175,21 +182,37 @@ static int fail_queue(struct cap_queue *queue, int rc)
 	return rc;
 }
 
-/* Get more when there is nothing left, or when much has been handed out. @return 0 or negative errno */
+static bool is_empty(const struct cap_queue *queue)
+{
+	return queue->starved || queue->next == queue->top;
+}
+
+/* @return whether it is time to look at the card: nothing is left, or much has been handed out */
+static bool is_look_due(const struct cap_queue *queue)
+{
+	if (is_empty(queue))
+		return queue->last_looks < LAST_LOOKS;
+	return !queue->last_looks &&
+	       (size_t)(queue->next - queue->bottom) >= queue->port->give_back;
+}
+
+/* @return 0 or negative errno */
 static int refill(struct cap_queue *queue)
 {
 	const struct cap_port *port = queue->port;
-	bool empty = queue->starved || queue->next == queue->top;
 	bool disarmed;
 	int rc;
 
-	if (!empty && (size_t)(queue->next - queue->bottom) < port->give_back)
-		return 0;
-	if (queue->drained)
+	if (!is_look_due(queue))
 		return 0;
 	disarmed = __atomic_load_n(&port->disarmed, __ATOMIC_ACQUIRE);
+	/* Where that cannot be set, the look itself says why. */
+	if (disarmed && !queue->last_looks)
+		(void)cap_dag_set_wait(&port->library, port->fd, queue->stream, LAST_WAIT_US);
 	rc = cap_dag_advance(queue);
-	queue->drained = disarmed;
+	/* One that has waited in vain leaves nothing for another. */
+	if (disarmed)
+		queue->last_looks = is_empty(queue) ? LAST_LOOKS : queue->last_looks + 1;
 	return rc;
 }
 

@@ -23,8 +23,8 @@ struct cap_queue {
 	/* The worker's, and the main thread's while there is none. The stream's memory from `bottom` to
 	 * `top` is ours; what lies before `next` has been handed out. */
 	uint8_t *bottom, *next, *top;
-	bool starved; /**< what is left before `top` is no whole record */
-	bool drained; /**< after disarm: all that the card had written then has been got */
+	bool starved;	     /**< what is left before `top` is no whole record */
+	unsigned last_looks; /**< at the card since disarm */
 	bool first; /**< no record since arm: the next one's loss counter tells of the time before */
 	bool ready; /**< this worker's thread has been set up */
 	unsigned empty_polls;

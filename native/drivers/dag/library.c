@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "library.h"
 
+#include "erf.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
@@ -95,8 +97,8 @@ static int find_streams(struct cap_dag_library *library, const char *port, struc
 		{ "dag_detach_stream", (const void *)(uintptr_t)library->detach },
 		{ "dag_start_stream", (const void *)(uintptr_t)library->start },
 		{ "dag_stop_stream", (const void *)(uintptr_t)library->stop },
-		{ "dag_get_stream_poll64",
-		  library->get_poll64 || library->get_poll32 ? library : NULL },
+		{ "dag_set_stream_poll64",
+		  library->set_poll64 || library->set_poll32 ? library : NULL },
 		{ "dag_advance_stream", (const void *)(uintptr_t)library->advance },
 		{ "dag_rx_get_stream_count", (const void *)(uintptr_t)library->receive_streams },
 	};
@@ -129,15 +131,8 @@ int cap_dag_library_open(struct cap_dag_library *library, const char *port, cons
 	FIND(library->detach, from, "dag_detach_stream");
 	FIND(library->start, from, "dag_start_stream");
 	FIND(library->stop, from, "dag_stop_stream");
-	FIND(library->get_poll64, from, "dag_get_stream_poll64");
 	FIND(library->set_poll64, from, "dag_set_stream_poll64");
-	FIND(library->get_poll32, from, "dag_get_stream_poll");
 	FIND(library->set_poll32, from, "dag_set_stream_poll");
-	/* One without the other is of no use. */
-	if (!library->set_poll64)
-		library->get_poll64 = NULL;
-	if (!library->set_poll32)
-		library->get_poll32 = NULL;
 	FIND(library->advance, from, "dag_advance_stream");
 	FIND(library->receive_streams, from, "dag_rx_get_stream_count");
 	FIND(library->buffer_size, from, "dag_get_stream_buffer_size");
@@ -174,21 +169,14 @@ int cap_dag_attach(const struct cap_dag_library *library, int fd, int stream)
 						  library->attach32(fd, stream, 0, 0));
 }
 
-int cap_dag_never_wait(const struct cap_dag_library *library, int fd, int stream)
+int cap_dag_set_wait(const struct cap_dag_library *library, int fd, int stream,
+		     unsigned microseconds)
 {
-	struct timeval most, look;
-	uint64_t bytes;
-	uint32_t bytes32;
-	int rc;
+	struct timeval most = { .tv_usec = (suseconds_t)microseconds }, look = { 0 };
 
 	errno = 0;
-	rc = negative_errno(library->get_poll64 ?
-				    library->get_poll64(fd, stream, &bytes, &most, &look) :
-				    library->get_poll32(fd, stream, &bytes32, &most, &look));
-	if (rc)
-		return rc;
-	/* No byte to wait for: the times that go with it are then of no account, and stay. */
-	return negative_errno(library->get_poll64 ?
-				      library->set_poll64(fd, stream, 0, &most, &look) :
-				      library->set_poll32(fd, stream, 0, &most, &look));
+	return negative_errno(
+		library->set_poll64 ?
+			library->set_poll64(fd, stream, CAP_ERF_HEADER, &most, &look) :
+			library->set_poll32(fd, stream, CAP_ERF_HEADER, &most, &look));
 }

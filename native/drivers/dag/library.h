@@ -40,12 +40,11 @@ struct cap_dag_library {
 	int (*start)(int fd, int stream);
 	int (*stop)(int fd, int stream);
 
-	/** How dag_advance_stream waits: for how many bytes, how long in all, and how long between looks. */
-	int (*get_poll64)(int fd, int stream, uint64_t *bytes, struct timeval *most,
-			  struct timeval *look);
+	/**
+	 * How dag_advance_stream waits: for how many bytes, how long in all (0: without end), and how long
+	 * between looks (0: it goes on looking).
+	 */
 	int (*set_poll64)(int fd, int stream, uint64_t bytes, struct timeval *most,
-			  struct timeval *look);
-	int (*get_poll32)(int fd, int stream, uint32_t *bytes, struct timeval *most,
 			  struct timeval *look);
 	int (*set_poll32)(int fd, int stream, uint32_t bytes, struct timeval *most,
 			  struct timeval *look);
@@ -93,7 +92,18 @@ static inline bool cap_dag_has_config(const struct cap_dag_library *library)
 /** Take a stream, by whichever function the library has. @return 0, or negative errno */
 int cap_dag_attach(const struct cap_dag_library *library, int fd, int stream);
 
-/** Have dag_advance_stream return at once, whatever there is. @return 0, or negative errno */
-int cap_dag_never_wait(const struct cap_dag_library *library, int fd, int stream);
+/** The shortest that dag_advance_stream can be made to wait; the card may be asked for what it holds meanwhile. */
+#define CAP_DAG_SHORTEST_WAIT_US 1U
+
+/**
+ * Have dag_advance_stream wait for one record, so many microseconds at most.
+ *
+ * Not to wait at all would do on most cards. Those that spread packets by rules (DSM) write whole blocks, and
+ * the library makes them give up one that is half full only while it waits for more.
+ *
+ * @return 0, or negative errno
+ */
+int cap_dag_set_wait(const struct cap_dag_library *library, int fd, int stream,
+		     unsigned microseconds);
 
 #endif

@@ -134,7 +134,8 @@ int cap_dag_attach_streams(struct cap_port *port, struct cap_port_facts *facts,
 			port->config->interface, port->device);
 	rc = port->options->stream_count ? attach_given(port, err) : attach_found(port, err);
 	for (unsigned q = 0; rc == 0 && q < port->queue_count; q++) {
-		rc = cap_dag_never_wait(&port->library, port->fd, port->queues[q].stream);
+		rc = cap_dag_set_wait(&port->library, port->fd, port->queues[q].stream,
+				      CAP_DAG_SHORTEST_WAIT_US);
 		if (rc)
 			cap_fail(err, -rc, "%s: dag: the waiting of stream %d cannot be set: %s",
 				 port->config->interface, port->queues[q].stream, strerror(-rc));

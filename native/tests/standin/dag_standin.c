@@ -25,6 +25,9 @@
 #endif
 #define POISON 0xdd
 
+/* From the question for a half-filled block until it is in memory. */
+#define FLUSH_TAKES_US 100
+
 /* What the library exports, as its callers declare it. */
 int dag_parse_name(const char *name, char *buffer, size_t size, int *stream);
 int dag_open(const char *device);
@@ -37,25 +40,19 @@ int dag_stop_stream(int fd, int stream);
 uint8_t *dag_advance_stream(int fd, int stream, uint8_t **bottom);
 #ifdef STANDIN_OLD
 int dag_attach_stream(int fd, int stream, uint32_t flags, uint32_t extra);
-int dag_get_stream_poll(int fd, int stream, uint32_t *bytes, struct timeval *most,
-			struct timeval *look);
 int dag_set_stream_poll(int fd, int stream, uint32_t bytes, struct timeval *most,
 			struct timeval *look);
 typedef uint32_t standin_size;
 #define TAKEN EACCES
 #define dag_attach_any dag_attach_stream
-#define dag_get_poll_any dag_get_stream_poll
 #define dag_set_poll_any dag_set_stream_poll
 #else
 int dag_attach_stream64(int fd, int stream, uint32_t flags, uint64_t extra);
-int dag_get_stream_poll64(int fd, int stream, uint64_t *bytes, struct timeval *most,
-			  struct timeval *look);
 int dag_set_stream_poll64(int fd, int stream, uint64_t bytes, struct timeval *most,
 			  struct timeval *look);
 typedef uint64_t standin_size;
 #define TAKEN EBUSY
 #define dag_attach_any dag_attach_stream64
-#define dag_get_poll_any dag_get_stream_poll64
 #define dag_set_poll_any dag_set_stream_poll64
 #endif
 
@@ -150,6 +147,8 @@ static int read_card(struct standin_card *card)
 			card->hole = strtoul(value, NULL, 0);
 		else if (!strcmp(word, "type"))
 			card->type = (uint8_t)atoi(value);
+		else if (!strcmp(word, "block"))
+			card->block = strtoul(value, NULL, 0);
 	}
 	if (file)
 		fclose(file);
@@ -328,19 +327,6 @@ int dag_stop_stream(int fd, int stream)
 	return 0;
 }
 
-int dag_get_poll_any(int fd, int stream, standin_size *bytes, struct timeval *most,
-		     struct timeval *look)
-{
-	struct standin_stream *found = stream_of(fd, stream);
-
-	if (!found)
-		return -1;
-	*bytes = (standin_size)found->min_bytes;
-	*most = (struct timeval){ 0, found->wait.most_us };
-	*look = (struct timeval){ 0, found->wait.look_us };
-	return 0;
-}
-
 int dag_set_poll_any(int fd, int stream, standin_size bytes, struct timeval *most,
 		     struct timeval *look)
 {
@@ -361,9 +347,58 @@ uint8_t *standin_room(struct standin_stream *stream, size_t size)
 	return stream->memory + stream->written % stream->card->hole;
 }
 
+void standin_wrote(struct standin_stream *stream, size_t size)
+{
+	stream->written += size;
+	if (stream->written - stream->in_blocks >= stream->card->block)
+		stream->in_blocks = stream->written;
+}
+
 static uint64_t there(const struct standin_stream *stream)
 {
-	return stream->written - stream->given_back;
+	return stream->shown - stream->given_back;
+}
+
+static int64_t now_us(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static void pull(struct standin_stream *stream)
+{
+	standin_feed_pull(stream);
+	if (stream->flush_us && now_us() >= stream->flush_us) {
+		stream->in_blocks = stream->written;
+		stream->flush_us = 0;
+	}
+	stream->shown = stream->in_blocks;
+}
+
+/* Where nothing has come since the last time. */
+static void ask_for_half_filled_block(struct standin_stream *stream)
+{
+	if (!stream->flush_us && stream->shown == stream->last_top &&
+	    stream->written > stream->shown)
+		stream->flush_us = now_us() + FLUSH_TAKES_US;
+}
+
+static void wait_for_bytes(struct standin_stream *stream)
+{
+	const struct timespec pause = { .tv_nsec = stream->wait.look_us * 1000 };
+	const int64_t began = now_us();
+
+	while (there(stream) < stream->min_bytes && !stream->gone) {
+		ask_for_half_filled_block(stream);
+		/* As the vendor has it, no time at all is without end. */
+		if (stream->wait.most_us && now_us() - began > stream->wait.most_us)
+			break;
+		if (stream->wait.look_us)
+			nanosleep(&pause, NULL);
+		pull(stream);
+	}
 }
 
 uint8_t *dag_advance_stream(int fd, int stream, uint8_t **bottom)
@@ -382,15 +417,9 @@ uint8_t *dag_advance_stream(int fd, int stream, uint8_t **bottom)
 		memset(begin, POISON, (size_t)(*bottom - begin));
 		found->given_back += (uint64_t)(*bottom - begin);
 	}
-	standin_feed_pull(found);
-	for (int64_t waited = 0;
-	     there(found) < found->min_bytes && !found->gone && waited < found->wait.most_us;
-	     waited += found->wait.look_us + 1) {
-		const struct timespec pause = { .tv_nsec = found->wait.look_us * 1000 };
-
-		nanosleep(&pause, NULL);
-		standin_feed_pull(found);
-	}
+	pull(found);
+	wait_for_bytes(found);
+	found->last_top = found->shown;
 	if (found->gone && !there(found)) {
 		errno = ENODEV;
 		return NULL;

@@ -14,6 +14,8 @@
  *     without S            stream S has no memory; may be said several times
  *     hole BYTES           memory of a stream (32 MiB)
  *     type N               record type of frames (2: TYPE_ETH)
+ *     block BYTES          the card writes so many bytes at once, as those with a DSM do: records that do not
+ *                          fill a block come when dag_advance_stream, waiting for bytes, asks for them
  *
  * Without such a file a card is the network device of its name. A card whose file is removed, or whose
  * network device, is gone. Frames have a check sequence, as on most cards. What finds no room in a
@@ -50,7 +52,7 @@ struct standin_card {
 	char source[PATH_MAX]; /**< network device or file */
 	int streams;
 	bool without[STANDIN_STREAMS];
-	size_t hole;
+	size_t hole, block;
 	uint8_t type;
 };
 
@@ -65,6 +67,10 @@ struct standin_stream {
 
 	uint8_t *memory;	      /**< the hole, mapped twice, one behind the other */
 	uint64_t written, given_back; /**< bytes since it was attached */
+	uint64_t shown;		      /**< of these, given out */
+	uint64_t in_blocks;	      /**< of these, in whole blocks */
+	uint64_t last_top;	      /**< what was shown when dag_advance_stream returned last */
+	int64_t flush_us; /**< when the half-filled block comes that the card was asked for; 0: it was not */
 
 	uint64_t dropped;   /**< since it was started */
 	uint32_t told_lost; /**< to be told by the next record */
@@ -86,8 +92,11 @@ void standin_feed_pull(struct standin_stream *stream);
 
 void standin_feed_close(struct standin_stream *stream);
 
-/** A record's place in the hole, or NULL when there is no room. The caller adds to `written`. */
+/** A record's place in the hole, or NULL when there is no room. */
 uint8_t *standin_room(struct standin_stream *stream, size_t size);
+
+/** A record of so many bytes is in its place. */
+void standin_wrote(struct standin_stream *stream, size_t size);
 
 /** The 32 bits of a stream's drop counter; for the configuration library. */
 int standin_drops(const char *device, int stream, uint32_t *drops);

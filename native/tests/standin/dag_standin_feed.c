@@ -159,7 +159,7 @@ static void put_frame(struct standin_stream *stream, const uint8_t *frame, uint3
 	}
 	crc = crc_of(to, len + tag);
 	memcpy(to + len + tag, &crc, sizeof(crc));
-	stream->written += size;
+	standin_wrote(stream, size);
 }
 
 static void put_message(struct standin_stream *stream, const struct mmsghdr *message)
@@ -246,7 +246,7 @@ static void pull_file(struct standin_stream *stream)
 		memcpy(at, head, (size_t)got);
 		if (size > (size_t)got)
 			rest = read(stream->feed, at + got, size - (size_t)got);
-		stream->written += (uint64_t)(got + (rest > 0 ? rest : 0));
+		standin_wrote(stream, (size_t)(got + (rest > 0 ? rest : 0)));
 	}
 }
 
