@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Holds several of the longest records, and reads in long pieces. */
@@ -36,6 +37,14 @@ static bool is_named_erf(const char *path)
 	return dot && !strcmp(dot, ".erf");
 }
 
+/* What is none gives its beginning only once, and a reader that leaves a FIFO ends its writer. */
+static bool is_regular(const char *path)
+{
+	struct stat info;
+
+	return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
 /* Fill the window as far as the file goes. @return 0, or negative errno with a sentence */
 static int fill(struct cap_erf_file *file, struct cap_error *err)
 {
@@ -63,7 +72,7 @@ bool cap_erf_is_file(const char *path)
 	bool is = is_named_erf(path);
 
 	/* What cannot be read is told by whoever opens it. */
-	if (cap_erf_file_open(path, &file, &err))
+	if (!is_regular(path) || cap_erf_file_open(path, &file, &err))
 		return is;
 	if (file->end >= 4 && has_magic_of_pcap(file->window))
 		is = false;

@@ -7,7 +7,10 @@
 
 struct cap_erf_file;
 
-/** Whether @p path is to be read as ERF: by its content, or by its name (.erf) where that says nothing. */
+/**
+ * Whether @p path is to be read as ERF: by its content, or by its name (.erf) where that says nothing, and where
+ * it is no regular file, such as a FIFO.
+ */
 bool cap_erf_is_file(const char *path);
 
 /**

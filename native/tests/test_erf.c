@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define NS UINT64_C(1000000000)
@@ -480,6 +481,22 @@ static void what_is_erf_is_known_by_content_and_by_name(void)
 	free(bytes);
 }
 
+/* Were it opened, it would have to be read by whoever writes into it. */
+static void a_fifo_is_judged_by_its_name_alone(void)
+{
+	char folder[] = "/tmp/capstan-test-XXXXXX", path[64];
+	static const char *const names[] = { "fifo", "fifo.erf" };
+
+	HOLDS(mkdtemp(folder));
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
+		HOLDS(mkfifo(path, 0600) == 0);
+		HOLDS(cap_erf_is_file(path) == (i == 1));
+		HOLDS(unlink(path) == 0);
+	}
+	HOLDS(rmdir(folder) == 0);
+}
+
 int main(void)
 {
 	static const struct sentence sentences[] = {
@@ -511,6 +528,7 @@ int main(void)
 		  a_file_goes_on_behind_a_record_that_contradicts_itself },
 		{ "what is ERF is known by content and by name",
 		  what_is_erf_is_known_by_content_and_by_name },
+		{ "a FIFO is judged by its name alone", a_fifo_is_judged_by_its_name_alone },
 	};
 
 	return HOLD_ALL(sentences);

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +67,18 @@ def test_packets_of_a_file_come_out_as_they_went_in(ending: str, place: Path) ->
     words = ("--time-stamp-precision=nano", "-tt", "-e", "-xx")
     assert tcpdump(out, *words) == tcpdump(source, *words)
     assert capinfos(out)["Number of packets"] == str(FRAMES)
+
+
+@pytest.mark.parametrize("ending", ["pcap", "pcapng", "erf"])
+def test_packets_of_a_fifo_come_out_as_they_went_in(ending: str, place: Path) -> None:
+    source, fifo = write(place / f"in.{ending}"), place / f"fifo.{ending}"
+    os.mkfifo(fifo)
+    with subprocess.Popen(["cp", source, fifo]) as writer:  # cp writes into what is there
+        done = replay(place, from_file(fifo))
+        assert writer.wait(10) == 0
+    assert done.code == 0, done.engine.log_text()
+    assert_nothing_lost(done.ledger, FRAMES)
+    assert check(done.engine.files(), FRAMES).complete
 
 
 def test_packets_that_were_cut_keep_their_length(place: Path) -> None:
