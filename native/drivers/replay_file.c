@@ -2,6 +2,7 @@
 #include "replay_file.h"
 
 #include "clock.h"
+#include "compression.h"
 #include "erf_file.h"
 #include "filter.h"
 #include "log.h"
@@ -23,8 +24,14 @@ struct cap_replay_file {
 
 static int open_pcap(struct cap_replay_file *file, struct cap_error *err)
 {
+	const struct cap_compression *compression = cap_compression_of_file(file->path);
 	char text[PCAP_ERRBUF_SIZE];
 
+	if (compression)
+		return cap_fail(
+			err, EINVAL,
+			"%s: replay: %s: is compressed by %s: decompress it first (%s %s > NEW), and give the new file",
+			file->name, file->path, compression->name, compression->cat, file->path);
 	file->pcap = pcap_open_offline_with_tstamp_precision(file->path, PCAP_TSTAMP_PRECISION_NANO,
 							     text);
 	if (!file->pcap)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* ERF records, built here byte by byte after the format's reference. */
+#include "compression.h"
 #include "erf_file.h"
 #include "erf_tally.h"
 #include "sentence.h"
@@ -481,6 +482,33 @@ static void what_is_erf_is_known_by_content_and_by_name(void)
 	free(bytes);
 }
 
+static void what_is_compressed_is_no_erf_whatever_its_name(void)
+{
+	static const struct {
+		const char *name;
+		uint8_t bytes[16];
+	} files[] = {
+		{ "gzip", { 0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 2, 3, 0, 200 } },
+		{ "zstd", { 0x28, 0xb5, 0x2f, 0xfd, 4, 0, 0, 0, 2, 3, 0, 200 } },
+		{ "xz", { 0xfd, '7', 'z', 'X', 'Z', 0, 0, 4, 2, 3, 0, 200 } },
+	};
+	char cut[] = "/tmp/capstan-test-XXXXXX.erf";
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		char path[] = "/tmp/capstan-test-XXXXXX.erf";
+
+		put_file(path, files[i].bytes, sizeof(files[i].bytes));
+		HOLDS(!cap_erf_is_file(path));
+		HOLDS(!strcmp(cap_compression_of_file(path)->name, files[i].name));
+		unlink(path);
+	}
+	/* Too short to tell. */
+	put_file(cut, files[2].bytes, 5);
+	HOLDS(!cap_compression_of_file(cut) && cap_erf_is_file(cut));
+	unlink(cut);
+	HOLDS(!cap_compression_of_file(cut) && !cap_compression_of_file("/tmp"));
+}
+
 /* Were it opened, it would have to be read by whoever writes into it. */
 static void a_fifo_is_judged_by_its_name_alone(void)
 {
@@ -528,6 +556,8 @@ int main(void)
 		  a_file_goes_on_behind_a_record_that_contradicts_itself },
 		{ "what is ERF is known by content and by name",
 		  what_is_erf_is_known_by_content_and_by_name },
+		{ "what is compressed is no ERF, whatever its name",
+		  what_is_compressed_is_no_erf_whatever_its_name },
 		{ "a FIFO is judged by its name alone", a_fifo_is_judged_by_its_name_alone },
 	};
 

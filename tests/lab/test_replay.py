@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,9 +76,13 @@ def test_packets_of_a_file_come_out_as_they_went_in(ending: str, place: Path) ->
 def test_packets_of_a_fifo_come_out_as_they_went_in(ending: str, place: Path) -> None:
     source, fifo = write(place / f"in.{ending}"), place / f"fifo.{ending}"
     os.mkfifo(fifo)
-    with subprocess.Popen(["cp", source, fifo]) as writer:  # cp writes into what is there
+    writer = subprocess.Popen(["cp", source, fifo])  # into what is there
+    try:
         done = replay(place, from_file(fifo))
         assert writer.wait(10) == 0
+    finally:
+        writer.kill()
+        writer.wait()
     assert done.code == 0, done.engine.log_text()
     assert_nothing_lost(done.ledger, FRAMES)
     assert check(done.engine.files(), FRAMES).complete
@@ -180,6 +187,28 @@ def test_what_is_no_capture_file_is_refused(content: bytes, place: Path) -> None
     code, sentence = Engine(place, from_file(source)).refuse()
     assert code == 3
     assert sentence.startswith("tape: replay: ") and "in.pcap" in sentence
+
+
+@pytest.mark.parametrize("ending", ["pcap", "erf"])
+@pytest.mark.parametrize(
+    ("compress", "told"),
+    [
+        (gzip.compress, ("compressed by gzip", "zcat")),
+        (lzma.compress, ("compressed by xz", "xzcat")),
+        (lambda _: b"\x28\xb5\x2f\xfd" + bytes(60), ("compressed by zstd", "zstdcat")),
+    ],
+    ids=["gzip", "xz", "zstd"],
+)
+@pytest.mark.parametrize("named", [True, False], ids=["named so", "named as before"])
+def test_a_compressed_file_is_refused_with_how_to_decompress_it(
+    ending: str, compress: Callable[[bytes], bytes], told: tuple[str, str], named: bool, place: Path
+) -> None:
+    whole = write(place / f"in.{ending}", count=100)
+    source = whole.with_suffix(f".{ending}.gz") if named else whole
+    source.write_bytes(compress(whole.read_bytes()))
+    code, sentence = Engine(place, from_file(source)).refuse()
+    assert code == 3
+    assert f"{source}: is {told[0]}: decompress it first ({told[1]} {source} > NEW)" in sentence, sentence
 
 
 def test_a_missing_file_is_refused(place: Path) -> None:
