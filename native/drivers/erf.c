@@ -203,14 +203,15 @@ bool cap_erf_looks_like(const uint8_t *bytes, size_t len)
 	struct cap_erf_record record;
 	struct cap_error err;
 	uint64_t before = 0;
-	unsigned whole = 0;
+	unsigned whole = 0, documented = 0;
 	int rc = 0;
 
 	while (whole < RECORDS_TO_BELIEVE) {
 		rc = cap_erf_read(bytes, len, CAP_ERF_FCS_NONE, &record, &err);
 		if (rc)
 			break;
-		if (!name_of(record.type))
+		documented += name_of(record.type) != NULL;
+		if (!documented)
 			return false;
 		/* Padding need not have a time. */
 		if (record.type != CAP_ERF_PAD) {
@@ -222,5 +223,5 @@ bool cap_erf_looks_like(const uint8_t *bytes, size_t len)
 		len -= record.size;
 		whole++;
 	}
-	return whole > 0 && (rc == 0 || rc == -EAGAIN);
+	return 2 * documented > whole && (rc == 0 || rc == -EAGAIN);
 }

@@ -150,8 +150,9 @@ bool cap_erf_is_documented(uint8_t type);
 const char *cap_erf_type_name(uint8_t type, char room[CAP_ERF_NAME]);
 
 /**
- * Whether @p bytes can be the beginning of an ERF file, which has no magic: one whole record at least, of
- * documented types, with lengths that hold and times within a year of each other (a second at most back).
+ * Whether @p bytes can be the beginning of an ERF file, which has no magic: one whole record at least, the first
+ * and most of the others of documented types, with lengths that hold and times within a year of each other (a
+ * second at most back).
  */
 bool cap_erf_looks_like(const uint8_t *bytes, size_t len);
 

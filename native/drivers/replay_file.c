@@ -35,8 +35,10 @@ static int open_pcap(struct cap_replay_file *file, struct cap_error *err)
 	file->pcap = pcap_open_offline_with_tstamp_precision(file->path, PCAP_TSTAMP_PRECISION_NANO,
 							     text);
 	if (!file->pcap)
-		return cap_fail(err, EINVAL, "%s: replay: %s: %s: give a pcap, pcapng or ERF file",
-				file->name, file->path, text);
+		return cap_fail(
+			err, EINVAL,
+			"%s: replay: %s: %s: give a pcap, pcapng or ERF file; one whose name ends in .erf is read as ERF",
+			file->name, file->path, text);
 	file->plain = cap_pcap_file_open(file->path);
 	if (file->plain) {
 		pcap_close(file->pcap);

@@ -482,6 +482,36 @@ static void what_is_erf_is_known_by_content_and_by_name(void)
 	free(bytes);
 }
 
+/* @return whether records of these types, ended by 0 and a millisecond apart, look like a file of ERF */
+static bool look_like_erf(const uint8_t *types)
+{
+	uint8_t all[32 * 82];
+	size_t len = 0;
+
+	for (unsigned i = 0; types[i]; i++) {
+		const struct plan plan = { .type = types[i],
+					   .wlen = 64,
+					   .payload = 66,
+					   .stamp = (UINT64_C(1767225600) << 32) + i * 4294967 };
+		size_t size;
+		uint8_t *one = build(&plan, &size);
+
+		memcpy(all + len, one, size);
+		len += size;
+		free(one);
+	}
+	return cap_erf_looks_like(all, len);
+}
+
+static void among_documented_types_a_file_may_have_some_that_are_not(void)
+{
+	HOLDS(look_like_erf((const uint8_t[]){ 2, 2, 31, 2, 26, 2, 100, 2, 127, 2, 0 }));
+	HOLDS(look_like_erf((const uint8_t[]){ 2, 48, 31, 0 }));
+	HOLDS(!look_like_erf((const uint8_t[]){ 31, 2, 2, 2, 0 }));
+	HOLDS(!look_like_erf((const uint8_t[]){ 2, 31, 0 }));
+	HOLDS(!look_like_erf((const uint8_t[]){ 2, 2, 31, 31, 31, 0 }));
+}
+
 static void what_is_compressed_is_no_erf_whatever_its_name(void)
 {
 	static const struct {
@@ -556,6 +586,8 @@ int main(void)
 		  a_file_goes_on_behind_a_record_that_contradicts_itself },
 		{ "what is ERF is known by content and by name",
 		  what_is_erf_is_known_by_content_and_by_name },
+		{ "among documented types a file may have some that are not",
+		  among_documented_types_a_file_may_have_some_that_are_not },
 		{ "what is compressed is no ERF, whatever its name",
 		  what_is_compressed_is_no_erf_whatever_its_name },
 		{ "a FIFO is judged by its name alone", a_fifo_is_judged_by_its_name_alone },

@@ -168,6 +168,13 @@ def test_a_file_is_known_by_its_content_whatever_its_name(place: Path) -> None:
     assert_nothing_lost(replayed(other, source).ledger, 100)
 
 
+def test_types_that_nobody_documented_may_be_among_the_first_records(place: Path) -> None:
+    source = write(place / "in.erf", "--erf-types", "eth,eth,31,eth", count=100).rename(place / "capture")
+    done = replayed(place, source)
+    assert_balanced(done.ledger)
+    assert done.ledger.total.delivered == 100 and done.ledger.total.drops["other_link"] == 33
+
+
 @pytest.mark.parametrize(
     ("damage", "whole"),
     [(["--truncate-last"], FRAMES - 1), (["--garbage-length", 2000], 2000)],

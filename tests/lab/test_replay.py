@@ -187,6 +187,7 @@ def test_what_is_no_capture_file_is_refused(content: bytes, place: Path) -> None
     code, sentence = Engine(place, from_file(source)).refuse()
     assert code == 3
     assert sentence.startswith("tape: replay: ") and "in.pcap" in sentence
+    assert "one whose name ends in .erf is read as ERF" in sentence
 
 
 @pytest.mark.parametrize("ending", ["pcap", "erf"])
