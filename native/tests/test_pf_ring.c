@@ -258,10 +258,13 @@ static void a_cluster_that_another_program_has_is_found(void)
 	HOLDS(cap_pfring_cluster_holder("/nonexistent", 4098) == 0);
 }
 
-static bool explains(int code, bool zc, uint32_t library, const char *version, const char *words)
+/* The library leaves @p code, and the module's socket @p socket. */
+static bool explains(int code, int socket, bool zc, uint32_t library, const char *version,
+		     const char *words)
 {
 	struct cap_pfring_failure failure = { .interface = "eth1",
 					      .code = code,
+					      .socket = socket,
 					      .zc = zc,
 					      .library_version = library,
 					      .caplen = 9022 };
@@ -276,15 +279,33 @@ static bool explains(int code, bool zc, uint32_t library, const char *version, c
 
 static void each_reason_has_a_sentence_of_its_own(void)
 {
-	HOLDS(explains(EAFNOSUPPORT, false, 0x080800, "", "modprobe pf_ring"));
-	HOLDS(explains(EPERM, false, 0x080800, "8.8.0", "CAP_NET_ADMIN"));
-	HOLDS(explains(ENODEV, false, 0x090200, "8.8.0",
+	HOLDS(explains(EPERM, 0, false, 0x080800, "8.8.0", "CAP_NET_ADMIN"));
+	HOLDS(explains(ENODEV, 0, false, 0x090200, "8.8.0",
 		       "the library is PF_RING 9.2.0 and the loaded module is 8.8.0"));
-	HOLDS(explains(ENODEV, false, 0x080801, "8.8.0", "cannot open it"));
-	HOLDS(explains(ENODEV, false, 0x080100, "8.10.0", "do not understand each other"));
-	HOLDS(explains(ENOMEM, false, 0x080800, "8.8.0", "65536 slots for frames of 9022 bytes"));
-	HOLDS(explains(EBUSY, true, 0x080800, "8.8.0", "write zc: false"));
-	HOLDS(explains(0, false, 0x080800, "8.8.0", "cannot open it"));
+	HOLDS(explains(ENODEV, 0, false, 0x080801, "8.8.0", "cannot open it"));
+	HOLDS(explains(ENODEV, 0, false, 0x080801, "8.8.0", "a ring of 65536 slots"));
+	HOLDS(explains(ENODEV, 0, false, 0x080100, "8.10.0", "do not understand each other"));
+	HOLDS(explains(ENOMEM, 0, false, 0x080800, "8.8.0",
+		       "65536 slots for frames of 9022 bytes"));
+	HOLDS(explains(EBUSY, 0, true, 0x080800, "8.8.0", "write zc: false"));
+	HOLDS(explains(0, 0, false, 0x080800, "8.8.0", "cannot open it"));
+}
+
+static void what_the_library_leaves_untold_the_modules_socket_tells(void)
+{
+	HOLDS(explains(ENODEV, EAFNOSUPPORT, false, 0x080800, "", "modprobe pf_ring"));
+	HOLDS(explains(ENODEV, EAFNOSUPPORT, true, 0x080800, "", "modprobe pf_ring"));
+	HOLDS(explains(ENODEV, EAFNOSUPPORT, false, 0x080800, "8.8.0", "RestrictAddressFamilies"));
+	HOLDS(explains(ENODEV, EPERM, false, 0x080800, "8.8.0", "CAP_NET_ADMIN"));
+	HOLDS(explains(ENODEV, ENOMEM, false, 0x080800, "8.8.0", "no memory for a ring of 65536"));
+}
+
+static void a_host_without_the_module_gives_no_socket_of_it(void)
+{
+	struct cap_pfring_module module;
+
+	cap_pfring_module_read(CAP_PFRING_ROOT, &module);
+	HOLDS(module.loaded || cap_pfring_try_socket() != 0);
 }
 
 static void versions_are_read_from_their_bytes(void)
@@ -352,6 +373,10 @@ int main(void)
 		{ "a cluster that another program has is found",
 		  a_cluster_that_another_program_has_is_found },
 		{ "each reason has a sentence of its own", each_reason_has_a_sentence_of_its_own },
+		{ "what the library leaves untold the module's socket tells",
+		  what_the_library_leaves_untold_the_modules_socket_tells },
+		{ "a host without the module gives no socket of it",
+		  a_host_without_the_module_gives_no_socket_of_it },
 		{ "versions are read from their bytes", versions_are_read_from_their_bytes },
 		{ "what is no library is refused by its path",
 		  what_is_no_library_is_refused_by_its_path },

@@ -74,6 +74,11 @@ def pfring(*definitions: str) -> str | None:
     return str(_standin("pfring", *definitions, libraries=("-lpcap",)))
 
 
+def pfring_module() -> str:
+    """A library to be preloaded in the place of the vendor's kernel module, which gives a socket or refuses it."""
+    return str(_standin("pfring_module"))
+
+
 def dag(*definitions: str) -> str | None:
     """The library for the method dag with its configuration library beside it, or the vendor's own as for pf_ring."""
     if os.environ.get("CAPSTAN_DAG") == "real":

@@ -190,18 +190,22 @@ def test_an_engine_stops_while_packets_keep_coming(lab: Lab, place: Path) -> Non
 
 REFUSALS = {
     "module missing": (
-        {"OPEN": errno.EAFNOSUPPORT},
+        {"OPEN": "fails", "SOCKET": errno.EAFNOSUPPORT},
         {},
         ["the kernel module pf_ring is not loaded", "modprobe pf_ring"],
     ),
-    "not permitted": ({"OPEN": errno.EPERM}, {}, ["is not permitted", "CAP_NET_ADMIN"]),
-    "no memory": ({"OPEN": errno.ENOMEM}, {}, ["no memory for a ring", "min_num_slots"]),
-    "another module": ({"OPEN": errno.ENODEV}, {}, ["cannot open it", "the library's version (9.2.0)"]),
+    "not permitted": ({"OPEN": "fails", "SOCKET": errno.EPERM}, {}, ["is not permitted", "CAP_NET_ADMIN"]),
+    "no memory": ({"OPEN": "fails", "SOCKET": errno.ENOMEM}, {}, ["no memory for a ring", "min_num_slots"]),
+    "another module": ({"OPEN": "fails", "SOCKET": 0}, {}, ["cannot open it", "the library's version (9.2.0)"]),
     "old library": ({"VERSION": 0x070800}, {}, ["the vendor's library is PF_RING 7.8.0", "install 8.0.0 or later"]),
     "old module": ({"MODULE_VERSION": 0x060500}, {}, ["the loaded module is PF_RING 6.5.0", "load it anew"]),
     "no licence": ({"LICENCE": "missing"}, {"zc": True}, ["no valid licence", "/etc/pf_ring", "zc: false"]),
     "licence expired": ({"LICENCE": 1_700_000_000}, {"zc": True}, ["expired on 2023-11-14", "/etc/pf_ring"]),
-    "zero-copy in use": ({"OPEN": errno.EBUSY}, {"zc": True}, ["zero-copy driver does not give it", "zc: false"]),
+    "zero-copy in use": (
+        {"OPEN": "fails", "SOCKET": 0},
+        {"zc": True},
+        ["zero-copy driver does not give it", "zc: false"],
+    ),
     "no such library": (
         {},
         {"library": "/nonexistent/libpfring.so"},
@@ -222,7 +226,8 @@ def test_what_is_missing_is_told_in_a_sentence_of_its_own(
 ) -> None:
     for name, value in standin.items():
         monkeypatch.setenv(f"STANDIN_PFRING_{name}", str(value))
-    code, sentence = Engine(place, pf_ring(**options), netns=lab.netns).refuse()
+    engine = Engine(place, pf_ring(**options), netns=lab.netns)
+    code, sentence = engine.refuse("env", f"LD_PRELOAD={programs.pfring_module()}")
     assert code == 3 and sentence.startswith("cap0: pf_ring: "), sentence
     assert all(part in sentence for part in parts), sentence
 

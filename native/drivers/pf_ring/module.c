@@ -3,12 +3,16 @@
 
 #include "library.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <linux/if_ether.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define DIRECTORY "/proc/net/pf_ring"
 #define PARAMETERS "/sys/module/pf_ring/parameters"
@@ -145,6 +149,16 @@ int cap_pfring_cluster_holder(const char *root, unsigned id)
 	return pid;
 }
 
+int cap_pfring_try_socket(void)
+{
+	int fd = socket(CAP_PFRING_FAMILY, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
+
+	if (fd < 0)
+		return errno;
+	close(fd);
+	return 0;
+}
+
 static bool same_release(const char *module, const char *library)
 {
 	const char *dot = strchr(library, '.');
@@ -156,16 +170,22 @@ static bool same_release(const char *module, const char *library)
 int cap_pfring_explain(const struct cap_pfring_failure *failure,
 		       const struct cap_pfring_module *module, struct cap_error *err)
 {
+	const int code = failure->socket ? failure->socket : failure->code;
 	const char *name = failure->interface;
 	char library[CAP_PFRING_VERSION_TEXT];
 
 	cap_pfring_version_text(failure->library_version, library);
-	if (failure->code == EAFNOSUPPORT)
+	if (code == EAFNOSUPPORT && module->loaded)
+		return cap_fail(
+			err, EAFNOSUPPORT,
+			"%s: pf_ring: the kernel module pf_ring is loaded, and its sockets are denied to this process: allow them, by AF_IB in the service's RestrictAddressFamilies",
+			name);
+	if (code == EAFNOSUPPORT)
 		return cap_fail(
 			err, EAFNOSUPPORT,
 			"%s: pf_ring: the kernel module pf_ring is not loaded: run modprobe pf_ring, or deploy this host again",
 			name);
-	if (failure->code == EPERM || failure->code == EACCES)
+	if (code == EPERM || code == EACCES)
 		return cap_fail(
 			err, EPERM,
 			"%s: pf_ring: opening a ring is not permitted: start the engine as root or give it CAP_NET_ADMIN and CAP_NET_RAW",
@@ -175,7 +195,7 @@ int cap_pfring_explain(const struct cap_pfring_failure *failure,
 			err, EPROTO,
 			"%s: pf_ring: the library is PF_RING %s and the loaded module is %s, which do not understand each other: install both in one version, and load the module anew",
 			name, library, module->version);
-	if (failure->code == ENOMEM || failure->code == ENOBUFS)
+	if (code == ENOMEM || code == ENOBUFS)
 		return cap_fail(
 			err, ENOMEM,
 			"%s: pf_ring: no memory for a ring of %u slots for frames of %u bytes: load the module with a lower min_num_slots",
@@ -184,9 +204,9 @@ int cap_pfring_explain(const struct cap_pfring_failure *failure,
 		return cap_fail(
 			err, EBUSY,
 			"%s: pf_ring: its zero-copy driver does not give it (%s): see that the vendor's driver has the NIC and no other program captures from it, or write zc: false",
-			name, strerror(failure->code));
+			name, strerror(code));
 	return cap_fail(
-		err, failure->code ? failure->code : EIO,
-		"%s: pf_ring: the library cannot open it: %s: see /proc/net/pf_ring/info and that the module has the library's version (%s)",
-		name, strerror(failure->code), library);
+		err, code ? code : EIO,
+		"%s: pf_ring: the library cannot open it: %s: see that the module has the library's version (%s), by /proc/net/pf_ring/info, and in the kernel's log whether there was no memory for a ring of %u slots (min_num_slots)",
+		name, strerror(code), library, module->slots);
 }

@@ -34,10 +34,14 @@ int cap_pfring_cluster_holder(const char *root, unsigned id);
  */
 bool cap_pfring_is_steered(const char *root, const char *interface, unsigned ifindex);
 
-/** Why pfring_open failed, as far as that can be known. */
+/** Ask for a socket of the module's, as the library does. @return 0 it gives one, or errno of the refusal */
+int cap_pfring_try_socket(void);
+
+/** Why pfring_open failed, as far as that can be known: most libraries leave ENODEV whatever the reason. */
 struct cap_pfring_failure {
 	const char *interface;
-	int code; /**< errno after the call */
+	int code;   /**< errno after the call */
+	int socket; /**< cap_pfring_try_socket, afterwards */
 	bool zc;
 	uint32_t library_version;
 	uint32_t caplen;

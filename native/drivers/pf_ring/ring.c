@@ -180,9 +180,11 @@ static int open_ring(struct cap_port *port, struct cap_queue *queue, struct cap_
 	errno = 0;
 	queue->ring = port->library.open(device, port->caplen, flags);
 	if (!queue->ring) {
+		const int code = errno;
 		struct cap_pfring_failure failure = {
 			.interface = config->interface,
-			.code = errno,
+			.code = code,
+			.socket = cap_pfring_try_socket(),
 			.zc = port->options->zc,
 			.library_version = port->library.version,
 			.caplen = port->caplen,

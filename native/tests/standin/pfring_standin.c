@@ -6,13 +6,14 @@
  * - A packet that was handed out stands until the next is asked for; then it is overwritten, as a ring would.
  * - VLAN tags that the kernel took out of a frame are put back as 802.1Q, whatever they were, and not at all when
  *   all their bits are 0.
+ * - A ring that cannot be opened leaves ENODEV as errno, whatever the reason.
  * - Statistics count what was read and what found no room; a ring that is not enabled takes and counts nothing.
  *
  * Built with SLOTS its rings have as many, and WITHOUT_POLL leaves a function out. The environment makes it fail in
  * other ways that the vendor's can:
  *
  *   STANDIN_PFRING_VERSION, _MODULE_VERSION  their versions (0x090200)
- *   STANDIN_PFRING_OPEN         errno with which rings cannot be opened
+ *   STANDIN_PFRING_OPEN         "fails": rings cannot be opened
  *   STANDIN_PFRING_LICENCE      "missing", or the second at which the licence ends (0: never)
  *   STANDIN_PFRING_DEMO         packets after which zero-copy ends for want of a licence
  *   STANDIN_PFRING_HEADER       "other": headers of another layout
@@ -214,7 +215,6 @@ struct pfring *pfring_open(const char *device, uint32_t caplen, uint32_t flags)
 	char name[IFNAMSIZ] = "";
 	bool channel = strchr(device, '@') != NULL;
 	unsigned ifindex;
-	int failure = (int)number("STANDIN_PFRING_OPEN", 0);
 
 	if (!ring)
 		return NULL;
@@ -228,12 +228,11 @@ struct pfring *pfring_open(const char *device, uint32_t caplen, uint32_t flags)
 	ifindex = if_nametoindex(name);
 	/* Protocol 0: nothing comes in before bind; and from then on nothing until the ring is enabled. */
 	ring->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (failure || !ifindex || ring->fd < 0 || make_frames(ring) ||
+	if (is("STANDIN_PFRING_OPEN", "fails") || !ifindex || ring->fd < 0 || make_frames(ring) ||
 	    attach_return(ring->fd, 0) || bind_to(ring, ifindex, flags & CAP_PFRING_PROMISC) ||
 	    (channel && join(ring, ifindex, PACKET_FANOUT_QM))) {
-		failure = failure ? failure : ifindex ? errno : ENODEV;
 		pfring_close(ring);
-		errno = failure;
+		errno = ENODEV;
 		return NULL;
 	}
 	if (is("STANDIN_PFRING_FILTER", "ignored"))
