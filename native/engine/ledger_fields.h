@@ -22,7 +22,7 @@ F(worker, kernel_dropped,   "drop",     "kernel", "packets", "no ring or frame m
 F(worker, ring_full,        "drop",     "kernel", "packets", "the receive ring was full: the engine was too slow") \
 F(worker, unbound,          "drop",     "kernel", "packets", "arrived on a queue that no socket is bound to") \
 F(worker, other_link,       "drop",     "kernel", "packets", "of another kind of link than the port's (DAG, ERF files: a record type that is not Ethernet)") \
-F(worker, invalid,          "drop",     "kernel", "packets", "came as records that contradict themselves (DAG)") \
+F(worker, invalid,          "drop",     "kernel", "packets", "came as records that contradict themselves (DAG), or under such headers (PF_RING)") \
 F(worker, port_removed,     "drop",     "kernel", "packets", "taken by the kernel and gone with an interface that was removed") \
 F(worker, no_block,         "drop",     "engine", "packets", "no free block: the disk was slower than the packets") \
 F(worker, cut_packets,      "info",     "",       "packets", "stored shorter than they were, by the snap length") \

@@ -266,6 +266,37 @@ def test_headers_of_another_abi_end_the_capture_and_not_the_engine(
         assert_balanced(engine.stop())
 
 
+@standin_only
+@pytest.mark.parametrize("zc", [False, True], ids=["standard", "zero-copy"])
+def test_an_odd_header_among_many_is_counted_as_invalid_and_the_capture_goes_on(
+    zc: bool, lab: Lab, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STANDIN_PFRING_ODD", "75")
+    with Engine(place, pf_ring(zc=zc), netns=lab.netns) as engine:
+        sent = lab.send(SMALL, count=1000)
+        ledger = engine.stop()
+    assert_balanced(ledger)
+    total = ledger.total
+    assert total.wire == sent.accepted == 1000
+    assert total.drops["invalid"] == total.dropped == 1000 // 75
+    found = check(engine.files(), 1000)
+    assert found.distinct == total.delivered == 1000 - 1000 // 75 and found.damaged == 0
+    (told,) = engine.log("odd_header")
+    assert "counted as invalid" in told["message"] and not engine.log("port_lost")
+
+
+@standin_only
+def test_an_odd_header_among_the_first_packets_is_another_abi(
+    lab: Lab, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STANDIN_PFRING_ODD", "64")
+    with Engine(place, pf_ring(), netns=lab.netns) as engine:
+        lab.send(SMALL, count=100)
+        wait_until(lambda: bool(engine.log("pf_ring")), "the engine sees it")
+        assert "make no sense" in engine.log("pf_ring")[0]["message"]
+        assert_balanced(engine.stop())
+
+
 def test_more_queues_than_channels_are_refused(wide_lab: Lab, place: Path) -> None:
     code, sentence = Engine(place, pf_ring(5), netns=wide_lab.netns).refuse()
     assert code == 3

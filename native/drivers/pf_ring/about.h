@@ -33,14 +33,14 @@ static const struct cap_mode cap_pf_ring_modes[] = {
 	{ 0 },
 };
 
-static const char *const cap_pf_ring_drops[] = { "ring_full", NULL };
+static const char *const cap_pf_ring_drops[] = { "ring_full", "invalid", NULL };
 
 #define CAP_PF_RING_ABOUT                                                                                                            \
 	.name = "pf_ring",                                                                                                           \
 	.summary =                                                                                                                   \
 		"PF_RING: the vendor's kernel module copies frames into rings, or its zero-copy driver gives the NIC to the engine", \
 	.wire = "what was put into the rings, the module's drops, and what the filter in the kernel rejected",                       \
-	.sees = "rings that were full; with zero-copy what the NIC counts as dropped",                                               \
+	.sees = "rings that were full; with zero-copy what the NIC counts as dropped; and packets whose header makes no sense",      \
 	.drops = cap_pf_ring_drops,                                                                                                  \
 	.blind =                                                                                                                     \
 		"what the NIC loses before the module, but for its own counters; with zero-copy what arrives after a crash",         \

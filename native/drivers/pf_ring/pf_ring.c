@@ -39,8 +39,16 @@
 /* What a NIC's ring may hold where the library does not say: the largest that the vendor's drivers have. */
 #define MOST_NIC_SLOTS 32768U
 
+/* Another ABI shows in each packet's header: one among many that is odd is damaged, and no other ABI's. */
+#define PACKETS_TO_TRUST_THE_ABI 64U
+
 /* So many packets without one that our filter saw: the module does not run it. */
 #define FILTER_PATIENCE 1000U
+
+static uint64_t handed_out(const struct cap_queue *queue)
+{
+	return queue->taken + queue->invalid;
+}
 
 static bool is_disarmed(const struct cap_port *port)
 {
@@ -60,7 +68,7 @@ static void look(const struct cap_queue *queue, struct cap_pfring_look *now)
 	if (queue->filter)
 		cap_kernel_filter_counters(queue->filter, &seen, &accepted);
 	*now = (struct cap_pfring_look){
-		.taken = queue->taken,
+		.taken = handed_out(queue),
 		.recv = port->options->zc ? 0 : stats.recv,
 		/* An error comes as a number that is no number of packets. */
 		.queued = queued <= INT32_MAX ? queued : 0,
@@ -225,6 +233,67 @@ static bool makes_sense(const struct cap_queue *queue, const unsigned char *data
 	       header->ts.tv_usec < (suseconds_t)(CAP_NS_PER_S / CAP_NS_PER_US);
 }
 
+static int fail_queue(struct cap_queue *queue, int error)
+{
+	queue->error = error;
+	return -EIO;
+}
+
+static void count_odd(struct cap_queue *queue)
+{
+	if (!queue->invalid)
+		cap_warn(
+			"odd_header",
+			"%s queue %u: a packet's header makes no sense (%u bytes of %u): such packets are counted as invalid",
+			queue->port->config->interface, queue->index, queue->header.caplen,
+			queue->header.len);
+	queue->invalid++;
+}
+
+/* Nobody can say what a NIC's ring holds: the first that is not there ends it. */
+static void find_empty(struct cap_queue *queue)
+{
+	const bool zc = queue->port->options->zc;
+
+	if (queue->untimed || zc)
+		queue->fresh_ns = cap_realtime_ns();
+	if (queue->account.settled && zc)
+		queue->account.left = 0;
+}
+
+/*
+ * Take the next packet whose header makes sense. What lies in front of it is counted and passed over, a burst of
+ * them at most.
+ *
+ * @return 1, 0 when there is none, or negative errno
+ */
+static int take(struct cap_queue *queue, unsigned char **data)
+{
+	struct cap_pfring_account *account = &queue->account;
+	bool good = false;
+
+	for (unsigned n = 0; !good && n < CAP_BURST && (!account->settled || account->left); n++) {
+		int rc = queue->port->library.recv(queue->ring, data, 0, &queue->header, 0);
+
+		if (rc == 0 || rc == CAP_PFRING_NO_PACKET) {
+			find_empty(queue);
+			return 0;
+		}
+		if (rc < 0)
+			return fail_queue(queue, rc);
+		good = makes_sense(queue, *data);
+		if (good)
+			__atomic_store_n(&queue->taken, queue->taken + 1, __ATOMIC_RELAXED);
+		else if (queue->taken < PACKETS_TO_TRUST_THE_ABI)
+			return fail_queue(queue, -EPROTO);
+		else
+			count_odd(queue);
+		if (account->settled)
+			cap_pfring_account_took(account, handed_out(queue));
+	}
+	return good;
+}
+
 static int rx_burst(struct cap_queue *queue, struct cap_packet *packets, unsigned max)
 {
 	unsigned char *data = NULL;
@@ -233,24 +302,11 @@ static int rx_burst(struct cap_queue *queue, struct cap_packet *packets, unsigne
 	(void)max;
 	if (queue->error)
 		return -EIO;
-	if (is_disarmed(queue->port)) {
+	if (is_disarmed(queue->port))
 		settle(queue);
-		if (!queue->account.left)
-			return 0;
-	}
-	rc = queue->port->library.recv(queue->ring, &data, 0, &queue->header, 0);
-	if (rc == 0 || rc == CAP_PFRING_NO_PACKET) {
-		if (queue->untimed || queue->port->options->zc)
-			queue->fresh_ns = cap_realtime_ns();
-		/* Nobody can say what a NIC's ring holds: the first that is not there ends it. */
-		if (queue->account.settled && queue->port->options->zc)
-			queue->account.left = 0;
-		return 0;
-	}
-	if (rc < 0 || !makes_sense(queue, data)) {
-		queue->error = rc < 0 ? rc : -EPROTO;
-		return -EIO;
-	}
+	rc = take(queue, &data);
+	if (rc <= 0)
+		return rc;
 	packets[0] = (struct cap_packet){
 		.data = data,
 		.len = queue->header.caplen,
@@ -260,9 +316,6 @@ static int rx_burst(struct cap_queue *queue, struct cap_packet *packets, unsigne
 	};
 	queue->empty_polls = 0;
 	__atomic_store_n(&queue->last_ns, packets[0].timestamp_ns, __ATOMIC_RELAXED);
-	__atomic_store_n(&queue->taken, queue->taken + 1, __ATOMIC_RELAXED);
-	if (queue->account.settled)
-		cap_pfring_account_took(&queue->account, queue->taken);
 	return 1;
 }
 
@@ -286,6 +339,7 @@ static void counters(struct cap_queue *queue, struct cap_source_counters *out)
 		.wire = cap_pfring_account_wire(&queue->account),
 		.filtered = queue->account.filtered,
 		.ring_full = queue->account.drop,
+		.invalid = queue->invalid,
 		.untimed = queue->untimed,
 		.time_error_ns = queue->untimed ? queue->late_ns :
 				 queue->coarse	? CAP_NS_PER_US :

@@ -20,6 +20,7 @@ struct cap_queue {
 	uint64_t fresh_ns;    /**< when the ring was last seen empty, where packets have no time */
 	uint64_t late_ns;     /**< the longest since then that a packet was taken */
 	uint64_t taken;	      /**< packets since arm; read by the main thread */
+	uint64_t invalid;     /**< packets whose header makes no sense, beside those */
 	uint64_t untimed;     /**< of these, with the time when they were taken */
 	uint64_t soft_stamps; /**< of these, with the kernel's time though the NIC's was asked for */
 	uint64_t last_ns;     /**< time stamp of the last one */

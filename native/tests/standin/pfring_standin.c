@@ -17,6 +17,7 @@
  *   STANDIN_PFRING_LICENCE      "missing", or the second at which the licence ends (0: never)
  *   STANDIN_PFRING_DEMO         packets after which zero-copy ends for want of a licence
  *   STANDIN_PFRING_HEADER       "other": headers of another layout
+ *   STANDIN_PFRING_ODD          every so many packets one has more bytes than it had on the wire, or none
  *   STANDIN_PFRING_FILTER       "none": sets no filter; "ignored": gives a descriptor that filters nothing
  *   STANDIN_PFRING_NIC_OFFSET   nanoseconds by which the NIC's clock is ahead; not set: the NIC has none
  */
@@ -426,6 +427,9 @@ int pfring_recv(struct pfring *ring, unsigned char **buffer, unsigned buffer_len
 	if (is("STANDIN_PFRING_HEADER", "other"))
 		memmove(&header->caplen, &header->timestamp_ns,
 			sizeof(*header) - offsetof(struct cap_pfring_header, timestamp_ns));
+	if (ring->read % number("STANDIN_PFRING_ODD", UINT64_MAX) ==
+	    number("STANDIN_PFRING_ODD", 0) - 1)
+		header->caplen = ring->read % 2 ? 0 : header->len + 1;
 	ring->held = frame;
 	ring->held_len = frame->tp_snaplen;
 	ring->next = (ring->next + 1) % ring->frames;
