@@ -344,7 +344,7 @@ static long pause_of(const struct cap_port *port, enum mode mode)
 	return pause < hold ? pause : hold;
 }
 
-/* Less than what was asked for, or so little that another method is better. */
+/* Less than what was asked for, or than the driver has: what it never had, effective_mode tells by itself. */
 static void tell_less(const struct cap_port *port, const char *driver, enum mode mode, int why,
 		      struct cap_port_facts *facts)
 {
@@ -356,10 +356,10 @@ static void tell_less(const struct cap_port *port, const char *driver, enum mode
 	if (asked != MODE_AUTO && mode != asked)
 		cap_degraded(facts, "asked for mode %s, the kernel gave %s: %s (driver %s)",
 			     mode_words[asked], mode_titles[mode], because, driver);
-	else if (asked == MODE_AUTO && mode == MODE_SKB)
+	else if (asked == MODE_AUTO && mode == MODE_SKB && why != -EOPNOTSUPP)
 		cap_degraded(
 			facts,
-			"no native XDP here: %s (driver %s): generic XDP costs more than method af_packet",
+			"native XDP is not to be had here: %s (driver %s): generic XDP costs more than method af_packet",
 			because, driver);
 }
 
@@ -370,7 +370,7 @@ static int choose_mode(struct cap_port *port, struct cap_port_facts *facts, stru
 	enum mode mode = asked == MODE_AUTO ? MODE_ZEROCOPY : asked;
 	bool only = port->options->strict && asked != MODE_AUTO;
 	char driver[CAP_NETDEV_DRIVER];
-	int first_rc = 0, rc;
+	int first_rc = 0, last_rc = 0, rc;
 
 	cap_netdev_driver(port->config->interface, driver);
 	for (;;) {
@@ -379,13 +379,14 @@ static int choose_mode(struct cap_port *port, struct cap_port_facts *facts, stru
 			     NO_REDIRECT;
 		if (rc == 0)
 			break;
+		last_rc = rc;
 		if (!first_rc)
 			first_rc = rc;
 		if (only || mode == MODE_SKB || rc == -EPERM || rc == -EBUSY || rc == -ENOMEM)
 			return fail_modes(port, mode, rc, err);
 		mode++;
 	}
-	tell_less(port, driver, mode, first_rc, facts);
+	tell_less(port, driver, mode, asked == MODE_AUTO ? last_rc : first_rc, facts);
 	/* A NIC lets no frame pass that is larger than its MTU: then nothing is missing. */
 	if (!port->several_buffers && port->mtu + LINK_OVERHEAD > FRAME_SIZE - FRAME_HEADROOM)
 		cap_degraded(
