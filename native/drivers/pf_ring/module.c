@@ -149,14 +149,21 @@ int cap_pfring_cluster_holder(const char *root, unsigned id)
 	return pid;
 }
 
-int cap_pfring_try_socket(void)
+static int try_socket(int family, int protocol)
 {
-	int fd = socket(CAP_PFRING_FAMILY, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
+	int fd = socket(family, SOCK_RAW | SOCK_CLOEXEC, protocol);
 
 	if (fd < 0)
 		return errno;
 	close(fd);
 	return 0;
+}
+
+/* A packet socket asks for the same right, also where there is no module to ask for it. Of protocol 0 it receives nothing. */
+int cap_pfring_try_socket(void)
+{
+	return try_socket(AF_PACKET, 0) == EPERM ? EPERM :
+						   try_socket(CAP_PFRING_FAMILY, htons(ETH_P_ALL));
 }
 
 static bool same_release(const char *module, const char *library)

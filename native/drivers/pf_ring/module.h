@@ -34,7 +34,7 @@ int cap_pfring_cluster_holder(const char *root, unsigned id);
  */
 bool cap_pfring_is_steered(const char *root, const char *interface, unsigned ifindex);
 
-/** Ask for a socket of the module's, as the library does. @return 0 it gives one, or errno of the refusal */
+/** Ask for the right to have one, and for a socket of the module's, as the library does. @return 0 it gives one, or errno of the refusal */
 int cap_pfring_try_socket(void);
 
 /** Why pfring_open failed, as far as that can be known: most libraries leave ENODEV whatever the reason. */
