@@ -50,10 +50,15 @@ static void options_are_read_strictly(void)
 	HOLDS(parse("{\"streams\": [4, 0], \"fcs\": \"none\", \"drop_attribute\": 12}", &options,
 		    &err) == 0);
 	HOLDS(options->stream_count == 2 && options->streams[0] == 4 && options->streams[1] == 0);
-	HOLDS(options->fcs == CAP_ERF_FCS_NONE && options->drop_code == 12 && options->drop_asked);
+	HOLDS(options->fcs == CAP_ERF_FCS_NONE && options->drop_asked);
+	HOLDS(options->drop_code == 12 && !options->drop_name);
 	cap_dag_free_options(options);
 	HOLDS(parse("{}", &options, &err) == 0);
 	HOLDS(!options->stream_count && !options->library && !options->drop_asked);
+	HOLDS(!strcmp(options->drop_name, "stream_drop_count"));
+	cap_dag_free_options(options);
+	HOLDS(parse("{\"drop_attribute\": \"drops\"}", &options, &err) == 0);
+	HOLDS(options->drop_code == CAP_DAG_NO_CODE && !strcmp(options->drop_name, "drops"));
 	cap_dag_free_options(options);
 }
 

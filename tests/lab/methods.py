@@ -144,7 +144,7 @@ DAG = Driver(
     "dag",
     "dag",
     "card",
-    {"library": programs.dag, "drop_attribute": "standin_stream_drops"},
+    {"library": programs.dag},
     tiny={"library": lambda: programs.dag("HOLE_DEFAULT=(1U<<20)")},
     absent="there is no card",
     card=True,

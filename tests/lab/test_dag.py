@@ -79,8 +79,7 @@ def own_lab() -> Iterator[Lab]:
 def port(card: Lab, queues: int = 1, **options: Any) -> dict[str, Any]:
     """A port of the card; a filter and the like stand beside the options."""
     beside = {key: options.pop(key) for key in ("filter", "snaplen") if key in options}
-    real: dict[str, Any] = {"drop_attribute": None} if REAL else {}
-    return DAG.port(card.interface, queues, options={**real, **options}, **beside)
+    return DAG.port(card.interface, queues, options=options, **beside)
 
 
 def netns(card: Lab) -> str | None:
@@ -196,9 +195,11 @@ def test_a_filter_selects_exactly_and_the_snap_length_cuts(card: Lab, place: Pat
 
 
 @standin_only
-@pytest.mark.parametrize("attribute", ["standin_stream_drops", DROP_CODE], ids=["by name", "by number"])
+@pytest.mark.parametrize(
+    "attribute", [None, "stream_drop_count", DROP_CODE], ids=["by the vendor's name", "by a given name", "by number"]
+)
 def test_under_overload_what_a_stream_had_no_room_for_is_counted_by_the_card(
-    attribute: str | int, lab: Lab, cards: Path, place: Path
+    attribute: str | int | None, lab: Lab, cards: Path, place: Path
 ) -> None:
     (cards / "dag0").write_text(f"feed packet {lab.interface}\nhole {1 << 20}\n")
     with Engine(place, tape(drop_attribute=attribute), netns=lab.netns) as engine:
@@ -217,9 +218,11 @@ def test_under_overload_what_a_stream_had_no_room_for_is_counted_by_the_card(
 @standin_only
 def test_without_the_cards_counter_the_records_tell_of_what_was_lost(lab: Lab, cards: Path, place: Path) -> None:
     (cards / "dag0").write_text(f"feed packet {lab.interface}\nhole {1 << 20}\n")
-    options = {"library": programs.old_dag(), "drop_attribute": None}
-    with Engine(place, tape(**options), netns=lab.netns) as engine:
-        assert BY_RECORDS in engine.port_status()["effective_mode"] and engine.port_status()["degraded"] == []
+    with Engine(place, tape(library=programs.old_dag()), netns=lab.netns) as engine:
+        status = engine.port_status()
+        assert BY_RECORDS in status["effective_mode"]
+        (sentence,) = status["degraded"]
+        assert "libdagconf is not there" in sentence and "before coloured records is not counted" in sentence
         sent = lab.send(SMALL, count=1)
         engine.wait_for(lambda ledger: ledger.total.wire >= 1, "the first is there: its loss counter is of before")
         with suspended(engine):
@@ -249,9 +252,24 @@ def test_a_counter_that_is_asked_for_and_not_there_is_told(lab: Lab, place: Path
 
 
 @standin_only
+def test_a_counter_of_another_name_is_missed_until_it_is_named(lab: Lab, place: Path) -> None:
+    library = programs.dag('STANDIN_DROP_NAME="drops_of_a_stream"')
+    with Engine(place, port(lab, library=library), netns=lab.netns) as engine:
+        status = engine.port_status()
+        engine.stop()
+    (sentence,) = status["degraded"]
+    assert "no attribute stream_drop_count" in sentence and "options.drop_attribute" in sentence
+    named = port(lab, library=library, drop_attribute="drops_of_a_stream")
+    with Engine(place, named, netns=lab.netns) as engine:
+        status = engine.port_status()
+        engine.stop()
+    assert status["degraded"] == [] and BY_CARD in status["effective_mode"]
+
+
+@standin_only
 def test_colours_come_as_comments_and_their_missing_loss_counter_is_told(lab: Lab, cards: Path, place: Path) -> None:
     (cards / "dag0").write_text(f"feed packet {lab.interface}\ntype 11\n")
-    with Engine(place, tape(drop_attribute=None), netns=lab.netns) as engine:
+    with Engine(place, tape(library=programs.old_dag()), netns=lab.netns) as engine:
         sent = lab.send(SMALL, count=100)
         engine.wait_for(lambda ledger: ledger.total.wire >= sent.accepted, "all are there")
         ledger = engine.stop()
@@ -292,7 +310,7 @@ def test_records_go_round_the_streams_memory_and_none_is_damaged(
 @standin_only
 def test_a_library_from_before_large_streams_will_do(cards: Path, place: Path) -> None:
     taped(cards, write(place / "in.erf"), "hole 65536")
-    with Engine(place, tape(library=programs.old_dag(), drop_attribute=None)) as engine:
+    with Engine(place, tape(library=programs.old_dag())) as engine:
         engine.wait_for(lambda ledger: ledger.total.wire >= FRAMES, "the card has written all")
         ledger = engine.stop()
     assert_nothing_lost(ledger, FRAMES)

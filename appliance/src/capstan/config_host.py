@@ -146,4 +146,4 @@ class Dag(Settings):
     idle: Literal["sleep", "poll"] = "sleep"
     """What a worker does while its stream is empty: sleep for microseconds, or go on asking."""
     drop_attribute: CardAttribute = None
-    """The card's counter of what a stream had no room for; null takes the records' loss counters."""
+    """The card's counter of what a stream had no room for, by name or number; null: the vendor's stream_drop_count."""

@@ -16,15 +16,13 @@ static cap_dag_attribute find_attribute(const struct cap_port *port, int stream)
 {
 	const struct cap_dag_options *options = port->options;
 	const struct cap_dag_library *library = &port->library;
+	cap_dag_attribute found = 0;
 
-	if (options->drop_name)
-		return library->attribute_by_name ?
-			       library->attribute_by_name(port->card, options->drop_name,
-							  stream / 2) :
-			       0;
-	return library->attribute_by_code ?
-		       library->attribute_by_code(port->card, (int)options->drop_code, stream / 2) :
-		       0;
+	if (options->drop_code != CAP_DAG_NO_CODE && library->attribute_by_code)
+		found = library->attribute_by_code(port->card, (int)options->drop_code, stream / 2);
+	if (!found && options->drop_name && library->attribute_by_name)
+		found = library->attribute_by_name(port->card, options->drop_name, stream / 2);
+	return found;
 }
 
 static bool find_all(struct cap_port *port)
@@ -44,16 +42,17 @@ static bool find_all(struct cap_port *port)
 /* @return why the card's own counter cannot be had, or NULL when it is */
 static const char *use_card(struct cap_port *port)
 {
-	if (port->options->drop_code == CAP_DAG_NO_CODE && !port->options->drop_name)
-		return "options.drop_attribute does not name it";
 	if (!cap_dag_has_config(&port->library))
 		return "libdagconf is not there";
 	port->card = port->library.config_open(port->device);
 	if (!port->card)
 		return "libdagconf cannot open the card";
-	if (!find_all(port))
-		return "the card has no attribute as options.drop_attribute names it";
-	return NULL;
+	if (find_all(port))
+		return NULL;
+	return port->options->drop_asked ?
+		       "the card has no attribute as options.drop_attribute names it" :
+		       "the card has no attribute " CAP_DAG_DROP_NAME
+		       ": write its name as options.drop_attribute";
 }
 
 void cap_dag_drops_open(struct cap_port *port, struct cap_port_facts *facts)
@@ -64,11 +63,10 @@ void cap_dag_drops_open(struct cap_port *port, struct cap_port_facts *facts)
 	if (!why_not)
 		return;
 	cap_dag_drops_close(port);
-	if (port->options->drop_asked)
-		cap_degraded(
-			facts,
-			"the card's counter of drops is not read (%s): drops are known by the records' loss counters, which tell of them with the next packet only and stick at 65535, and coloured records have none",
-			why_not);
+	cap_degraded(
+		facts,
+		"the card's counter of drops is not read (%s): drops are known by the records' loss counters, which tell of them with the next packet only and stick at 65535; what is lost before coloured records is not counted, as they have none",
+		why_not);
 }
 
 static bool read_counter(struct cap_queue *queue, uint32_t *value)

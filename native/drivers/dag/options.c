@@ -53,7 +53,7 @@ static int read_streams(struct cap_settings *in, struct cap_dag_options *options
 	return 0;
 }
 
-/* The attribute's number is one of the vendor's header, and another one in another release of it. */
+/* Its number is one of the vendor's header, and another one in another release of it. */
 static int read_drop_attribute(struct cap_settings *in, struct cap_dag_options *options,
 			       struct cap_error *err)
 {
@@ -62,6 +62,8 @@ static int read_drop_attribute(struct cap_settings *in, struct cap_dag_options *
 	if (!value)
 		return 0;
 	options->drop_asked = true;
+	free(options->drop_name);
+	options->drop_name = NULL;
 	if (json_is_integer(value) && json_integer_value(value) >= 0 &&
 	    json_integer_value(value) <= INT32_MAX) {
 		options->drop_code = json_integer_value(value);
@@ -85,8 +87,11 @@ int cap_dag_parse_options(json_t *object, void **out, struct cap_error *err)
 
 	if (!options)
 		return cap_fail(err, ENOMEM, "out of memory");
-	*options = (struct cap_dag_options){ .drop_code = CAP_DAG_DROP_CODE };
+	*options = (struct cap_dag_options){ .drop_code = CAP_DAG_DROP_CODE,
+					     .drop_name = strdup(CAP_DAG_DROP_NAME) };
 	rc = cap_settings_open(&in, object, err, "options");
+	if (rc == 0 && !options->drop_name)
+		rc = cap_fail(err, ENOMEM, "out of memory");
 	if (rc == 0)
 		rc = cap_settings_text(&in, "library", &options->library, err);
 	if (rc == 0 && options->library && *options->library != '/')

@@ -17,15 +17,18 @@ enum cap_dag_idle {
 /** No attribute of that number is asked for. */
 #define CAP_DAG_NO_CODE (-1)
 
+/** What the vendor calls the counter of a stream's drops. */
+#define CAP_DAG_DROP_NAME "stream_drop_count"
+
 struct cap_dag_options {
 	char *library;	       /**< absolute path of libdag, or NULL: where the linker finds it */
 	unsigned stream_count; /**< 0: those that the card has, in their order */
 	int streams[CAP_MAX_QUEUES];
-	int fcs;	   /**< enum cap_erf_fcs */
-	int idle;	   /**< enum cap_dag_idle */
-	char *drop_name;   /**< of the attribute that counts a stream's drops, or NULL */
-	int64_t drop_code; /**< the same by its number in the vendor's header, or CAP_DAG_NO_CODE */
-	bool drop_asked;   /**< the settings name it, and not the build alone */
+	int fcs;  /**< enum cap_erf_fcs */
+	int idle; /**< enum cap_dag_idle */
+	char *drop_name; /**< of the attribute that counts a stream's drops, or NULL: by its number alone */
+	int64_t drop_code; /**< its number in the vendor's header, tried first, or CAP_DAG_NO_CODE */
+	bool drop_asked;   /**< the settings name it */
 };
 
 extern const char *const cap_dag_idle_words[];

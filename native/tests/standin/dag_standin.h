@@ -36,9 +36,11 @@
 #define STANDIN_STREAMS 128
 #define STANDIN_NAME 64
 
-/** What dag_config_get_indexed_attribute_uuid takes for the drop counter, and its name. */
+/** What dag_config_get_indexed_attribute_uuid takes for the drop counter, and its name: the vendor's own. */
 #define STANDIN_DROP_CODE 4711
-#define STANDIN_DROP_NAME "standin_stream_drops"
+#ifndef STANDIN_DROP_NAME
+#define STANDIN_DROP_NAME "stream_drop_count"
+#endif
 
 /** Counters of 32 bits wrap after the first few drops, so that every test sees it. */
 #define STANDIN_FIRST_DROPS (UINT32_MAX - 2U)
