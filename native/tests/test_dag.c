@@ -450,6 +450,61 @@ static void drops_are_counted_from_the_first_time_that_the_cards_counter_can_be_
 	free(port);
 }
 
+static int counters;
+
+static cap_dag_card stub_config_open(const char *device)
+{
+	return (cap_dag_card)(uintptr_t)device;
+}
+
+static void stub_config_close(cap_dag_card card)
+{
+	(void)card;
+}
+
+static cap_dag_attribute stub_attribute_by_name(cap_dag_card card, const char *name, int index)
+{
+	(void)card;
+	HOLDS(!strcmp(name, CAP_DAG_DROP_NAME));
+	return index < counters ? (cap_dag_attribute)index + 1 : 0;
+}
+
+/* @return which of the card's counters, from 0, is stream 4's, of a card of so many receive streams */
+static unsigned counter_of_stream_4(int streams)
+{
+	char name[] = CAP_DAG_DROP_NAME;
+	const struct cap_dag_options options = { .drop_code = CAP_DAG_NO_CODE, .drop_name = name };
+	struct cap_port *port = stub_port(&options, 1);
+	struct cap_port_facts facts = { 0 };
+	cap_dag_attribute found;
+
+	port->card_streams = streams;
+	port->queues[0].stream = 4;
+	port->library.config_open = stub_config_open;
+	port->library.config_close = stub_config_close;
+	port->library.attribute_by_name = stub_attribute_by_name;
+	port->library.read_u32 = stub_read_u32;
+	counter_fails = false;
+	cap_dag_drops_open(port, &facts);
+	HOLDS(port->drops_from == CAP_DAG_DROPS_CARD && !facts.degraded_count);
+	found = port->queues[0].attribute;
+	cap_dag_drops_close(port);
+	free(port);
+	return (unsigned)found - 1;
+}
+
+static void a_streams_counter_is_found_whether_a_card_counts_all_streams_or_those_that_receive(void)
+{
+	for (int streams = 3; streams < 20; streams++) {
+		counters = streams;
+		HOLDS(counter_of_stream_4(streams) == 2);
+		counters = 2 * streams;
+		HOLDS(counter_of_stream_4(streams) == 4);
+		counters = 2 * streams - 1;
+		HOLDS(counter_of_stream_4(streams) == 4);
+	}
+}
+
 int main(void)
 {
 	static const struct sentence sentences[] = {
@@ -472,6 +527,8 @@ int main(void)
 		  no_stream_is_asked_for_behind_those_that_the_card_has },
 		{ "drops are counted from the first time that the card's counter can be read",
 		  drops_are_counted_from_the_first_time_that_the_cards_counter_can_be_read },
+		{ "a stream's counter is found whether a card counts all streams, or those that receive",
+		  a_streams_counter_is_found_whether_a_card_counts_all_streams_or_those_that_receive },
 	};
 	char command[64];
 	int rc;

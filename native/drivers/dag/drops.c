@@ -11,18 +11,30 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Attributes are counted by receive stream: stream 4 is the third. */
-static cap_dag_attribute find_attribute(const struct cap_port *port, int stream)
+static cap_dag_attribute attribute_at(const struct cap_port *port, int index)
 {
 	const struct cap_dag_options *options = port->options;
 	const struct cap_dag_library *library = &port->library;
 	cap_dag_attribute found = 0;
 
 	if (options->drop_code != CAP_DAG_NO_CODE && library->attribute_by_code)
-		found = library->attribute_by_code(port->card, (int)options->drop_code, stream / 2);
+		found = library->attribute_by_code(port->card, (int)options->drop_code, index);
 	if (!found && options->drop_name && library->attribute_by_name)
-		found = library->attribute_by_name(port->card, options->drop_name, stream / 2);
+		found = library->attribute_by_name(port->card, options->drop_name, index);
 	return found;
+}
+
+/*
+ * Cards count their receive streams alone, so that stream 4 has the third counter; or all streams, so that it has
+ * the fifth. libpcap was written for the first, and later for the second. With either the last stream tells them
+ * apart: by its own number there is a counter in the second case only.
+ */
+static cap_dag_attribute find_attribute(const struct cap_port *port, int stream)
+{
+	const int last = 2 * (port->card_streams - 1);
+	const bool counts_all = last > 0 && attribute_at(port, last);
+
+	return attribute_at(port, counts_all ? stream : stream / 2);
 }
 
 static bool find_all(struct cap_port *port)
