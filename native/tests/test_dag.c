@@ -305,7 +305,7 @@ static int stub_attach(int fd, int stream, uint32_t flags, uint64_t extra_window
 	(void)flags;
 	(void)extra_window;
 	last_asked = stream;
-	errno = refusals[stream];
+	errno = stream < 2 * receive_streams ? refusals[stream] : EINVAL;
 	return errno ? -1 : 0;
 }
 
@@ -412,8 +412,10 @@ static int stub_read_u32(cap_dag_card card, cap_dag_attribute attribute, uint32_
 {
 	(void)card;
 	(void)attribute;
+	if (counter_fails)
+		return EINVAL;
 	*value = counter;
-	return counter_fails ? EINVAL : 0;
+	return 0;
 }
 
 static void drops_are_counted_from_the_first_time_that_the_cards_counter_can_be_read(void)
