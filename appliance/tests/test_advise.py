@@ -189,7 +189,7 @@ def test_kernels_before_and_after_the_driver_got_xdp() -> None:
     advice = advise(config(), *host(VMXNET3), DISTRIBUTION)[0]
     xdp = advice.candidate("af_xdp")
     assert xdp is not None
-    assert "vmxnet3 has no native XDP here, which got it in Linux 6.6" in xdp.reason
+    assert "vmxnet3 has no native XDP with XDP_REDIRECT here, which got it in Linux 6.6" in xdp.reason
     made, network = host(VMXNET3)
     later = advise(config(), replace(made, kernel_release="6.12.0"), network, DISTRIBUTION)[0]
     assert later.candidate("af_xdp").mode == "copy"  # type: ignore[union-attr]

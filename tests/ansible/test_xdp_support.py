@@ -30,6 +30,22 @@ TOLD_ALL, TOLD_NATIVE, TOLD_NO_REDIRECT, TOLD_NOTHING = 0x7F, 0x3, 0x29, 0x0
         ("vmxnet3", (6, 6), True, False),
         ("igb", (6, 14), True, True),
         ("no_such_driver", (6, 1), False, False),
+        # With native XDP but without XDP_REDIRECT, by which a socket gets its packets.
+        ("ixgbevf", (6, 1), False, False),
+        ("nicvf", (6, 1), False, False),
+        ("ena", (5, 10), False, False),
+        ("ena", (6, 1), True, False),
+        ("hv_netvsc", (5, 15), False, False),
+        ("hv_netvsc", (6, 1), True, False),
+        ("mana", (5, 19), False, False),
+        ("mana", (6, 1), True, False),
+        ("mlx4_core", (5, 10), False, False),
+        ("mlx4_en", (6, 1), True, False),
+        ("qede", (5, 8), False, False),
+        ("st_gmac", (6, 1), True, True),
+        # That has it for zero-copy sockets alone.
+        ("nfp", (5, 17), False, False),
+        ("nfp", (6, 1), False, True),
     ],
 )
 def test_older_kernels_are_judged_by_the_table(
@@ -59,6 +75,20 @@ def test_a_driver_whose_programs_cannot_redirect_has_nothing_for_a_socket() -> N
     assert (found.native, found.zerocopy) == (False, False)
 
 
+@pytest.mark.parametrize("features", [0x9, 0xB], ids=["untold", "told"])
+def test_a_driver_that_redirects_for_zero_copy_alone_is_not_copied_from(features: int) -> None:
+    found = xdp_drivers.support("nfp", features, (6, 12))
+    assert (found.native, found.zerocopy) == (False, True)
+    assert "has native XDP for zero-copy alone" in xdp.report("ens1", found, 1500, None, 4)[0]
+    (refused,) = xdp.refusals("ens1", "capture_interfaces[0]", found, "copy")
+    assert refused.endswith("has native XDP for zero-copy alone; write zerocopy or auto")
+    assert xdp.refusals("ens1", "capture_interfaces[0]", found, "zerocopy") == []
+
+
+def test_no_driver_without_redirect_is_in_the_table_of_those_with_it() -> None:
+    assert not set(xdp_drivers.NO_REDIRECT) & set(xdp_drivers.NATIVE_SINCE)
+
+
 @pytest.mark.parametrize(
     ("mode", "features", "refused"),
     [
@@ -68,7 +98,7 @@ def test_a_driver_whose_programs_cannot_redirect_has_nothing_for_a_socket() -> N
             "mode is zerocopy, which the driver igb of ens1 does not have on this kernel; write copy",
         ),
         ("zerocopy", TOLD_NOTHING, "does not have on this kernel; write skb or auto"),
-        ("copy", TOLD_NOTHING, "has no native XDP on this kernel; write skb or auto"),
+        ("copy", TOLD_NOTHING, "has no native XDP for it on this kernel; write skb or auto"),
         ("copy", TOLD_NATIVE, None),
         ("zerocopy", TOLD_ALL, None),
         ("auto", TOLD_NOTHING, None),

@@ -17,7 +17,7 @@ from capstan.links import Link
 from capstan.machine import Card, Machine, Nic
 from capstan.means import IN_THE_ENGINE, Means, package_of
 from capstan.quantities import format_size
-from capstan.xdp_drivers import NATIVE_SINCE, Support, support, version_of
+from capstan.xdp_drivers import NATIVE_SINCE, NO_REDIRECT, Support, support, version_of
 
 ONE_BUFFER: Final = 3050
 """Bytes: an MTU that every driver's single receive buffer holds under native XDP."""
@@ -105,10 +105,8 @@ def _xdp_mode(subject: Subject) -> tuple[str, str]:
     driver = xdp.driver or "its driver"
     source = "the kernel says" if xdp.told else "by the drivers' histories"
     mtu = subject.link.mtu if subject.link else 0
-    if not xdp.native:
-        since = NATIVE_SINCE.get(xdp.driver)
-        later = f", which got it in Linux {since[0]}.{since[1]}" if since and not xdp.told else ""
-        return "generic", f"{driver} has no native XDP here{later} ({source})"
+    if not xdp.native and not (xdp.zerocopy and asked not in {"copy", "skb"}):
+        return "generic", f"{driver} has {_without_native(xdp)} ({source})"
     if asked == "skb":
         return "generic", f"{driver} has native XDP, and capture_af_xdp.mode is skb"
     if mtu > ONE_BUFFER and not xdp.buffers:
@@ -117,6 +115,16 @@ def _xdp_mode(subject: Subject) -> tuple[str, str]:
         return "zero-copy", f"{driver} has native XDP and zero-copy ({source})"
     lacks = ", without zero-copy" if not xdp.zerocopy else ""
     return "copy", f"{driver} has native XDP{lacks} ({source})"
+
+
+def _without_native(xdp: Support) -> str:
+    """What a driver has in place of native XDP for a socket that is copied to."""
+    if xdp.driver in NO_REDIRECT:
+        alone = "for zero-copy alone" if xdp.zerocopy else "without XDP_REDIRECT, by which a socket gets its packets"
+        return f"native XDP {alone}"
+    since = NATIVE_SINCE.get(xdp.driver)
+    later = f", which got it in Linux {since[0]}.{since[1]}" if since and not xdp.told else ""
+    return f"no native XDP with XDP_REDIRECT here{later}"
 
 
 def _pf_ring_mode(subject: Subject) -> tuple[str, str]:

@@ -21,35 +21,34 @@ _ERROR, _REQUEST = 2, 1
 Version = tuple[int, int]
 
 NATIVE_SINCE: dict[str, Version] = {
-    "mlx4_en": (4, 8),
-    "mlx5_core": (4, 9),
-    "nfp": (4, 10),
-    "qede": (4, 10),
-    "virtio_net": (4, 10),
-    "bnxt_en": (4, 11),
-    "ixgbe": (4, 12),
-    "thunder-nicvf": (4, 12),
-    "i40e": (4, 13),
     "tun": (4, 14),
-    "ixgbevf": (4, 17),
+    "ixgbe": (4, 14),
+    "virtio_net": (4, 15),
+    "i40e": (4, 17),
+    "mlx5_core": (4, 18),
     "veth": (4, 19),
-    "fsl_dpaa2_eth": (5, 0),
+    "fsl_dpaa2_eth": (5, 1),
+    "bnxt_en": (5, 3),
     "cpsw": (5, 3),
     "netsec": (5, 3),
     "ice": (5, 5),
     "mvneta": (5, 5),
     "sfc": (5, 5),
-    "ena": (5, 6),
-    "hv_netvsc": (5, 6),
     "mvpp2": (5, 9),
+    "qede": (5, 9),
+    "vif": (5, 9),
     "igb": (5, 10),
+    "ena": (5, 11),
+    "fsl_dpa": (5, 11),
     "fsl_enetc": (5, 13),
     "igc": (5, 13),
     "stmmac": (5, 13),
+    "mlx4_en": (5, 15),
     "rvu_nicpf": (5, 16),
-    "mana": (5, 17),
     "funeth": (5, 18),
     "atlantic": (5, 19),
+    "hv_netvsc": (5, 19),
+    "mana": (6, 0),
     "mtk_soc_eth": (6, 0),
     "fec": (6, 2),
     "lan966x-switch": (6, 2),
@@ -58,7 +57,15 @@ NATIVE_SINCE: dict[str, Version] = {
     "vmxnet3": (6, 6),
     "ionic": (6, 9),
 }
-"""The kernel in which each driver got native XDP, from the drivers' histories."""
+"""The kernel in which each driver's native XDP got XDP_REDIRECT, from the drivers' histories.
+
+That is what a socket gets its packets by, and many a driver had native XDP before it, which passes, drops and sends
+back alone: there the program can be attached, and each packet that it redirects is dropped. A driver without is not
+here, and in NO_REDIRECT where it takes a program."""
+NO_REDIRECT: tuple[str, ...] = ("fbnic", "ixgbevf", "nfp", "nicvf")
+"""Drivers that take a native XDP program and have no XDP_REDIRECT in any kernel, by the name that `ethtool -i` says.
+
+nfp has it for zero-copy sockets, and for them alone: one that is copied to gets nothing."""
 ZEROCOPY_SINCE: dict[str, Version] = {
     "i40e": (4, 20),
     "ixgbe": (4, 20),
@@ -89,7 +96,17 @@ BUFFERS_SINCE: dict[str, Version] = {
 TELLS_SINCE: Version = (6, 3)
 _NEVER: Version = (999, 0)
 # What a network device's driver is called where the driver of its PCI device has another name.
-_NETDEV_DRIVERS = {"virtio-pci": "virtio_net", "mlx4_core": "mlx4_en"}
+# That of Synopsys' cores has a name for each generation and for each bus.
+_NETDEV_DRIVERS = {
+    "virtio-pci": "virtio_net",
+    "mlx4_core": "mlx4_en",
+    "rvu-nicpf": "rvu_nicpf",
+    "st_gmac": "stmmac",
+    "st_mac100": "stmmac",
+    "st_xgmac": "stmmac",
+    "stmmaceth": "stmmac",
+    "intel-eth-pci": "stmmac",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +115,9 @@ class Support:
 
     driver: str
     native: bool
+    """Whether native XDP gives packets to a socket that the kernel copies to."""
     zerocopy: bool
+    """Whether it gives them to a zero-copy socket."""
     buffers: bool
     """Whether a frame may lie in more than one buffer."""
     told: bool
@@ -122,9 +141,12 @@ def support(driver: str, features: int | None, kernel: Version) -> Support:
     """
     driver = _NETDEV_DRIVERS.get(driver, driver)
     if features is not None:
-        # A socket gets its packets by XDP_REDIRECT, which not every driver with XDP has.
-        native = features & (_BASIC | _REDIRECT) == _BASIC | _REDIRECT
-        return Support(driver, native, native and bool(features & _ZEROCOPY), bool(features & _RX_SG), told=True)
+        # A socket gets its packets by XDP_REDIRECT, which not every driver with XDP has. The kernel can't tell that a
+        # driver has it for zero-copy sockets alone.
+        redirects = features & (_BASIC | _REDIRECT) == _BASIC | _REDIRECT
+        zerocopy = bool(features & _ZEROCOPY) and (redirects or driver in ZEROCOPY_SINCE)
+        native = redirects and driver not in NO_REDIRECT
+        return Support(driver, native, zerocopy, bool(features & _RX_SG), told=True)
     return Support(
         driver,
         native=kernel >= NATIVE_SINCE.get(driver, _NEVER),

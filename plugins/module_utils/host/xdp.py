@@ -49,9 +49,7 @@ def look(root: Path = Path("/")) -> Host:
 def report(name: str, found: Support, mtu: int, spare_queues: int | None, cpus: int) -> list[str]:
     """What an operator should know of a port, in words."""
     how = "" if found.told else " (from a table: this kernel does not tell; the engine reports what it gets)"
-    native = "native XDP" if found.native else "no native XDP, so that packets go by the slower generic way"
-    zerocopy = "zero-copy" if found.zerocopy else "no zero-copy"
-    told = [f"{name}: the driver {found.driver} has {native}{f' and {zerocopy}' if found.native else ''}{how}"]
+    told = [f"{name}: the driver {found.driver} has {_in_words(found)}{how}"]
     if found.native and mtu > ONE_BUFFER and not found.buffers:
         told.append(
             f"{name}: an MTU of {mtu} may be more than the driver takes with XDP, which keeps a frame in one buffer; "
@@ -65,6 +63,14 @@ def report(name: str, found: Support, mtu: int, spare_queues: int | None, cpus: 
     return told
 
 
+def _in_words(found: Support) -> str:
+    if found.native:
+        return f"native XDP and {'zero-copy' if found.zerocopy else 'no zero-copy'}"
+    if found.zerocopy:
+        return "native XDP for zero-copy alone"
+    return "no native XDP on this kernel that gives packets to a socket, so that they go by the slower generic way"
+
+
 def refusals(name: str, where: str, found: Support, mode: str) -> list[str]:
     """Why a mode that was asked for by name can't be had."""
     if mode == "zerocopy" and not found.zerocopy:
@@ -74,8 +80,9 @@ def refusals(name: str, where: str, found: Support, mode: str) -> list[str]:
         ]
     if mode == "copy" and not found.native:
         return [
-            f"{where}: capture_af_xdp.mode is copy, and the driver {found.driver} of {name} has no native XDP on this "
-            "kernel; write skb or auto"
+            f"{where}: capture_af_xdp.mode is copy, and the driver {found.driver} of {name} has "
+            f"{'native XDP for zero-copy alone' if found.zerocopy else 'no native XDP for it on this kernel'}; "
+            f"write {'zerocopy' if found.zerocopy else 'skb'} or auto"
         ]
     return []
 
