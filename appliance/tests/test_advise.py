@@ -468,3 +468,27 @@ def test_a_dag_card_is_captured_by_dag_and_nothing_else() -> None:
         ("ens0f0", "ice", "dpdk"),
         ("dag0", "dag", "dag"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("driver", "told", "kernel", "mode"),
+    [
+        ("hv_netvsc", None, "6.1.0-40-amd64", "copy"),
+        ("hv_netvsc", None, "5.15.0-100-generic", "generic"),
+        ("virtio_net", 0x3, "6.8.0-60-generic", "copy"),
+        ("virtio_net", 0x7F, "6.12.0-1-amd64", "zero-copy"),
+        ("r8152", 0, "6.12.0-1-amd64", "generic"),
+    ],
+)
+def test_a_nic_on_another_bus_than_pci_is_judged_by_what_its_network_device_tells(
+    driver: str, told: int | None, kernel: str, mode: str
+) -> None:
+    link = Link("ens0f0", 2, driver=driver, xdp=told, speed=10_000, channels=Channels(0, 0, 4, 0, 0, 8))
+    made = replace(machine(8), kernel_release=kernel)
+    (advice,) = advise(config(), made, Network((link,)), DISTRIBUTION)
+    assert (advice.subject.driver, advice.subject.nature) == (driver, driver)
+    xdp = advice.candidate("af_xdp")
+    assert xdp is not None
+    assert xdp.mode == mode
+    (port,) = report(config(), made, Network((link,)), DISTRIBUTION, whole=True)["ports"]
+    assert port["driver"] == driver

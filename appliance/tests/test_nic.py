@@ -1,6 +1,7 @@
 """Port settings are changed for the capture and come back exactly, also after a crash."""
 
 import json
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -230,3 +231,23 @@ def test_an_exception_inside_a_namespace_reaches_the_caller_and_we_stay_where_we
     assert Path("/proc/thread-self/ns/net").readlink() == here
     with pytest.raises(OperatorError, match="ip netns add"):
         namespaces.inside("pytest-no-such-namespace", lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("driver", "bus", "pci"),
+    [
+        (b"igb", b"0000:02:00.0", "0000:02:00.0"),
+        (b"ixgbe", b"10000:E1:00.0", "10000:e1:00.0"),
+        (b"r8152", b"usb-0000:00:14.0-2", None),
+        (b"veth", b"", None),
+        (b"virtio_net", b"a003e00.virtio_mmio", None),
+    ],
+)
+def test_only_a_whole_pci_address_is_taken_for_one(
+    monkeypatch: pytest.MonkeyPatch, driver: bytes, bus: bytes, pci: str | None
+) -> None:
+    told = struct.pack("=I32s32s32s32s64x", 3, driver, b"6.1", b"", bus)
+    monkeypatch.setattr(Ethtool, "_call", lambda *_: told)
+    with Ethtool() as ethtool:
+        identity = ethtool.identity("eth0")
+    assert (identity.driver, identity.pci) == (driver.decode(), pci)

@@ -24,6 +24,7 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host.network_use
     default_routes,
 )
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError
+from ansible_collections.capstan.appliance.plugins.module_utils.host.xdp_drivers import features_of
 
 DOCUMENTATION = r"""
 module: capture_facts
@@ -95,18 +96,21 @@ def network(module: AnsibleModule, netns: str | None) -> dict[str, Any] | None:
         "default_routes": default_routes(lambda command: module.run_command([*inside, *command])),
         "controller_routes": ip("route", "get", controller) if controller else [],
         "pci": {link["ifname"]: address for link in links if (address := pci_address(link))},
-        **queues([link["ifname"] for link in links], netns),
+        **devices({link["ifname"]: link["ifindex"] for link in links}, netns),
     }
 
 
-def queues(names: list[str], netns: str | None) -> dict[str, Any]:
-    """Receive queues that there are, those of the interfaces whose drivers tell, now and at most, and speeds."""
+def devices(indexes: dict[str, int], netns: str | None) -> dict[str, Any]:
+    """Receive queues that there are, those of the interfaces whose drivers tell, speeds, drivers and their XDP."""
+    names = list(indexes)
 
     def read(sysfs: Path) -> dict[str, Any]:
         with Ethtool() as ethtool:
             return {
                 "rx_queues": {name: len(list((sysfs / "class/net" / name).glob("queues/rx-*"))) for name in names},
                 "channels": {name: asdict(found) for name in names if (found := ethtool.channels(name)) is not None},
+                "drivers": {name: driver for name in names if (driver := ethtool.identity(name).driver) is not None},
+                "xdp": {name: told for name in names if (told := features_of(indexes[name])) is not None},
                 "speeds": {name: speed for name in names if (speed := ethtool.speed(name)) is not None},
             }
 
@@ -114,8 +118,8 @@ def queues(names: list[str], netns: str | None) -> dict[str, Any]:
 
 
 def pci_address(link: dict[str, Any]) -> str | None:
-    """PCI address of a NIC; that of a virtio NIC is its parent's."""
-    if "parentdev" not in link:
+    """PCI address of a NIC; that of a virtio NIC is its parent's, but that of a USB NIC is not its controller's."""
+    if link.get("parentbus") not in {"pci", "virtio"}:
         return None
     device = Path("/sys/bus", link["parentbus"], "devices", link["parentdev"]).resolve()
     return next((part for part in reversed(device.parts) if PCI_ADDRESS.fullmatch(part)), None)

@@ -141,6 +141,8 @@ def _link(link: Facts, raw: Facts, indexes: Mapping[str, int], addresses: tuple[
         master=indexes.get(link.get("master", "")),
         lower=indexes.get(link.get("link", "")) if kind in _STACKED_KINDS else None,
         pci=raw["pci"].get(name),
+        driver=raw["drivers"].get(name),
+        xdp=raw["xdp"].get(name),
         mac=link.get("address"),
         channels=Channels(**raw["channels"][name]) if name in raw["channels"] else None,
         rx_queues=raw["rx_queues"].get(name) or 1,

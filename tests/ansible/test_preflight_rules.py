@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.capstan.appliance.plugins.modules.capture_facts import pci_address
 from ansible_collections.capstan.appliance.plugins.plugin_utils import preflight_rules
 
 from capstan.config import CaptureConfig
@@ -50,6 +51,8 @@ GOOD: Facts = {
         "default_routes": [{"dst": "default", "gateway": "192.0.2.1", "dev": "eth0"}],
         "controller_routes": [],
         "rx_queues": {"eth0": 1, "eth1": 4},
+        "drivers": {"eth0": "virtio_net", "eth1": "ice"},
+        "xdp": {},
         "speeds": {"eth0": 1000, "eth1": 25_000},
         "pci": {"eth1": "0000:19:00.0"},
         "channels": {"eth1": {"rx": 0, "tx": 0, "combined": 4, "max_rx": 0, "max_tx": 0, "max_combined": 4}},
@@ -265,3 +268,18 @@ def test_keys_of_the_planner_are_told_as_variables() -> None:
     assert told.startswith(
         "host probe: capture_interfaces[0].mac: is 3c:fd:fe:00:00:99, and eth1 has 3c:fd:fe:00:00:01"
     )
+
+
+def test_what_a_network_device_says_of_its_driver_is_known_where_no_nic_on_the_pci_bus_tells() -> None:
+    facts = copy.deepcopy(GOOD)
+    facts["network"]["drivers"]["eth0"] = "hv_netvsc"
+    facts["network"]["xdp"]["eth0"] = 0x3
+    found = preflight_rules.network_of(facts["network"]).named("eth0")
+    assert found is not None
+    assert (found.driver, found.xdp, found.pci) == ("hv_netvsc", 0x3, None)
+
+
+@pytest.mark.parametrize("bus", ["usb", "vmbus", "platform"])
+def test_a_nic_on_another_bus_is_not_at_the_pci_address_of_what_it_is_behind(bus: str) -> None:
+    assert pci_address({"ifname": "eth1", "parentbus": bus, "parentdev": "1-2:1.0"}) is None
+    assert pci_address({"ifname": "cap0"}) is None

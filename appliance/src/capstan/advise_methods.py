@@ -69,7 +69,9 @@ class Subject:
         """Driver of its network device, now or before it was bound; for a virtual interface its kind."""
         if self.card is not None:
             return "dag"
-        return (self.nic.kernel_driver if self.nic else None) or (self.link.kind if self.link else None)
+        # A NIC on another bus than PCI has its network device alone to tell: Hyper-V's, virtio-mmio's, USB's.
+        kind = (self.link.kind or self.link.driver) if self.link else None
+        return (self.nic.kernel_driver if self.nic else None) or kind
 
     @property
     def speed(self) -> int | None:
@@ -79,13 +81,14 @@ class Subject:
     @property
     def nature(self) -> str:
         """What it is, whatever a deployment does to it."""
-        kind = "DAG card" if self.card is not None else "unknown"
-        return (self.nic.model if self.nic else None) or (self.link.kind if self.link else None) or kind
+        if self.card is not None:
+            return "DAG card"
+        return (self.nic.model if self.nic else None) or self.driver or "unknown"
 
     @property
     def xdp(self) -> Support:
         """What its driver has for AF_XDP."""
-        told = self.nic.xdp if self.nic else None
+        told = self.nic.xdp if self.nic else self.link.xdp if self.link else None
         return support(self.driver or "", told, version_of(self.machine.kernel_release))
 
 

@@ -10,6 +10,7 @@ import array
 import errno
 import fcntl
 import os
+import re
 import socket
 import struct
 from collections.abc import Mapping
@@ -30,6 +31,8 @@ _GLINKSETTINGS = 0x4C
 _SS_FEATURES = 4  # ETH_SS_FEATURES: the string set of feature names
 _STRING_LENGTH = 32  # ETH_GSTRING_LEN
 _UNSUPPORTED = {errno.EOPNOTSUPP, errno.EINVAL}
+# Domain, bus, device and function; the domains of Intel's VMD have five digits or six.
+_PCI_ADDRESS = re.compile(r"[0-9a-f]{4,6}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _SPEED_UNKNOWN = 0xFFFF_FFFF
 # ETHTOOL_LINK_MODE_*_BIT by Mbit/s.
 _LINK_MODES: dict[int, tuple[int, ...]] = {
@@ -49,6 +52,20 @@ _LINK_MODES: dict[int, tuple[int, ...]] = {
     400_000: (*range(69, 74), *range(85, 90)),
     800_000: tuple(range(93, 99)),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What an interface says that it is."""
+
+    driver: str | None = None
+    bus: str = ""
+    """Place on its bus: a PCI address, or such as usb-0000:00:14.0-2 of what is behind the controller there."""
+
+    @property
+    def pci(self) -> str | None:
+        """PCI address of the NIC; None for one that is not on a PCI bus."""
+        return self.bus if _PCI_ADDRESS.fullmatch(self.bus) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,17 +141,17 @@ class Ethtool:
             raise OSError(error.errno, os.strerror(error.errno or 0), interface) from None
         return buffer.tobytes()
 
-    def pci_address(self, interface: str) -> str | None:
-        """PCI address of the interface's NIC; None for one that is not on a PCI bus."""
+    def identity(self, interface: str) -> Identity:
+        """Driver of the interface and where it is; empty where that does not tell."""
         try:
             answer = self._call(interface, struct.pack("=I192x", _GDRVINFO))
         except OSError as error:
             if error.errno in _UNSUPPORTED:
-                return None
+                return Identity()
             raise
         # struct ethtool_drvinfo: cmd, driver[32], version[32], fw_version[32], bus_info[32], ...
-        bus = answer[100:132].split(b"\0", 1)[0].decode(errors="replace").lower()
-        return bus if bus.count(":") == 2 and "." in bus else None  # noqa: PLR2004 - domain:bus:device.function
+        driver, bus = (answer[at : at + 32].split(b"\0", 1)[0].decode(errors="replace") for at in (4, 100))
+        return Identity(driver or None, bus.lower())
 
     def channels(self, interface: str) -> Channels | None:
         """Queues of the interface; None where the driver does not tell."""

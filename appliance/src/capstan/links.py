@@ -13,6 +13,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from capstan import namespaces
 from capstan.errors import UsageError
 from capstan.ethtool import Channels, Ethtool
+from capstan.xdp_drivers import features_of
 
 _ARPHRD_ETHER = 1
 _IFF_UP = 0x1
@@ -38,6 +39,10 @@ class Link:
     lower: int | None = None
     """Index of the interface that it stands on, as a VLAN does."""
     pci: str | None = None
+    driver: str | None = None
+    """As `ethtool -i` says it; None where it does not."""
+    xdp: int | None = None
+    """NETDEV_XDP_ACT_* bits that the kernel tells of its driver; None where it does not tell."""
     mac: str | None = None
     channels: Channels | None = None
     rx_queues: int = 1
@@ -152,6 +157,7 @@ def _link(message: Any, addresses: dict[int, list[str]], ethtool: Ethtool) -> Li
     name, index = message.get_attr("IFLA_IFNAME"), message["index"]
     info = message.get_attr("IFLA_LINKINFO")
     kind = info.get_attr("IFLA_INFO_KIND") if info is not None else None
+    identity = ethtool.identity(name)
     return Link(
         name=name,
         index=index,
@@ -161,7 +167,9 @@ def _link(message: Any, addresses: dict[int, list[str]], ethtool: Ethtool) -> Li
         up=bool(message["flags"] & _IFF_UP),
         master=message.get_attr("IFLA_MASTER"),
         lower=message.get_attr("IFLA_LINK") if kind in _STACKED_KINDS else None,
-        pci=ethtool.pci_address(name),
+        pci=identity.pci,
+        driver=identity.driver,
+        xdp=_xdp(index),
         mac=message.get_attr("IFLA_ADDRESS"),
         channels=ethtool.channels(name),
         rx_queues=message.get_attr("IFLA_NUM_RX_QUEUES") or 1,
@@ -169,6 +177,13 @@ def _link(message: Any, addresses: dict[int, list[str]], ethtool: Ethtool) -> Li
         speed=ethtool.speed(name),
         addresses=tuple(addresses.get(index, ())),
     )
+
+
+def _xdp(index: int) -> int | None:
+    try:
+        return features_of(index)
+    except OSError:  # a sandbox keeps generic netlink from us: the table of drivers stands in
+        return None
 
 
 def _out_interfaces(message: Any) -> list[int]:  # noqa: ANN401 - pyroute2 is untyped
