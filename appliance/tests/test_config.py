@@ -136,6 +136,18 @@ def test_every_problem_is_listed() -> None:
     assert len(str(caught.value).splitlines()) == 3
 
 
+@pytest.mark.parametrize("address", ["0000:19:00.1", "10000:e1:00.0", "10abcd:e1:1f.7"])
+def test_domains_of_four_to_six_digits_are_taken(address: str) -> None:
+    config = from_inventory("r1", {"capture_interfaces": [{"pci": address.upper()}]})
+    assert config.interfaces[0].pci == address
+
+
+@pytest.mark.parametrize("address", ["1000000:e1:00.0", "100:e1:00.0", "10000:e1:00.8"])
+def test_other_domains_are_not(address: str) -> None:
+    with pytest.raises(ConfigError, match="is not a PCI address"):
+        from_inventory("r1", {"capture_interfaces": [{"pci": address}]})
+
+
 @given(st.integers(0, 1), st.integers(0, 59), st.integers(0, 31), st.integers(0, 7))
 def test_an_unquoted_decimal_pci_address_is_given_back_as_written(
     domain: int, bus: int, device: int, function: int

@@ -72,6 +72,8 @@ static void wrong_options_are_told_with_their_key(void)
 static void a_pci_address_has_its_domain(void)
 {
 	HOLDS(cap_dpdk_is_pci("0000:00:04.0") && cap_dpdk_is_pci("10AB:fe:1f.7"));
+	HOLDS(cap_dpdk_is_pci("10000:e1:00.0") && cap_dpdk_is_pci("10abcd:e1:00.0"));
+	HOLDS(!cap_dpdk_is_pci("1000000:e1:00.0") && !cap_dpdk_is_pci("100:e1:00.0"));
 	HOLDS(!cap_dpdk_is_pci("00:04.0") && !cap_dpdk_is_pci("0000:00:04.8"));
 	HOLDS(!cap_dpdk_is_pci("0000:00:04.0x") && !cap_dpdk_is_pci("net_null0") &&
 	      !cap_dpdk_is_pci(""));

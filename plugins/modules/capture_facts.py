@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import re
 import socket
 import subprocess
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.capstan.appliance.plugins.module_utils.host import netns as namespaces
-from ansible_collections.capstan.appliance.plugins.module_utils.host.ethtool import Ethtool
+from ansible_collections.capstan.appliance.plugins.module_utils.host.ethtool import PCI_ADDRESS, Ethtool
 from ansible_collections.capstan.appliance.plugins.module_utils.host.machine_read import read_machine
 from ansible_collections.capstan.appliance.plugins.module_utils.host.means_read import read_means
 from ansible_collections.capstan.appliance.plugins.module_utils.host.network_use import (
@@ -73,7 +72,6 @@ facts:
   type: dict
 """
 
-PCI_ADDRESS = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 ENGINE_CONFIG = Path("/run/capstan/engine.json")
 ENGINE_SOCKET = Path("/run/capstan/engine.sock")
 

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Final, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, WithJsonSchema
 
 from capstan import config_problems as problems
+from capstan.ethtool import PCI_ADDRESS
 from capstan.quantities import MIB, SIZE_PATTERN, parse_size
 from capstan.virtual_devices import VIRTUAL_DRIVERS, parse
 
@@ -168,7 +169,7 @@ def _pci(value: object) -> object:
     address = value.strip().lower()
     if re.fullmatch(r"[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", address):
         raise ValueError(f'is {value!r}, which lacks the PCI domain; write "0000:{address}"')
-    if not re.fullmatch(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", address):
+    if not PCI_ADDRESS.fullmatch(address):
         raise ValueError(f'is {value!r}, which is not a PCI address; write one such as "0000:19:00.1"')
     return address
 

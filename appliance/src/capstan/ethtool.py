@@ -32,7 +32,7 @@ _SS_FEATURES = 4  # ETH_SS_FEATURES: the string set of feature names
 _STRING_LENGTH = 32  # ETH_GSTRING_LEN
 _UNSUPPORTED = {errno.EOPNOTSUPP, errno.EINVAL}
 # Domain, bus, device and function; the domains of Intel's VMD have five digits or six.
-_PCI_ADDRESS = re.compile(r"[0-9a-f]{4,6}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+PCI_ADDRESS = re.compile(r"[0-9a-f]{4,6}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
 _SPEED_UNKNOWN = 0xFFFF_FFFF
 # ETHTOOL_LINK_MODE_*_BIT by Mbit/s.
 _LINK_MODES: dict[int, tuple[int, ...]] = {
@@ -65,7 +65,7 @@ class Identity:
     @property
     def pci(self) -> str | None:
         """PCI address of the NIC; None for one that is not on a PCI bus."""
-        return self.bus if _PCI_ADDRESS.fullmatch(self.bus) else None
+        return self.bus if PCI_ADDRESS.fullmatch(self.bus) else None
 
 
 @dataclass(frozen=True, slots=True)

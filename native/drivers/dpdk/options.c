@@ -76,10 +76,15 @@ void cap_dpdk_free_options(void *options)
 
 bool cap_dpdk_is_pci(const char *interface)
 {
-	static const char shape[] = "hhhh:hh:hh.d";
+	static const char shape[] = ":hh:hh.d";
+	size_t domain = 0;
 
+	while (isxdigit((unsigned char)interface[domain]))
+		domain++;
+	if (domain < 4 || domain > 6) /* more than four are of Intel's VMD */
+		return false;
 	for (size_t i = 0; i < sizeof(shape); i++) {
-		unsigned char c = (unsigned char)interface[i];
+		unsigned char c = (unsigned char)interface[domain + i];
 
 		if (shape[i] == 'h' ? !isxdigit(c) :
 		    shape[i] == 'd' ? c < '0' || c > '7' :
