@@ -17,6 +17,7 @@ from capstan.files import PidLock
 from capstan.machine_read import read_machine
 from capstan.means import Measured
 from conftest import Host
+from machines import machine
 
 MEASURED = Measured(
     host="test",
@@ -163,3 +164,23 @@ def test_a_fleet_has_a_line_for_each_port_and_host() -> None:
         "probe-b: there is no NIC to be judged on this host",
         "probe-c: unreachable: no route to host",
     )
+
+
+def test_the_directory_that_was_written_to_is_named_where_the_outputs_own_does_not_exist(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = tmp_path / "not/there"
+    monkeypatch.setattr(advise_measure, "_replay", lambda *_, **__: (1_000_000, 100_000_000))
+    monkeypatch.setattr(advise_measure, "_version", lambda _: "0.1.0")
+    made = machine(4)
+
+    def measure() -> Measured:
+        return advise_measure.measure(host.paths, host.configure(output={"directory": str(wanted)}), made, 0.1)
+
+    above = measure()
+    assert (above.directory, above.missing) == (str(tmp_path), str(wanted))
+    assert above.place == f"{tmp_path} ({wanted} did not exist yet)"
+    assert Measured.from_json(above.to_json()) == above
+    wanted.mkdir(parents=True)
+    there = measure()
+    assert (there.directory, there.missing, there.place) == (str(wanted), "", str(wanted))

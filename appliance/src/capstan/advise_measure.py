@@ -81,6 +81,7 @@ def measure(paths: Paths, config: CaptureConfig, machine: Machine, seconds: floa
     pipeline, _ = _replay(bench, layout, {"sink": "null"}, packets=0)
     with _room(config) as (directory, limit):
         sink = {"directory": str(directory), "min_free_bytes": 0, "direct_io": config.output.direct_io}
+        written = directory.parent
         output, output_bytes = _replay(bench, layout, sink, packets=limit // _FILE_BYTES)
     return Measured(
         host=config.host,
@@ -91,7 +92,8 @@ def measure(paths: Paths, config: CaptureConfig, machine: Machine, seconds: floa
         pipeline=pipeline,
         output=output,
         output_bytes=output_bytes,
-        directory=str(config.output.directory),
+        directory=str(written),
+        missing="" if written == Path(config.output.directory) else str(config.output.directory),
         lab=dict(_lab(bench, layout)) if lab else {},
     )
 
@@ -135,7 +137,7 @@ def _room(config: CaptureConfig) -> Iterator[tuple[Path, int]]:
     limit = min(_MOST_BYTES, free // 2)
     if limit < _LEAST_BYTES:
         raise OperatorError(
-            f"{config.output.directory} has {format_size(max(free, 0))} beyond output.min_free, and measuring takes "
+            f"{there} has {format_size(max(free, 0))} beyond output.min_free, and measuring takes "
             f"{format_size(2 * _LEAST_BYTES)}; free some space."
         )
     try:

@@ -85,7 +85,7 @@ def _notes(machine: Machine, means: Means) -> Iterator[str]:
     yield (
         f"Measured on {measured.date} with the engine {measured.engine} on {measured.processor}: "
         f"{_millions(measured.pipeline)} M/s of one core from memory through the engine"
-        + (f", {_millions(measured.output)} M/s into {measured.directory}" if measured.output else "")
+        + (f", {_millions(measured.output)} M/s into {measured.place}" if measured.output else "")
         + "".join(f", {_millions(pps)} M/s by {method} on a veth" for method, pps in measured.lab.items())
         + "."
     )
@@ -166,7 +166,7 @@ def _port_text(advice: PortAdvice, *, known: bool) -> Iterator[str]:
     figures = subject.means.figures(subject.machine.kernel_release)
     if figures and figures.output < advice.expected.pps:
         told = (
-            f"no method helps where all of that is kept: {figures.directory} took {_millions(figures.output)} M/s of "
+            f"no method helps where all of that is kept: {figures.place} took {_millions(figures.output)} M/s of "
             "the smallest packets; a capture_filter does, and blocks_per_queue for a burst"
         )
         yield from _folded(told, "  ")

@@ -43,13 +43,20 @@ class Measured:
     pipeline: int
     """Of one core: packets from memory through the engine, given to nobody."""
     output: int
-    """Through the engine's one writer into the host's own output directory; 0 where that was not measured."""
+    """Through the engine's one writer into `directory`; 0 where that was not measured."""
     output_bytes: int
     """The same in bytes of the files a second."""
     directory: str
-    """The output directory that was written to."""
+    """The directory that was written to: of the output, or the nearest above it that existed."""
+    missing: str = ""
+    """The output directory, where that did not exist and the one above was written to in its place."""
     lab: Mapping[str, int] = field(default_factory=dict)
     """Of one core, by method and mode such as "af_xdp copy": live through a veth."""
+
+    @property
+    def place(self) -> str:
+        """The directory that was written to, in words."""
+        return f"{self.directory} ({self.missing} did not exist yet)" if self.missing else self.directory
 
     def of_another_time(self, kernel: str, engine: str | None) -> str | None:
         """Why the figures do not count any more; None while they do."""
