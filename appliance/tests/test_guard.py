@@ -28,6 +28,11 @@ def test_a_free_interface_is_accepted() -> None:
         (Network((replace(ETH1, addresses=("2001:db8::1/64",)),)), "has the address 2001:db8::1/64"),
         (Network((Link("bond0", 7, kind="bond"), replace(ETH1, master=7))), "is a member of bond0"),
         (Network((Link("br0", 7, kind="bridge"), replace(ETH1, master=7))), "is a member of br0"),
+        (
+            Network((Link("eth0", 7, driver="hv_netvsc"), replace(ETH1, driver="mlx5_core", master=7))),
+            "eth1 is bound to eth0 by the Hyper-V host (accelerated networking), through which its packets come too; "
+            "name eth0.",
+        ),
         (Network((replace(ETH1, kind="bridge"),)), "eth1 is a bridge; name the NICs"),
         (Network((replace(ETH1, kind="vlan"),)), "eth1 is a vlan on another interface"),
         (Network((replace(ETH1, ethernet=False),)), "is not an Ethernet interface"),

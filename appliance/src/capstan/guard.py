@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from capstan.links import Link, Network
 
 _MASTER_KINDS = {"bond", "team", "bridge", "vrf", "openvswitch"}
+_HYPER_V = "hv_netvsc"
 _STACKED_KINDS = {"vlan", "macvlan", "macvtap", "ipvlan", "macsec"}
 
 
@@ -23,8 +24,15 @@ def refusals(network: Network, name: str) -> Iterator[str]:
         yield f"{name} does not exist; name an interface that `ip link` lists."
         return
     yield from _wrong_kind(link)
-    if link.master is not None:
-        master = _name(network, link.master)
+    above = next((other for other in network.links if other.index == link.master), None)
+    if above is not None and above.driver == _HYPER_V:
+        # The hypervisor pairs the two, and its driver takes the function back as often as it is let go.
+        yield (
+            f"{name} is bound to {above.name} by the Hyper-V host (accelerated networking), through which its packets "
+            f"come too; name {above.name}."
+        )
+    elif link.master is not None:
+        master = above.name if above is not None else f"interface {link.master}"
         yield f"{name} is a member of {master}; take it out of {master}, or name another interface."
     for used in (link, *_standing_on(network, link)):
         what = name if used is link else f"{name}, below {used.name},"
@@ -61,7 +69,3 @@ def _standing_on(network: Network, link: Link) -> Iterator[Link]:
                 seen.add(above.index)
                 pending.append(above)
                 yield above
-
-
-def _name(network: Network, index: int) -> str:
-    return next((link.name for link in network.links if link.index == index), f"interface {index}")
