@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from ansible_collections.capstan.appliance.plugins.module_utils.host import link
 from ansible_collections.capstan.appliance.plugins.module_utils.host.bpffs import Bpffs
 from ansible_collections.capstan.appliance.plugins.module_utils.host.record import HostError
 
+ROOT = Path(__file__).resolve().parents[2]
 TOLD_ALL, TOLD_NATIVE, TOLD_NO_REDIRECT, TOLD_NOTHING = 0x7F, 0x3, 0x29, 0x0
 
 
@@ -87,6 +89,13 @@ def test_a_driver_that_redirects_for_zero_copy_alone_is_not_copied_from(features
 
 def test_no_driver_without_redirect_is_in_the_table_of_those_with_it() -> None:
     assert not set(xdp_drivers.NO_REDIRECT) & set(xdp_drivers.NATIVE_SINCE)
+
+
+def test_the_engine_keeps_off_the_same_drivers() -> None:
+    source = (ROOT / "native" / "drivers" / "xdp" / "redirect.c").read_text()
+    told = dict(re.findall(r'\{ "(\w+)", (true|false) \}', source))
+    assert sorted(told) == sorted(xdp_drivers.NO_REDIRECT)
+    assert {driver for driver, zerocopy in told.items() if zerocopy == "true"} == {"nfp"}
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,12 @@
 #include <stddef.h>
 #include <string.h>
 
-/* By the drivers' sources up to Linux 6.12: their verdicts are pass, drop and send back. */
+/* By the drivers' sources up to Linux 6.18: their verdicts are pass, drop and send back. */
 static const struct {
 	const char *name;
 	bool zero_copy; /* redirects from there, and from nowhere else */
 } unable[] = {
+	{ "fbnic", false },
 	{ "ixgbevf", false },
 	{ "nicvf", false },
 	{ "nfp", true },
