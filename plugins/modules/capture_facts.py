@@ -16,7 +16,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.capstan.appliance.plugins.module_utils.host import netns as namespaces
 from ansible_collections.capstan.appliance.plugins.module_utils.host.ethtool import PCI_ADDRESS, Ethtool
-from ansible_collections.capstan.appliance.plugins.module_utils.host.machine_read import read_machine
+from ansible_collections.capstan.appliance.plugins.module_utils.host.machine_read import is_wireless, read_machine
 from ansible_collections.capstan.appliance.plugins.module_utils.host.means_read import read_means
 from ansible_collections.capstan.appliance.plugins.module_utils.host.network_use import (
     controller_address,
@@ -108,6 +108,7 @@ def devices(indexes: dict[str, int], netns: str | None) -> dict[str, Any]:
                 "rx_queues": {name: len(list((sysfs / "class/net" / name).glob("queues/rx-*"))) for name in names},
                 "channels": {name: asdict(found) for name in names if (found := ethtool.channels(name)) is not None},
                 "drivers": {name: driver for name in names if (driver := ethtool.identity(name).driver) is not None},
+                "wireless": [name for name in names if is_wireless(name, sysfs)],
                 "xdp": {name: told for name in names if (told := features_of(indexes[name])) is not None},
                 "speeds": {name: speed for name in names if (speed := ethtool.speed(name)) is not None},
             }

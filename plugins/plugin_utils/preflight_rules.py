@@ -142,6 +142,7 @@ def _link(link: Facts, raw: Facts, indexes: Mapping[str, int], addresses: tuple[
         lower=indexes.get(link.get("link", "")) if kind in _STACKED_KINDS else None,
         pci=raw["pci"].get(name),
         driver=raw["drivers"].get(name),
+        wireless=name in raw["wireless"],
         xdp=raw["xdp"].get(name),
         mac=link.get("address"),
         channels=Channels(**raw["channels"][name]) if name in raw["channels"] else None,

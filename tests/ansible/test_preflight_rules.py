@@ -53,6 +53,7 @@ GOOD: Facts = {
         "rx_queues": {"eth0": 1, "eth1": 4},
         "drivers": {"eth0": "virtio_net", "eth1": "ice"},
         "xdp": {},
+        "wireless": [],
         "speeds": {"eth0": 1000, "eth1": 25_000},
         "pci": {"eth1": "0000:19:00.0"},
         "channels": {"eth1": {"rx": 0, "tx": 0, "combined": 4, "max_rx": 0, "max_tx": 0, "max_combined": 4}},

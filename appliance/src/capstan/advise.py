@@ -24,6 +24,7 @@ from capstan.means import Choice, Means
 from capstan.plan_problems import PlanError
 from capstan.planner import plan_host
 from capstan.planner_ports import locate
+from capstan.sight import limits
 
 METHODS: Final = tuple(method for method in BUILT_METHODS if method != "replay")
 """The methods that are judged."""
@@ -70,6 +71,8 @@ class PortAdvice:
     """It was chosen before."""
     problems: tuple[tuple[str, str], ...] = ()
     """(key, sentence) where there is no plan for this port by any method."""
+    notes: tuple[str, ...] = ()
+    """What it does not see, whatever the method."""
 
     def candidate(self, method: str | None) -> Candidate | None:
         """The candidate of that method."""
@@ -205,6 +208,14 @@ def _nothing(advice: PortAdvice) -> Iterator[tuple[str, str]]:
         yield from ((key, sentence.rstrip(".")) for sentence in advice.refusals)
     elif advice.problems:
         yield from advice.problems
+    elif advice.subject.wireless:
+        yield (
+            where,
+            (
+                f"is auto, which takes no WiFi: {advice.subject.label} gets what this station sends and receives, and "
+                "nobody else's frames; name a NIC at the wire, or write method: af_packet if that is meant"
+            ),
+        )
     else:
         # That a NIC is no DAG card goes without saying.
         silent = {"pcap", *({"dag"} if advice.subject.card is None else ())}
@@ -269,10 +280,14 @@ class _Advisor:
         interface = self.config.interfaces[index]
         nic, link = locate(self.config, self.machine, self.network, interface)
         subject = Subject(self.config, self.machine, self.means, index, nic, link)
-        asked, wanted = self.config.method_of(interface), expected(self.config, interface, subject.speed)
+        asked, wanted = (
+            self.config.method_of(interface),
+            expected(self.config, interface, subject.speed, wireless=subject.wireless),
+        )
         refusals = tuple(guard.refusals(self.network, link.name)) if link is not None else ()
         if refusals:
             return PortAdvice(subject, asked, wanted, refusals, (), None)
+        blind = tuple(limits(subject.label, nic, link, self.machine))
         tried = {method: self._try(subject, method, methods) for method in METHODS}
         candidates = [self._judge(subject, trial, wanted, _anyway(tried)) for trial in tried.values()]
         ranked = tuple(sorted(candidates, key=_rank))
@@ -280,7 +295,7 @@ class _Advisor:
         # The same against every method that could be tried: it is the port, or the host, and no method's matter.
         common = told[0] if told and len(set(told)) == 1 and all(c.verdict == "impossible" for c in ranked) else ()
         chosen, kept = self._choose(subject, ranked)
-        return PortAdvice(subject, asked, wanted, (), ranked, chosen, kept, common)
+        return PortAdvice(subject, asked, wanted, (), ranked, chosen, kept, common, blind)
 
     def _try(self, subject: Subject, method: str, methods: Sequence[str]) -> _Trial:
         mode, told = mode_of(method, subject)
@@ -310,6 +325,8 @@ class _Advisor:
 
     def _choose(self, subject: Subject, ranked: Iterable[Candidate]) -> tuple[str | None, bool]:
         """What `auto` takes, and whether that is an earlier choice."""
+        if subject.wireless:
+            return None, False
         usable = {"nothing", "deployment"} if self.means.prepares else {"nothing"}
         known = self.means.choices.get(subject.interface.identity)
         same = known is not None and (known.nature, dict(known.settings)) == (

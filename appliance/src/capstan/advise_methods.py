@@ -79,6 +79,11 @@ class Subject:
         return (self.link.speed if self.link else None) or (self.nic.speed if self.nic else None)
 
     @property
+    def wireless(self) -> bool:
+        """Whether it is a station of a WiFi."""
+        return self.link is not None and self.link.wireless
+
+    @property
     def nature(self) -> str:
         """What it is, whatever a deployment does to it."""
         if self.card is not None:

@@ -18,6 +18,8 @@ FRAME_BITS: Final = 8 * (64 + 20)
 """A frame of 64 bytes on the wire, with preamble and gap."""
 ASSUMED_SPEED: Final = 10_000
 """Mbit/s of a port that does not tell its speed."""
+WIRELESS_SPEED: Final = 1_000
+"""Mbit/s of a station of a WiFi, which shares its channel with others."""
 PIPELINE_NS: Final = 30
 """Nanoseconds of one core from the driver's ring to the null sink: above the 18 that an EPYC core of 2021 takes."""
 # In frames of 64 bytes: 2, 10 and 40 Gbit/s.
@@ -70,13 +72,14 @@ class Expected:
     source: str
 
 
-def expected(config: CaptureConfig, interface: Interface, speed: int | None) -> Expected:
+def expected(config: CaptureConfig, interface: Interface, speed: int | None, *, wireless: bool = False) -> Expected:
     """What the settings expect of a port, or the most that can arrive there.
 
     Args:
         config: the settings.
         interface: the port.
         speed: Mbit/s of its link.
+        wireless: it is a station of a WiFi.
 
     """
     own = interface.expected_pps
@@ -84,6 +87,9 @@ def expected(config: CaptureConfig, interface: Interface, speed: int | None) -> 
         return Expected(own, "the port's expected_pps")
     if config.expected_pps is not None:
         return Expected(config.expected_pps, "capture_expected_pps")
+    if speed is None and wireless:
+        source = f"line rate at 64 bytes, of {WIRELESS_SPEED // 1000} Gbit/s assumed for a WiFi"
+        return Expected(line_rate(WIRELESS_SPEED), source)
     if speed is None:
         return Expected(line_rate(ASSUMED_SPEED), f"line rate at 64 bytes, of {ASSUMED_SPEED // 1000} Gbit/s assumed")
     return Expected(line_rate(speed), "line rate at 64 bytes")

@@ -110,6 +110,7 @@ def _port(advice: PortAdvice, *, known: bool) -> dict[str, Any]:
         "expected_pps": advice.expected.pps,
         "expected_source": advice.expected.source,
         "refusals": advice.refusals,
+        "notes": advice.notes,
         "chosen": advice.chosen,
         "kept": advice.kept,
         "candidates": [_candidate(candidate) for candidate in advice.candidates],
@@ -162,6 +163,8 @@ def _port_text(advice: PortAdvice, *, known: bool) -> Iterator[str]:
         for sentence in advice.refusals:
             yield from _folded(f"not for capture: {sentence}", "  ")
         return
+    for note in advice.notes:
+        yield from _folded(note, "  ")
     yield f"  to take {_millions(advice.expected.pps)} M/s: {advice.expected.source}"
     figures = subject.means.figures(subject.machine.kernel_release)
     if figures and figures.output < advice.expected.pps:

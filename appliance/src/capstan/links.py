@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pyroute2 import IPRoute
@@ -13,6 +14,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from capstan import namespaces
 from capstan.errors import UsageError
 from capstan.ethtool import Channels, Ethtool
+from capstan.machine_read import SYSFS, is_wireless
 from capstan.xdp_drivers import features_of
 
 _ARPHRD_ETHER = 1
@@ -41,6 +43,8 @@ class Link:
     pci: str | None = None
     driver: str | None = None
     """As `ethtool -i` says it; None where it does not."""
+    wireless: bool = False
+    """It is a station of a WiFi."""
     xdp: int | None = None
     """NETDEV_XDP_ACT_* bits that the kernel tells of its driver; None where it does not tell."""
     mac: str | None = None
@@ -169,6 +173,7 @@ def _link(message: Any, addresses: dict[int, list[str]], ethtool: Ethtool) -> Li
         lower=message.get_attr("IFLA_LINK") if kind in _STACKED_KINDS else None,
         pci=identity.pci,
         driver=identity.driver,
+        wireless=_wireless(name, message.get_attr("IFLA_ADDRESS")),
         xdp=_xdp(index),
         mac=message.get_attr("IFLA_ADDRESS"),
         channels=ethtool.channels(name),
@@ -177,6 +182,15 @@ def _link(message: Any, addresses: dict[int, list[str]], ethtool: Ethtool) -> Li
         speed=ethtool.speed(name),
         addresses=tuple(addresses.get(index, ())),
     )
+
+
+def _wireless(name: str, mac: str | None, sysfs: Path = SYSFS) -> bool:
+    """Asked of the sysfs that is mounted, which shows another network namespace's devices if we are in one."""
+    try:
+        shown = (sysfs / "class/net" / name / "address").read_text(encoding="utf-8").strip()
+    except OSError:
+        return False
+    return shown == mac and is_wireless(name, sysfs)
 
 
 def _xdp(index: int) -> int | None:

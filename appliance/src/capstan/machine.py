@@ -16,6 +16,13 @@ ISOLCPUS_FLAGS = "managed_irq,domain,"
 USER_SPACE_DRIVERS = frozenset({"vfio-pci", "uio_pci_generic", "igb_uio"})
 # These change a NIC's queues, rings and XDP program without resetting what its virtual functions go through.
 SPARES_VIRTUAL_FUNCTIONS = frozenset({"mlx5_core"})
+# Drivers for virtual functions, and the functions of Mellanox, whose driver is that of the whole NIC.
+_FUNCTION_DRIVERS = frozenset({"iavf", "igbvf", "ixgbevf", "rvu_nicvf"})
+_FUNCTION_MODELS = frozenset(
+    f"15b3:{device}" for device in ("1002", "1004", "1014", "1016", "1018", "101a", "101c", "101e")
+)
+# NICs of ThunderX have no other network devices than functions, and each has its port to itself.
+_FUNCTIONS_ALONE = "nicvf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,10 @@ class Nic:
     """NETDEV_XDP_ACT_* bits that the kernel tells of its driver; None where it does not tell."""
     virtual_functions: int = 0
     """Parts of it (SR-IOV) that others may use."""
+    physical_function: str | None = None
+    """PCI address of the NIC that it is a virtual function of; None for a NIC, and where a guest cannot see that."""
+    function_number: int | None = None
+    """Which of its virtual functions."""
     remembered: bool = False
     """Is in the record of NICs whose driver was changed by the preparation of this host."""
 
@@ -105,6 +116,14 @@ class Nic:
     def in_user_space(self) -> bool:
         """A driver of user space has it, so that there is no network device."""
         return self.driver in USER_SPACE_DRIVERS
+
+    @property
+    def is_virtual_function(self) -> bool:
+        """It is a part of a NIC (SR-IOV), told in a guest by its driver or model."""
+        if self.kernel_driver == _FUNCTIONS_ALONE:
+            return False
+        known = self.physical_function is not None or self.kernel_driver in _FUNCTION_DRIVERS
+        return known or self.model in _FUNCTION_MODELS
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,8 +244,22 @@ def _nic(
         speed=held.speed,
         xdp=held.xdp,
         virtual_functions=_number(device / "sriov_numvfs") or 0,
+        physical_function=_target(device / "physfn"),
+        function_number=_function_number(device / "physfn", pci),
         remembered=before is not None,
     )
+
+
+def _function_number(whole: Path, pci: str) -> int | None:
+    """Which virtual function of a NIC is the PCI device of that address."""
+    named = (path.name.removeprefix("virtfn") for path in whole.glob("virtfn*") if _target(path) == pci)
+    return next((int(name) for name in named), None)
+
+
+def is_wireless(name: str, sysfs: Path = SYSFS) -> bool:
+    """Whether a network device is one of a WiFi; `sysfs` is that of its network namespace."""
+    device = sysfs / "class/net" / name
+    return (device / "phy80211").exists() or (device / "wireless").exists()
 
 
 def network_devices(device: Path) -> list[Path]:

@@ -29,6 +29,7 @@ from capstan.planner_nic import (
 )
 from capstan.planner_ports import Found, check_queues, find_all
 from capstan.planner_rings import NO_RINGS, port_ring_bytes, receive_rings
+from capstan.sight import limits
 from capstan.topology import cpu_list
 
 
@@ -149,6 +150,7 @@ def _notes(
                 f"{port.label} has {entry.virtual_functions} virtual functions in use: its queues, ring, MTU and "
                 "private flags stay as they are, because to change them interrupts their link."
             )
+        yield from limits(port.label, entry.nic, entry.link, machine)
         reached = entry.queues_reached
         if reached is not None and reached != entry.queues_most and port.queues > reached:
             yield (
