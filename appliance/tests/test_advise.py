@@ -492,3 +492,21 @@ def test_a_nic_on_another_bus_than_pci_is_judged_by_what_its_network_device_tell
     assert xdp.mode == mode
     (port,) = report(config(), made, Network((link,)), DISTRIBUTION, whole=True)["ports"]
     assert port["driver"] == driver
+
+
+@pytest.mark.parametrize(
+    ("queues", "most", "mode"), [("auto", 8, "copy"), (4, 8, "copy"), (6, 8, "generic"), ("auto", 1, "generic")]
+)
+def test_a_driver_that_wants_half_of_its_queues_for_sending_is_judged_by_what_is_left(
+    queues: int | str, most: int, mode: str
+) -> None:
+    ena = nic(0, most=most, driver="ena", kernel_driver="ena", model="1d0f:ec20", speed=10_000, xdp=0)
+    link = Link("ens0f0", 2, pci=ena.pci, driver="ena", speed=10_000, channels=Channels(0, 0, most, 0, 0, most))
+    made = replace(machine(16, nics=[ena]), kernel_release="6.12.0-1-amd64")
+    settings = config(interfaces=[{"name": "ens0f0", "queues": queues}])
+    (advice,) = advise(settings, made, Network((link,)), DISTRIBUTION)
+    xdp = advice.candidate("af_xdp")
+    assert xdp is not None
+    assert xdp.mode == mode
+    if xdp.rate is not None and mode == "copy":
+        assert xdp.rate.workers == 4

@@ -251,3 +251,11 @@ def test_only_a_whole_pci_address_is_taken_for_one(
     with Ethtool() as ethtool:
         identity = ethtool.identity("eth0")
     assert (identity.driver, identity.pci) == (driver.decode(), pci)
+
+
+@pytest.mark.parametrize(
+    ("now", "tx"),
+    [(Channels(16, 16, 0, 16, 16, 0), 8), (Channels(16, 4, 0, 16, 16, 0), 4), (Channels(2, 2, 0, 16, 16, 0), 2)],
+)
+def test_queues_for_sending_that_were_as_many_as_for_receiving_are_no_more_than_those(now: Channels, tx: int) -> None:
+    assert now.with_receive(8) == Channels(8, tx, 0, 16, 16, 0)

@@ -794,3 +794,34 @@ def test_json_has_the_keys_that_the_roles_read() -> None:
 
 def test_the_documentation_shows_the_plan_as_it_is() -> None:
     assert plan_document.written() == plan_document.table(), "run python tests/plan_document.py --write"
+
+
+@pytest.mark.parametrize(
+    ("driver", "channels", "native"),
+    [
+        ("ena", Channels(0, 0, 8, 0, 0, 8), 4),
+        ("gve", Channels(16, 16, 0, 16, 16, 0), 8),
+        ("bnxt_en", Channels(0, 0, 8, 64, 64, 64), 32),
+    ],
+)
+def test_as_many_queues_are_planned_for_af_xdp_as_the_driver_takes_a_program_with(
+    driver: str, channels: Channels, native: int
+) -> None:
+    card = nic(0, most=channels.max_receive, driver=driver, kernel_driver=driver, model="1d0f:ec20")
+    network = Network((Link("ens0f0", 2, pci=card.pci, mac=card.mac, driver=driver, channels=channels),))
+    host = machine(64, nics=[card])
+
+    (port,) = plan(host, network, method="af_xdp").ports
+    assert (port.queues, port.nic.channels) == (native, native)
+    (generic,) = plan(host, network, method="af_xdp", af_xdp={"mode": "skb"}).ports
+    assert generic.queues > native
+
+
+def test_more_queues_than_the_driver_takes_a_program_with_are_told_of() -> None:
+    card = nic(0, most=8, driver="ena", kernel_driver="ena", model="1d0f:ec20")
+    network = Network((Link("ens0f0", 2, pci=card.pci, mac=card.mac, channels=Channels(0, 0, 8, 0, 0, 8)),))
+    told = " ".join(
+        plan(machine(16, nics=[card]), network, method="af_xdp", interfaces=[{"name": "ens0f0", "queues": 6}]).notes
+    )
+    assert "ens0f0 has 6 queues, and its driver takes a native XDP program with 4 at most" in told
+    assert "write queues: 4, or auto" in told

@@ -87,6 +87,11 @@ def test_a_driver_that_redirects_for_zero_copy_alone_is_not_copied_from(features
     assert xdp.refusals("ens1", "capture_interfaces[0]", found, "zerocopy") == []
 
 
+def test_features_that_a_driver_takes_back_while_too_many_queues_receive_are_not_its_last_word() -> None:
+    assert xdp_drivers.support("ena", TOLD_NOTHING, (6, 12)).native
+    assert xdp_drivers.support("ena", TOLD_NATIVE, (6, 12)).told
+
+
 def test_no_driver_without_redirect_is_in_the_table_of_those_with_it() -> None:
     assert not set(xdp_drivers.NO_REDIRECT) & set(xdp_drivers.NATIVE_SINCE)
 

@@ -16,6 +16,7 @@ from capstan.host_plan import HostPlan
 from capstan.links import Link
 from capstan.machine import Card, Machine, Nic
 from capstan.means import IN_THE_ENGINE, Means, package_of
+from capstan.planner_ports import queues_native
 from capstan.quantities import format_size
 from capstan.xdp_drivers import NATIVE_SINCE, NO_REDIRECT, Support, support, version_of
 
@@ -117,6 +118,10 @@ def _xdp_mode(subject: Subject) -> tuple[str, str]:
         return "generic", f"{driver} has {_without_native(xdp)} ({source})"
     if asked == "skb":
         return "generic", f"{driver} has native XDP, and capture_af_xdp.mode is skb"
+    bound, queues = queues_native(subject.driver, subject.link, subject.nic), subject.interface.queues
+    if bound is not None and (bound == 0 or (queues != "auto" and queues > bound)):
+        has = f"{subject.label} is set to {queues}" if queues != "auto" else f"{subject.label} has one"
+        return "generic", f"{driver} takes native XDP with half of its queues at most, {bound}, and {has}"
     if mtu > ONE_BUFFER and not xdp.buffers:
         return "generic", f"an MTU of {mtu} is more than {driver} takes with native XDP; write capture_nic.mtu: 1500"
     if xdp.zerocopy and asked != "copy":

@@ -93,7 +93,9 @@ class Channels:
         """The setting that gives so many receive queues, in the way the driver counts them."""
         if self.max_combined:
             return Channels(0, 0, queues, self.max_rx, self.max_tx, self.max_combined)
-        return Channels(queues, self.tx, 0, self.max_rx, self.max_tx, self.max_combined)
+        # gve takes an XDP program only with as many for sending as for receiving.
+        tx = min(self.tx, queues) if self.tx == self.rx else self.tx
+        return Channels(queues, tx, 0, self.max_rx, self.max_tx, self.max_combined)
 
 
 @dataclass(frozen=True, slots=True)

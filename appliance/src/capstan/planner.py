@@ -107,7 +107,14 @@ def _demand(config: CaptureConfig, entry: Found) -> Demand:
         return Demand(node, entry.queues_now, entry.queues_now)
     if entry.nic is None:
         return Demand(node, None, entry.queues_now)
-    return Demand(node, None, most or 1)
+    native = _queues_native(config, entry)
+    return Demand(node, None, max(1, min(most or 1, native if native is not None else most or 1)))
+
+
+def _queues_native(config: CaptureConfig, entry: Found) -> int | None:
+    """Queues with which the port's driver takes a native XDP program, where that is wanted of it and it has a bound."""
+    wanted = entry.through == "af_xdp" and (entry.method != "af_xdp" or config.af_xdp.mode != "skb")
+    return entry.queues_native if wanted else None
 
 
 def _port(config: CaptureConfig, entry: Found, queues: int, workers: tuple[int, ...]) -> PlannedPort:
@@ -156,6 +163,13 @@ def _notes(
             yield (
                 f"{port.label} has {port.queues} queues, and this model spreads packets over {reached} at most: its "
                 f"other queues stay empty; write queues: {reached}, or auto."
+            )
+        native = _queues_native(config, entry)
+        if native is not None and port.queues > native:
+            yield (
+                f"{port.label} has {port.queues} queues, and its driver takes a native XDP program with {native} at "
+                "most: packets come by the slower generic way"
+                + (f"; write queues: {native}, or auto." if native else ".")
             )
         if entry.interface.queues == "auto" and entry.nic is not None and entry.queues_most is None:
             yield (

@@ -10,6 +10,7 @@ from capstan.links import Link, Network
 from capstan.machine import SPARES_VIRTUAL_FUNCTIONS, Card, Machine, Nic
 from capstan.plan_problems import Problems
 from capstan.virtual_devices import VirtualDevice
+from capstan.xdp_drivers import HALF_FOR_SENDING
 
 # These drivers give DPDK the NIC and keep its network device: nothing is bound.
 BIFURCATED_DRIVERS = frozenset({"mlx4_core", "mlx5_core"})
@@ -110,11 +111,28 @@ class Found:
         return min(most, 1 << 4)
 
     @property
+    def queues_native(self) -> int | None:
+        """Receive queues with which the driver takes a native XDP program; None where it does with any number."""
+        driver = (self.nic.kernel_driver if self.nic else None) or (self.link.driver if self.link else None)
+        return queues_native(driver, self.link, self.nic)
+
+    @property
     def virtual_functions(self) -> int:
         """Virtual functions in use, whose link is interrupted when the driver resets the NIC; 0 where it never does."""
         if self.nic is None or self.nic.kernel_driver in SPARES_VIRTUAL_FUNCTIONS:
             return 0
         return self.nic.virtual_functions
+
+
+def queues_native(driver: str | None, link: Link | None, nic: Nic | None) -> int | None:
+    """Receive queues with which a driver takes a native XDP program; None where it does with any number."""
+    if driver not in HALF_FOR_SENDING:
+        return None
+    channels = link.channels if link is not None else None
+    if channels is not None:
+        return max(channels.max_tx, channels.max_combined) // 2
+    most = nic.rx_queues_max if nic is not None else None
+    return None if most is None else most // 2
 
 
 def find_all(

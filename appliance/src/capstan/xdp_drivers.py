@@ -93,6 +93,9 @@ BUFFERS_SINCE: dict[str, Version] = {
     "ionic": (6, 9),
 }
 """The kernel in which each driver got native XDP for frames in several buffers."""
+HALF_FOR_SENDING = frozenset({"bnxt_en", "ena", "gve"})
+"""Drivers that take a program only while a queue for sending by XDP is left for each receive queue: at most half of
+them receive, else the program is refused. virtio_net since 5.13, ixgbe, ice and mlx4 do with what is left."""
 TELLS_SINCE: Version = (6, 3)
 _NEVER: Version = (999, 0)
 # What a network device's driver is called where the driver of its PCI device has another name.
@@ -140,6 +143,8 @@ def support(driver: str, features: int | None, kernel: Version) -> Support:
 
     """
     driver = _NETDEV_DRIVERS.get(driver, driver)
+    if features == 0 and driver in HALF_FOR_SENDING:
+        features = None  # ena takes its features back while more than half of its queues receive, which can be changed
     if features is not None:
         # A socket gets its packets by XDP_REDIRECT, which not every driver with XDP has. The kernel can't tell that a
         # driver has it for zero-copy sockets alone.

@@ -167,7 +167,9 @@ def _channels(found: Wish, nic: Nic, queues: int, key: str, name: str) -> None:
     now = nic.settings["channels"]
     if nic.queues != queues:
         as_combined = {"rx": 0, "tx": 0, "combined": queues}
-        now = as_combined if nic.combined else {"rx": queues, "tx": now["tx"], "combined": 0}
+        # As the supervisor does it: gve takes an XDP program only with as many for sending as for receiving.
+        tx = min(now["tx"], queues) if now["tx"] == now["rx"] else now["tx"]
+        now = as_combined if nic.combined else {"rx": queues, "tx": tx, "combined": 0}
     found.settings["channels"] = now
 
 
