@@ -7,20 +7,21 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.capstan.appliance.plugins.filter.advice_documents import advice_documents
 from sysfs.kernel import Kernel
-from sysfs.tree import build, write
+from sysfs.tree import Tree, build, write
 
 from capstan.advise import METHODS
 from capstan.advise_report import fleet_table, report
 from capstan.config import CaptureConfig
 from capstan.links import Link, Network
 from capstan.machine import Machine
-from capstan.machine_read import nic_queues, read_machine
+from capstan.machine_read import is_wireless, nic_queues, read_machine
 from capstan.means import Means
 from conftest import CHECKOUT, Run, play, write_inventory
 
@@ -142,14 +143,34 @@ FAMILIES = {
 }
 
 
+# What is not a whole NIC on the PCI bus, or is told of by its kernel: port, what `auto` takes, sentences of the text.
+PECULIAR: dict[str, tuple[tuple[str, str | None, str], ...]] = {
+    "ixgbevf": (
+        ("enp6s0", "af_packet", "gets its own frames alone until its host trusts it"),
+        ("enp6s0", "af_packet", "ixgbevf has native XDP without XDP_REDIRECT"),
+    ),
+    "hyperv": (
+        ("eth0", "af_xdp", "hv_netvsc has native XDP, without zero-copy (by the drivers' histories)"),
+        ("enP30832s1", None, "is bound to eth0 by the Hyper-V host"),
+    ),
+    "virtio_mmio": (("eth0", "af_xdp", "virtio_net has native XDP, without zero-copy (the kernel says)"),),
+    "usb": (("enx00e04c680001", "af_packet", "r8152 has no native XDP with XDP_REDIRECT here (the kernel says)"),),
+    "wifi": (
+        ("wlp2s0", None, "gets what this station sends and receives, and nobody else's frames"),
+        ("wlp2s0", None, "of 1 Gbit/s assumed for a WiFi"),
+    ),
+    "told": (("ens5f0np0", "af_xdp", "i40e has native XDP and zero-copy (the kernel says)"),),
+}
+
+
 def recorded(folder: Path, family: str) -> tuple[Machine, Network]:
     """A machine of 16 CPUs and 32 GiB with NICs of that family."""
     tree = build(folder, family)
     write(tree.sys("devices/system/cpu/online"), "0-15")
     write(tree.root / "proc/meminfo", "MemTotal: 33554432 kB\nMemFree: 30000000 kB\nMemAvailable: 31000000 kB")
     write(tree.sys("kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"), "0")
-    write(tree.root / "proc/sys/kernel/osrelease", "6.1.0-40-amd64")
-    write(tree.root / "lib/modules/6.1.0-40-amd64/modules.dep", "kernel/drivers/vfio/pci/vfio-pci.ko:")
+    write(tree.root / "proc/sys/kernel/osrelease", tree.release)
+    write(tree.root / f"lib/modules/{tree.release}/modules.dep", "kernel/drivers/vfio/pci/vfio-pci.ko:")
     kernel = Kernel(tree)
     machine = read_machine(
         tree.root / "sys",
@@ -158,13 +179,32 @@ def recorded(folder: Path, family: str) -> tuple[Machine, Network]:
         lambda name: nic_queues(name, kernel, tree.root / "sys"),
         tree.root / "lib/modules",
     )
-    links = [
-        Link(interface.name, at + 2, pci=device.address, channels=kernel.channels(interface.name))
-        for at, (device, interface) in enumerate(
-            (device, interface) for device in tree.devices.values() for interface in device.interfaces
+    told = {device.address: interface.xdp for device in tree.devices.values() for interface in device.interfaces}
+    machine = replace(machine, nics=tuple(replace(nic, xdp=told.get(nic.pci)) for nic in machine.nics))
+    return machine, network(tree, kernel)
+
+
+def network(tree: Tree, kernel: Kernel) -> Network:
+    """Its interfaces, as netlink and ethtool tell them."""
+    here = [(device.address, device.driver, it) for device in tree.devices.values() for it in device.interfaces]
+    here += [(None, other.driver, it) for other in tree.elsewhere for it in other.interfaces]
+    indexes = {interface.name: at + 2 for at, (_, _, interface) in enumerate(here)}
+    return Network(
+        tuple(
+            Link(
+                interface.name,
+                indexes[interface.name],
+                pci=pci,
+                driver=driver,
+                xdp=interface.xdp,
+                wireless=is_wireless(interface.name, tree.root / "sys"),
+                master=indexes.get(interface.master or ""),
+                channels=kernel.channels(interface.name) if pci else None,
+                rx_queues=interface.queues,
+            )
+            for pci, driver, interface in here
         )
-    ]
-    return machine, Network(tuple(links))
+    )
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -182,4 +222,20 @@ def test_recorded_machines_are_judged_by_what_their_nics_are(tmp_path: Path, fam
         assert set(expected) <= set(known), (port["port"], sorted(known))
         assert port["chosen"] in {c["method"] for c in known.values()}
         assert all(c["reason"] for c in port["candidates"])
-    assert set(FAMILIES) == {path.stem for path in (Path(__file__).parent / "sysfs/nics").glob("*.txt")}
+    assert {*FAMILIES, *PECULIAR} == {path.stem for path in (Path(__file__).parent / "sysfs/nics").glob("*.txt")}
+
+
+@pytest.mark.parametrize("family", PECULIAR)
+def test_what_is_no_whole_nic_on_the_pci_bus_is_judged_sensibly(tmp_path: Path, family: str) -> None:
+    machine, network = recorded(tmp_path, family)
+    config = CaptureConfig.model_validate({"host": family, "method": "auto", "interfaces": [{"name": "any"}]})
+    found = report(config, machine, network, Means(distribution="debian-12"), whole=True)
+    json.dumps(found)
+    ports = {port["port"]: port for port in found["ports"]}
+    assert sorted(ports) == sorted(link.name for link in network.links)
+    text = " ".join(" ".join(found["text"]).split())
+    for name, chosen, sentence in PECULIAR[family]:
+        assert ports[name]["chosen"] == chosen, [(c["method"], c["reason"]) for c in ports[name]["candidates"]]
+        assert sentence in text, text
+    assert "no driver" not in text
+    assert fleet_table([found])

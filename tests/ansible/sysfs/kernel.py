@@ -268,7 +268,8 @@ class Kernel:
 
     def speed(self, interface: str) -> int | None:
         """Link of an interface, which is up or supports as much."""
-        return SPEED if self.tells_queues and interface in self.queues else None
+        wireless = (self.tree.sys("class/net") / interface / "phy80211").exists()
+        return SPEED if self.tells_queues and interface in self.queues and not wireless else None
 
     def set_channels(self, interface: str, channels: Channels) -> None:
         """Change them."""

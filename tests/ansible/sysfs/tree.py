@@ -4,10 +4,12 @@
 
 A description has a line for each PCI device and indented lines for what belongs to it:
 
+    kernel RELEASE                             where it is not that of Debian 12
     bridge|nic|device ADDRESS VENDOR:DEVICE DRIVER [below=ADDRESS] [group=N] [node=N] [class=HEX] [vfs=N] [pin=N]
       virtio NAME DRIVER                       the virtio device between PCI device and interface
-      net NAME MAC up|down [queues=N] [port_name=TEXT]
+      net NAME MAC up|down [queues=N] [port_name=TEXT] [wireless=yes] [xdp=HEX] [master=NAME]
       irq NAME ...                             in the order of the vectors; x-[0-3] means x-0 x-1 x-2 x-3
+    elsewhere BUS NAME DRIVER                  a device on another bus than PCI, with `net` lines as above
     upper NAME KIND LOWER [LOWER ...]          a bond, bridge or VLAN on interfaces
 
 Symbolic links are relative, as the kernel makes them, so that a tree can be copied.
@@ -38,6 +40,20 @@ class Interface:
     state: str
     queues: int = 1
     port_name: str = ""
+    wireless: bool = False
+    xdp: int | None = None
+    """NETDEV_XDP_ACT_* bits that its kernel tells."""
+    master: str | None = None
+
+
+@dataclass
+class Elsewhere:
+    """A device on another bus than PCI."""
+
+    bus: str
+    name: str
+    driver: str
+    interfaces: list[Interface] = field(default_factory=list)
 
 
 @dataclass
@@ -70,6 +86,9 @@ class Tree:
     devices: dict[str, Device]
     irqs: dict[str, int]
     """First interrupt number of each device."""
+    elsewhere: list[Elsewhere] = field(default_factory=list)
+    release: str = RELEASE
+    """Of its kernel."""
 
     def sys(self, path: str) -> Path:
         """A path below /sys."""
@@ -83,12 +102,12 @@ class Tree:
 def build(root: Path, *parts: str) -> Tree:
     """Make the tree of a machine with these families of NICs, or these lines of a description, in `root`."""
     texts = [part if "\n" in part else (_NICS / f"{part}.txt").read_text(encoding="utf-8") for part in parts]
-    devices, uppers = _parse("\n".join(texts))
+    devices, uppers, elsewhere, release = _parse("\n".join(texts))
     numbers, following = {}, _FIRST_IRQ
     for device in devices.values():
         numbers[device.address] = following
         following += len(device.irqs)
-    tree = Tree(root, devices, numbers)
+    tree = Tree(root, devices, numbers, elsewhere, release)
     _machine(tree)
     for device in devices.values():
         _device(tree, device)
@@ -96,15 +115,18 @@ def build(root: Path, *parts: str) -> Tree:
         if device.driver:
             make_driver(tree, device.driver)
             attach(tree, device, device.driver)
+    for other in elsewhere:
+        for interface in other.interfaces:
+            add_interface(tree, tree.sys(f"devices/{other.bus}/{other.name}"), interface, interface.name)
     for name, kind, lowers in uppers:
         add_upper(tree, name, kind, lowers)
     return tree
 
 
-def _parse(text: str) -> tuple[dict[str, Device], list[tuple[str, str, list[str]]]]:
+def _parse(text: str) -> tuple[dict[str, Device], list[tuple[str, str, list[str]]], list[Elsewhere], str]:
     devices: dict[str, Device] = {}
-    uppers = []
-    last: Device | None = None
+    uppers, elsewhere, release = [], [], RELEASE
+    last: Device | Elsewhere | None = None
     for line in text.splitlines():
         words = line.split("#", 1)[0].split()
         if not words:
@@ -116,18 +138,35 @@ def _parse(text: str) -> tuple[dict[str, Device], list[tuple[str, str, list[str]
                 vendor, number = identity.split(":")
                 last = Device(kind, address, vendor, number, None if driver == "none" else driver, options)
                 devices[address] = last
+            case ["kernel", name]:
+                release = name
+            case ["elsewhere", bus, name, driver]:
+                last = Elsewhere(bus, name, driver)
+                elsewhere.append(last)
             case ["upper", name, kind, *lowers]:
                 uppers.append((name, kind, lowers))
-            case ["virtio", name, driver] if last:
+            case ["virtio", name, driver] if isinstance(last, Device):
                 last.virtio = (name, driver)
             case ["net", name, mac, state] if last:
-                queues = int(options.get("queues", "1"))
-                last.interfaces.append(Interface(name, mac, state, queues, options.get("port_name", "")))
-            case ["irq", *names] if last:
+                last.interfaces.append(_interface(name, mac, state, options))
+            case ["irq", *names] if isinstance(last, Device):
                 last.irqs = [one for name in names for one in _spelt_out(name)]
             case _:
                 raise ValueError(f"no line of a description: {line}")
-    return devices, uppers
+    return devices, uppers, elsewhere, release
+
+
+def _interface(name: str, mac: str, state: str, options: dict[str, str]) -> Interface:
+    return Interface(
+        name,
+        mac,
+        state,
+        int(options.get("queues", "1")),
+        options.get("port_name", ""),
+        wireless="wireless" in options,
+        xdp=int(options["xdp"], 16) if "xdp" in options else None,
+        master=options.get("master"),
+    )
 
 
 def _spelt_out(name: str) -> list[str]:
@@ -279,6 +318,8 @@ def add_interface(tree: Tree, parent: Path, interface: Interface, name: str) -> 
         "type": "1",
         "uevent": f"INTERFACE={name}\nIFINDEX={index}",
     }
+    if interface.wireless:
+        (path / "phy80211").mkdir(parents=True)
     if interface.port_name:
         values["phys_port_name"] = interface.port_name
     for attribute, value in values.items():
