@@ -41,7 +41,7 @@ TOLD_ALL, TOLD_NATIVE, TOLD_NO_REDIRECT, TOLD_NOTHING = 0x7F, 0x3, 0x29, 0x0
         ("hv_netvsc", (6, 1), True, False),
         ("mana", (5, 19), False, False),
         ("mana", (6, 1), True, False),
-        ("mlx4_core", (5, 10), False, False),
+        ("mlx4_core", (5, 15), False, False),
         ("mlx4_en", (6, 1), True, False),
         ("qede", (5, 8), False, False),
         ("st_gmac", (6, 1), True, True),

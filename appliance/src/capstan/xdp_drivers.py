@@ -43,7 +43,7 @@ NATIVE_SINCE: dict[str, Version] = {
     "fsl_enetc": (5, 13),
     "igc": (5, 13),
     "stmmac": (5, 13),
-    "mlx4_en": (5, 15),
+    "mlx4_en": (5, 16),
     "rvu_nicpf": (5, 16),
     "funeth": (5, 18),
     "atlantic": (5, 19),
