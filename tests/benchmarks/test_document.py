@@ -71,13 +71,19 @@ def test_who_loses_packets_has_reached_nothing() -> None:
     (peer,) = [record for record in run.measurements if record.case == "file-null" and record.tool == "tcpdump"]
     live = replace(peer, case="live-cpu", cpu_ns_per_packet=100.0)
     words = "live, af_packet, 64 bytes, of the best peer's CPU time"
-    for lost, lossy, state in ((0, 0, REACHED), (7, 2, REACHED), (7, 3, MISSED)):
+    for lost, lossy, state in ((0, 0, REACHED), (7, 5, REACHED), (70, 2, REACHED), (70, 3, MISSED)):
         ours = replace(
-            live, tool="capstan af_packet", cpu_ns_per_packet=50.0, lost=lost, lossy_repeats=lossy, repeats=5
+            live,
+            tool="capstan af_packet",
+            cpu_ns_per_packet=50.0,
+            packets=10_000,
+            lost=lost,
+            lossy_repeats=lossy,
+            repeats=5,
         )
         verdicts = {verdict.words: verdict for verdict in judge(replace(run, measurements=(live, ours)))}
         assert verdicts[words].state == state
-    assert verdicts[words].found == "7 packets lost"
+    assert verdicts[words].found == "70 packets lost"
 
 
 def test_the_same_records_make_the_same_picture(tmp_path: Path) -> None:
