@@ -207,12 +207,18 @@ def network(tree: Tree, kernel: Kernel) -> Network:
     )
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_recorded_machines_are_judged_by_what_their_nics_are(tmp_path: Path, family: str) -> None:
-    machine, network = recorded(tmp_path, family)
+def judged(root: Path, family: str) -> tuple[dict[str, Any], Network]:
+    """The report of a recorded machine, which can be told as JSON, and its network devices."""
+    machine, network = recorded(root, family)
     config = CaptureConfig.model_validate({"host": family, "method": "auto", "interfaces": [{"name": "any"}]})
     found = report(config, machine, network, Means(distribution="debian-12"), whole=True)
     json.dumps(found)
+    return found, network
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_recorded_machines_are_judged_by_what_their_nics_are(tmp_path: Path, family: str) -> None:
+    found, network = judged(tmp_path, family)
     assert len(found["ports"]) == len(network.links)
     assert max(map(len, (*found["text"], *fleet_table([found])))) <= 92
     for port in found["ports"]:
@@ -227,10 +233,7 @@ def test_recorded_machines_are_judged_by_what_their_nics_are(tmp_path: Path, fam
 
 @pytest.mark.parametrize("family", PECULIAR)
 def test_what_is_no_whole_nic_on_the_pci_bus_is_judged_sensibly(tmp_path: Path, family: str) -> None:
-    machine, network = recorded(tmp_path, family)
-    config = CaptureConfig.model_validate({"host": family, "method": "auto", "interfaces": [{"name": "any"}]})
-    found = report(config, machine, network, Means(distribution="debian-12"), whole=True)
-    json.dumps(found)
+    found, network = judged(tmp_path, family)
     ports = {port["port"]: port for port in found["ports"]}
     assert sorted(ports) == sorted(link.name for link in network.links)
     text = " ".join(" ".join(found["text"]).split())

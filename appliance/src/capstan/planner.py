@@ -108,7 +108,7 @@ def _demand(config: CaptureConfig, entry: Found) -> Demand:
     if entry.nic is None:
         return Demand(node, None, entry.queues_now)
     native = _queues_native(config, entry)
-    return Demand(node, None, max(1, min(most or 1, native if native is not None else most or 1)))
+    return Demand(node, None, max(1, min(bound for bound in (most or 1, native) if bound is not None)))
 
 
 def _queues_native(config: CaptureConfig, entry: Found) -> int | None:
